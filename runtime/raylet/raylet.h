@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// The raylet: the node's scheduler, object store owner and message exchange; on rank 0 the head (GCS) too.
+// The keeper forks and calls RunRaylet in the child (no exec).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace rmpi {
+
+struct RayletConfig {
+  std::string session;             // run directory of this node (0700)
+  std::string hostname;
+  uint64_t run_id = 0;             // rank 0's choice; other ranks learn it at bring-up
+  int listen_fd = -1;              // abstract Unix SOCK_SEQPACKET, listening: clients (drivers, workers)
+  int board_fd = -1;               // lane::Board memfd
+  int arena_fd = -1;               // objstore::Arena memfd
+  int pins_fd = -1;                // objstore::PinTable memfd
+  int keeper_fd = -1;              // KeeperMessage
+  int zygote_fd = -1;              // ZygoteRequest out, ZygoteReply in
+  uint64_t object_store_bytes = 0;
+  std::vector<std::pair<std::string, double>> resources;  // CPU, GPU, memory, custom
+  std::map<std::string, std::string> labels;
+  uint32_t prestart_workers = 0;   // forked at once, before anybody asks
+  uint32_t max_workers = 0;        // 0: as many as the board has slots
+  std::string transport = "none";  // none (one node) | mpi | direct
+  std::string mpi_plugin;          // path of libray-mpi-mpi.so
+  std::string ucx_plugin;          // path of libray-mpi-ucx.so
+  bool dedicated_head = false;     // rank 0 offers no resources
+  bool serve = false;
+  std::string log_dir;             // per-worker files are written there when not empty
+  bool log_to_driver = true;
+  int log_level = 2;               // spdlog's numbers
+  double bringup_timeout_s = 60;
+};
+
+// Runs until the run is over. Returns the process's exit status.
+int RunRaylet(const RayletConfig& config);
+
+}  // namespace rmpi

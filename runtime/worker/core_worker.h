@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+// CoreWorker: what a language binding sees of the runtime. One per process (driver or worker). It owns the
+// state machines of runtime/core (ownership, references, submission, execution) behind one lock, this
+// process's Port on the node's board, and its Client of the object store. Values are opaque bytes here; the
+// binding serialises.
+//
+// Threads: every call may be made from any thread unless it says otherwise. No call runs foreign code (a
+// Python callback, a destructor of user data) while the core lock is held. Callbacks given to OnReady run
+// without the lock, on the thread that happened to drive the lanes. Calls that block drive the lanes while
+// they wait; a background thread does so while user code runs.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/base/blob.h"
+#include "runtime/base/status.h"
+#include "runtime/base/time.h"
+#include "runtime/ids/ids.h"
+
+namespace rmpi {
+
+namespace core {
+struct Entry;
+}
+class CoreWorker;
+
+// A counted handle on an object (an ObjectRef of user code). Copying, moving and dropping are thread safe;
+// dropping the last one of a process may free the object or tell its owner. Equality is identity of the object.
+class Ref {
+ public:
+  Ref() = default;
+  Ref(const Ref& o);
+  Ref(Ref&& o) noexcept : entry_(std::exchange(o.entry_, nullptr)) {}
+  Ref& operator=(Ref o) noexcept {
+    std::swap(entry_, o.entry_);
+    return *this;
+  }
+  ~Ref();
+
+  bool nil() const { return entry_ == nullptr; }
+  const ObjectId& id() const;
+  // True when a value, an error or a location is known. One atomic load, no lock.
+  bool ready() const;
+  core::Entry* entry() const { return entry_; }
+
+ private:
+  friend class CoreWorker;
+  explicit Ref(core::Entry* entry) : entry_(entry) {}  // takes over one count
+  core::Entry* entry_ = nullptr;
+};
+
+// What a stored value is. The binding chooses kValue or kAppError; the runtime makes kSystemError.
+enum class ValueKind : uint8_t {
+  kValue = 0,
+  kAppError = 1,     // the bytes are the binding's form of an exception (e.g. a pickled RayTaskError)
+  kSystemError = 2,  // the bytes are an encoded SystemError
+};
+
+enum class ErrorType : uint8_t {
+  kNone = 0,
+  kWorkerCrashed,
+  kTaskCancelled,
+  kObjectLost,
+  kOwnerDied,
+  kNodeDied,
+  kObjectStoreFull,
+  kTaskUnschedulable,
+  kRuntimeShutdown,
+  kFunctionMissing,
+  kOutOfMemory,
+};
+
+// An error made by the runtime itself. `context` is the id of the task or object in hex.
+struct SystemError {
+  ErrorType type = ErrorType::kNone;
+  std::string message;
+  std::string context;
+};
+SystemError DecodeSystemError(Bytes bytes);
+
+// A value on its way in. `write` is called exactly once, without the core lock, with `size` bytes of memory,
+// 64-byte aligned when size exceeds the inline limit (it is then the object store itself: write in place).
+struct ValueSource {
+  size_t size = 0;
+  std::function<void(std::byte* dest)> write;
+  std::vector<Ref> contained;  // every ref inside the value (nested refs); held as long as the value lives
+  ValueKind kind = ValueKind::kValue;
+};
+
+// A value on its way out: bytes that stay valid, and read-only, as long as `keep_alive` is held (it holds the
+// inline blob or the pin in the object store; it may be dropped by any thread).
+struct ValueView {
+  Bytes bytes;
+  ValueKind kind = ValueKind::kValue;
+  std::shared_ptr<const void> keep_alive;
+  bool in_store = false;  // bytes lie in the object store (zero copy)
+};
+
+constexpr size_t kInlineLimit = 100 * 1024;  // Ray: max_direct_call_object_size
+
+// ---- tasks --------------------------------------------------------------------------------------------------
+
+enum class Strategy : uint8_t { kDefault = 0, kSpread = 1, kNodeAffinity = 2 };
+
+using ResourceList = std::vector<std::pair<std::string, double>>;  // name -> amount, precision 1e-4; sorted by name
+
+// Everything about a remote function that does not change between calls. Made once, used for many submissions.
+struct TaskTemplate {
+  std::string function_id;    // key under which the function's bytes were exported (CoreWorker::Export)
+  std::string function_name;  // module.qualname, for messages
+  std::string name;           // the task's name; empty: function_name's last part
+  uint8_t language = 1;       // 1 Python, 2 C++
+  uint32_t num_returns = 1;
+  int32_t max_retries = 3;    // -1: for ever
+  bool retry_exceptions = false;
+  uint32_t max_calls = 0;
+  ResourceList resources;     // with "CPU" unless 0
+  Strategy strategy = Strategy::kDefault;
+  uint32_t affinity_node = 0;  // node number, for kNodeAffinity
+  bool affinity_soft = false;
+  std::string retry_list;      // the binding's own form of a list of exception classes; travels with the task
+};
+
+// One argument list: opaque bytes made by the binding, plus the refs that the runtime must resolve (top level,
+// by position in `refs`) and those merely carried inside the bytes (nested).
+struct TaskArgs {
+  size_t size = 0;
+  std::function<void(std::byte* dest)> write;  // called once; arguments above the inline limit must be Put by the binding and passed as refs
+  std::vector<Ref> refs;                       // resolved before the task runs: the executor gets their values, in this order
+  std::vector<Ref> nested;                     // held until the task is done
+};
+
+struct PreparedTemplate;  // made by CoreWorker::Prepare
+using TemplateHandle = std::shared_ptr<const PreparedTemplate>;
+
+// A task as its executor sees it. Valid from NextTask until FinishTask.
+struct ExecTask {
+  TaskId id;
+  uint32_t attempt = 0;
+  std::string function_id;
+  std::string function_name;
+  std::string name;
+  std::string retry_list;
+  uint32_t num_returns = 1;
+  uint32_t max_calls = 0;
+  bool retry_exceptions = false;
+  int32_t retries_left = 0;
+  Bytes args;                        // what TaskArgs::write wrote
+  std::vector<ValueView> values;     // the resolved TaskArgs::refs (never errors: a failed argument fails the task before)
+  std::vector<std::pair<std::string, double>> resources;  // as granted
+  void* internal = nullptr;
+};
+
+struct NodeInfo {
+  uint32_t node = 0;
+  std::string hex_id;
+  bool alive = false;
+  std::string hostname, ip;
+  int32_t rank = 0;
+  std::vector<std::pair<std::string, double>> total, available;
+  std::vector<std::pair<std::string, std::string>> labels;
+  std::string death_reason;
+};
+
+struct StoreStats {  // of this node, plus this process's own tables
+  uint64_t capacity_bytes = 0, used_bytes = 0, objects = 0;
+  uint64_t owned_entries = 0, borrowed_entries = 0, pending_tasks = 0;
+  uint64_t bytes_read_in_place = 0, bytes_moved = 0;  // by gets of this node since the start
+};
+
+class CoreWorker {
+ public:
+  enum class Mode { kDriver, kWorker };
+  struct Options {
+    std::string session;   // run directory (drivers); workers use the environment's RAY_MPI_SESSION too
+    Mode mode = Mode::kDriver;
+    uint64_t spawn_token = 0;  // workers: which spawn request of the raylet this process answers
+    std::string name;          // shown in logs
+    std::string ray_namespace; // drivers: the job's namespace
+    int log_fd_out = 1, log_fd_err = 2;  // drivers: where the workers' lines are written
+    bool log_to_driver = true;
+  };
+
+  // Connects to the raylet of the session. kUnavailable: no such runtime (says where it looked).
+  static Status Connect(const Options& options, std::unique_ptr<CoreWorker>* out);
+  // Drivers: ends the job: waits (bounded, about 1 s) for the last output of its workers. All Refs of this
+  // CoreWorker become inert (dropping them is still safe).
+  ~CoreWorker();
+  static CoreWorker* Current();  // the process's one, or nullptr
+
+  const Address& address() const;
+  JobId job_id() const;
+  uint64_t run_id() const;
+  uint32_t node() const;
+  std::string session() const;
+
+  // ---- objects
+  // Stores a value: inline (owner's memory) up to kInlineLimit, else in the node's object store. Blocks while the
+  // store is full (kStoreFull after the grace period, message says what is used).
+  Status Put(const ValueSource& source, Ref* out);
+  // Waits until at least num_ready of refs are ready (and, if fetch, local) or the deadline passes; returns how many.
+  // kInterrupted when a signal arrived: look at it and call again. kMain must be true on the process's main thread only.
+  Status Wait(std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline, bool fetch, size_t* ready);
+  // The value of a ref which Wait(fetch) reported ready. kUnavailable: it was lost since; call Wait again.
+  Status Read(const Ref& ref, ValueView* out);
+  // Calls fn once, soon after the object is ready AND local (may be immediately, in this thread).
+  void OnReady(const Ref& ref, std::function<void()> fn);
+  // The ref that names an object by id, e.g. from a pickle. `outer`: the object whose value contained it (nil if
+  // none): its protector until the owner has acknowledged us. kNotFound: of another run.
+  Status Borrow(const ObjectId& id, const Ref& outer, Ref* out);
+  // A ref that left by a way the runtime does not see (user's own pickle): held until the job ends.
+  void PinForJob(const Ref& ref);
+
+  // ---- tasks
+  TemplateHandle Prepare(const TaskTemplate& t);
+  // Submits one call. Returns num_returns refs. Never blocks except for back-pressure (millions of queued tasks).
+  Status Submit(const TemplateHandle& t, const TaskArgs& args, std::vector<Ref>* returns);
+  Status Cancel(const Ref& ref, bool force, bool recursive);
+
+  // ---- execution (workers, main thread)
+  // Blocks until there is a task. kUnavailable: the runtime is gone or this worker was told to go: leave.
+  // kInterrupted: a signal.
+  Status NextTask(ExecTask* out);
+  // results.size() == num_returns, or one ValueSource of an error kind that stands for all of them.
+  // retryable: the error may be retried under retry_exceptions (the binding has checked the classes).
+  Status FinishTask(ExecTask& task, std::span<const ValueSource> results, bool retryable_error);
+  // The task running on the main thread, or the driver's own task id.
+  TaskId current_task() const;
+  std::string current_task_name() const;
+  std::string current_function_name() const;
+  ResourceList current_resources() const;
+  // Called by a binding that is about to run user code which may call exit: "told to go" after max_calls.
+  void RetireAfterThisTask();
+
+  // ---- functions, key/value (at the head; raylets cache)
+  Status Export(const std::string& key, Bytes value);               // asynchronous; seen before any task submitted after it
+  Status Import(const std::string& key, TimeNs deadline, Blob* value);  // blocks until it is there
+  Status KvPut(const std::string& ns, const std::string& key, Bytes value, bool overwrite, bool* added);
+  Status KvGet(const std::string& ns, const std::string& key, std::optional<Blob>* value);
+  Status KvDel(const std::string& ns, const std::string& key, bool* deleted);
+  Status KvKeys(const std::string& ns, const std::string& prefix, std::vector<std::string>* keys);
+
+  // ---- cluster
+  Status Nodes(std::vector<NodeInfo>* out);  // asks the head
+  StoreStats Stats();
+
+ private:
+  CoreWorker();
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+  friend class Ref;
+};
+
+}  // namespace rmpi
