@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+# Everything from outside, found once. Targets to link with:
+#   MPI::MPI_CXX  PkgConfig::UCX  PkgConfig::HWLOC  PkgConfig::XXHASH  PkgConfig::HDF5 (C)  Boost::program_options
+#   fmt::fmt  spdlog::spdlog  nlohmann_json::nlohmann_json  msgpackc-cxx  GTest::gmock  benchmark::benchmark
+#   Threads::Threads  Python::Module (with RAY_MPI_BUILD_PYTHON)
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+
+# MPI and UCX are used by plugins only, so that a machine without them still builds the one-node runtime.
+find_package(MPI COMPONENTS C CXX)
+pkg_check_modules(UCX IMPORTED_TARGET ucx)
+foreach(pair "MPI_CXX_FOUND;MPI: no launch over several ranks" "UCX_FOUND;UCX: no transfers between hosts")
+  list(GET pair 0 found)
+  list(GET pair 1 text)
+  if(NOT ${found})
+    message(WARNING "Not found: ${text}. Install the packages of launcher/packages.txt to have it.")
+  endif()
+endforeach()
+
+pkg_check_modules(HWLOC REQUIRED IMPORTED_TARGET hwloc)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+pkg_check_modules(HDF5 IMPORTED_TARGET hdf5)
+find_package(Boost REQUIRED COMPONENTS program_options)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(msgpack REQUIRED)
+
+if(RAY_MPI_BUILD_TESTS)
+  find_package(GTest REQUIRED)
+endif()
+if(RAY_MPI_BUILD_BENCH)
+  find_package(benchmark)
+endif()
+if(RAY_MPI_BUILD_PYTHON)
+  set(Python_FIND_VIRTUALENV FIRST)
+  find_package(Python 3.9 REQUIRED COMPONENTS Interpreter Development.Module)
+  if(NOT nanobind_DIR)
+    # scikit-build-core puts it on the prefix path; in a plain CMake build the interpreter knows where it is.
+    execute_process(
+      COMMAND ${Python_EXECUTABLE} -m nanobind --cmake_dir
+      OUTPUT_VARIABLE nanobind_dir OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE result)
+    if(result EQUAL 0)
+      set(nanobind_DIR ${nanobind_dir})
+    endif()
+  endif()
+  find_package(nanobind CONFIG)
+  if(NOT nanobind_FOUND)
+    message(WARNING "nanobind is not installed for ${Python_EXECUTABLE}: the Python extension is left out. "
+                    "`pip install nanobind`, or pass -DPython_EXECUTABLE=<venv>/bin/python.")
+    set(RAY_MPI_BUILD_PYTHON OFF)
+  endif()
+endif()
