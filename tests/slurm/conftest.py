@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fixture `lab`: a real Slurm with four nodes, shared by all tests of this folder."""
+
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+SKIPPED = 77
+
+
+class Lab:
+    """A lab that is up. Use it through Slurm's own commands: lab.run("srun", "-N4", "hostname")."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.shared = folder / "shared"  # the lab's parallel file system, the same path on every node
+        self.nodes = [n for n in (folder / "names").read_text().split() if n != "ctl"]
+
+    def command(self, *args):
+        """The argument vector that runs `args` on the controller's host."""
+        return [str(HERE / "lab"), "--folder", str(self.folder), "run", *map(str, args)]
+
+    def _call(self, *args, timeout_s=60, **kwargs):
+        kwargs.setdefault("cwd", self.shared)
+        return subprocess.run(
+            [str(HERE / "lab"), "--folder", str(self.folder), *map(str, args)],
+            text=True,
+            capture_output=True,
+            timeout=timeout_s,
+            **kwargs,
+        )
+
+    def run(self, *args, **kwargs):
+        return self._call("run", *args, **kwargs)
+
+    def start(self, *args, **kwargs):
+        """As run(), but does not wait. The caller ends the process."""
+        kwargs.setdefault("cwd", self.shared)
+        return subprocess.Popen(
+            self.command(*args), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs
+        )
+
+    def batch(self, script, *options, timeout_s=60):
+        """Submits the text of a batch script, waits for its end; returns (exit status, signal, output)."""
+        file = self.shared / f"job-{time.monotonic_ns()}"
+        file.write_text(script)
+        job = self.run("sbatch", "--parsable", "-o", f"{file}.out", *options, file)
+        assert job.returncode == 0, job.stderr
+        self.wait_until(lambda: self._job_ended(job.stdout.strip()), timeout_s, f"the end of {script}")
+        status, signal = self._job_field(job.stdout.strip(), "ExitCode").split(":")
+        return int(status), int(signal), Path(f"{file}.out").read_text()
+
+    def _job_ended(self, job):
+        return self._job_field(job, "JobState") not in ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING")
+
+    def _job_field(self, job, field):
+        shown = self.run("scontrol", "show", "job", job).stdout
+        return re.search(rf"\b{field}=(\S+)", shown).group(1)
+
+    def on(self, node, *args, **kwargs):
+        return self._call("on", node, *args, **kwargs)
+
+    def cut(self, node):
+        self._call("cut", node).check_returncode()
+
+    def mend(self, node):
+        self._call("mend", node).check_returncode()
+
+    def limit(self, node, **limits):
+        settings = [f"{name}={value}" for name, value in limits.items()]
+        done = self._call("limit", node, *settings)
+        assert done.returncode == 0, done.stderr
+
+    def processes(self, node, pattern):
+        """Pids inside the node whose command line matches `pattern`, zombies included."""
+        return self.on(node, "pgrep", "-f", "--", pattern).stdout.split()
+
+    def wait_until(self, condition, timeout_s, what):
+        """Polls; a lab's tests never sleep for a fixed time."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+            time.sleep(0.02)
+
+
+def bring_up(*options):
+    done = subprocess.run([HERE / "up", *options], text=True, capture_output=True, timeout=60)
+    if done.returncode == SKIPPED:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    return Lab(Path(done.stdout.strip()))
+
+
+def take_down(lab):
+    subprocess.run([HERE / "down", lab.folder], check=True, timeout=60)
+
+
+@pytest.fixture(scope="session")
+def lab():
+    # Slurm commands of an outer job must not leak into the lab's own.
+    for name in [n for n in os.environ if n.startswith(("SLURM_", "SBATCH_", "SALLOC_"))]:
+        del os.environ[name]
+    lab = bring_up()
+    yield lab
+    take_down(lab)
