@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// The MPI transport: how to load it. MPI itself lives in the plugin libray-mpi-mpi.so and nowhere else, so
+// that a program without a launch needs no MPI library at all.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "runtime/base/status.h"
+#include "runtime/transport/transport.h"
+
+namespace rmpi {
+
+// The version of this build, as ranks compare it at bring-up.
+std::string BuildVersion();
+
+// Sets Open MPI's parameters in this process's environment where the user has not: pml ob1 over btl self,tcp,
+// bound to one interface (loopback when all ranks share a host), frames never rendezvous. LoadMpiTransport
+// calls it; exposed for `ray-mpi doctor`.
+void PrepareMpiEnvironment();
+
+// dlopens the plugin and joins the launch. Blocks in MPI_Init until every rank is there: guard it with a
+// BringUpAlarm. All ranks fail together, with the same message, when they do not run the same version.
+// `secret` receives the run's secret (drawn by rank 0), `version_info` the MPI library's name.
+Status LoadMpiTransport(const std::string& plugin_path, std::unique_ptr<Transport>* out, RunSecret* secret,
+                        std::string* version_info, const std::string& own_version = BuildVersion());
+
+// While it lives, a bring-up that takes longer than `seconds` ends the process with status `exit_status` and
+// one line on stderr. Uses SIGALRM, no thread. At most one at a time.
+class BringUpAlarm {
+ public:
+  BringUpAlarm(unsigned seconds, int exit_status);
+  ~BringUpAlarm();
+  BringUpAlarm(const BringUpAlarm&) = delete;
+  BringUpAlarm& operator=(const BringUpAlarm&) = delete;
+};
+
+// The plugin's one entry point, extern "C" under this name.
+struct MpiBringUp {
+  std::string own_version;  // in
+  Status status;            // out
+  std::unique_ptr<Transport> transport;
+  RunSecret secret{};
+  std::string version_info;
+};
+using MpiBringUpFunction = void (*)(MpiBringUp*);
+constexpr char kMpiBringUpSymbol[] = "RayMpiBringUp";
+
+}  // namespace rmpi

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/transport/mpi_sockets.h"
+
+#include <dirent.h>
+#include <netinet/in.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <memory>
+
+namespace rmpi {
+namespace {
+
+uint16_t PortOf(const sockaddr_storage& a) {
+  if (a.ss_family == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in&>(a).sin_port);
+  if (a.ss_family == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6&>(a).sin6_port);
+  return 0;
+}
+
+template <typename Visit>
+void ForEachSocket(Visit visit) {
+  std::unique_ptr<DIR, int (*)(DIR*)> dir(opendir("/proc/self/fd"), &closedir);
+  if (!dir) return;
+  while (const dirent* entry = readdir(dir.get())) {
+    char* end = nullptr;
+    const long fd = strtol(entry->d_name, &end, 10);
+    if (end == entry->d_name || *end != '\0') continue;
+    struct stat info;
+    if (fstat(static_cast<int>(fd), &info) == 0 && S_ISSOCK(info.st_mode))
+      visit(static_cast<int>(fd), info.st_ino);
+  }
+}
+
+bool IsTcp(int fd) {
+  int domain = 0, type = 0;
+  socklen_t length = sizeof(int);
+  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) != 0) return false;
+  if (domain != AF_INET && domain != AF_INET6) return false;
+  length = sizeof(int);
+  return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 && type == SOCK_STREAM;
+}
+
+bool IsListening(int fd) {
+  int listening = 0;
+  socklen_t length = sizeof(int);
+  return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) == 0 && listening != 0;
+}
+
+uint16_t LocalPort(int fd) {
+  sockaddr_storage a{};
+  socklen_t length = sizeof(a);
+  return getsockname(fd, reinterpret_cast<sockaddr*>(&a), &length) == 0 ? PortOf(a) : 0;
+}
+
+}  // namespace
+
+MpiSockets::MpiSockets() : input_(epoll_create1(EPOLL_CLOEXEC)), output_(epoll_create1(EPOLL_CLOEXEC)) {
+  Add(output_.get());
+  ForEachSocket([this](int, ino_t inode) { before_.insert(inode); });
+}
+
+bool MpiSockets::Add(int fd) const {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.fd = fd;
+  return epoll_ctl(input_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+std::vector<uint16_t> MpiSockets::FindListeners() {
+  std::vector<uint16_t> ports;
+  ForEachSocket([&](int fd, ino_t inode) {
+    if (before_.contains(inode) || !IsTcp(fd) || !IsListening(fd)) return;
+    if (const uint16_t port = LocalPort(fd); port != 0) {
+      own_ports_.set(port);
+      ports.push_back(port);
+    }
+  });
+  return ports;
+}
+
+void MpiSockets::SetAllPorts(const std::vector<uint16_t>& ports) {
+  for (uint16_t p : ports) all_ports_.set(p);
+  all_ports_.reset(0);
+  ExpectChange();
+  Rescan();
+}
+
+MpiSockets::Kind MpiSockets::Classify(int fd) const {
+  if (!IsTcp(fd)) return Kind::kForeign;
+  const uint16_t local = LocalPort(fd);
+  if (IsListening(fd)) return own_ports_[local] ? Kind::kListener : Kind::kForeign;
+  if (own_ports_[local]) return Kind::kConnection;
+  sockaddr_storage peer{};
+  socklen_t length = sizeof(peer);
+  if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) != 0) {
+    return errno == ENOTCONN ? Kind::kUnknown : Kind::kForeign;  // still connecting: look again later
+  }
+  return all_ports_[PortOf(peer)] ? Kind::kConnection : Kind::kForeign;
+}
+
+void MpiSockets::Watch(int fd) const {
+  epoll_event event{};
+  event.data.fd = fd;
+  event.events = EPOLLIN;
+  epoll_ctl(input_.get(), EPOLL_CTL_ADD, fd, &event);
+  event.events = EPOLLOUT | EPOLLET;
+  epoll_ctl(output_.get(), EPOLL_CTL_ADD, fd, &event);
+}
+
+void MpiSockets::Rescan() {
+  const TimeNs begin = MonotonicNow();
+  for (auto& [fd, s] : sockets_) s.seen = false;
+  ForEachSocket([this](int fd, ino_t inode) {
+    if (before_.contains(inode)) return;
+    Socket& s = sockets_[fd];
+    const bool known = s.inode == inode;
+    s.seen = true;
+    if (known && s.kind != Kind::kUnknown) return;
+    const Kind was = known ? s.kind : Kind::kForeign;
+    s.inode = inode;
+    s.kind = Classify(fd);
+    if (was == Kind::kForeign && s.kind != Kind::kForeign) Watch(fd);
+    if (was == Kind::kUnknown && s.kind == Kind::kForeign) {
+      epoll_ctl(input_.get(), EPOLL_CTL_DEL, fd, nullptr);
+      epoll_ctl(output_.get(), EPOLL_CTL_DEL, fd, nullptr);
+    }
+  });
+  std::erase_if(sockets_, [](const auto& entry) { return !entry.second.seen; });
+  const TimeNs end = MonotonicNow();
+  next_scan_ = end + std::max(kMillisecond, 10 * (end - begin));  // thousands of sockets take their time
+}
+
+bool MpiSockets::Check(bool progress_was_made) {
+  epoll_event events[64];
+  const int n = epoll_wait(input_.get(), events, 64, 0);
+  bool news = n > 0;
+  for (int i = 0; i < n; ++i) {
+    const int fd = events[i].data.fd;
+    if (fd == output_.get()) {
+      epoll_event edges[64];
+      while (epoll_wait(output_.get(), edges, 64, 0) == 64) {
+      }
+      continue;
+    }
+    const auto found = sockets_.find(fd);
+    if (found == sockets_.end()) continue;
+    if (found->second.kind == Kind::kListener) {
+      ExpectChange();
+      next_scan_ = 0;
+    }
+    if (progress_was_made) fruitless_ = 0;
+    if (++fruitless_ >= kStuckLimit) {
+      // Level-triggered it would keep us awake for ever; by edges it still tells of anything new.
+      epoll_event event{};
+      event.events = EPOLLIN | EPOLLET;
+      event.data.fd = fd;
+      epoll_ctl(input_.get(), EPOLL_CTL_MOD, fd, &event);
+    }
+  }
+  if (n <= 0) fruitless_ = 0;
+  if (calm_at_ != 0) {
+    const TimeNs now = MonotonicNow();
+    if (now < next_scan_) return true;  // do not sleep on an outdated set
+    Rescan();
+    if (now >= calm_at_) calm_at_ = 0;
+  }
+  return news;
+}
+
+}  // namespace rmpi

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// MpiSockets: finds the TCP sockets that the MPI library opened in this process and makes them something to
+// sleep on. MPI offers no file descriptor of its own; while pml ob1 runs over btl self,tcp, its sockets are
+// all there is to wait for. Control thread only.
+//
+// Which sockets are MPI's: listeners that appeared during MPI_Init, and connections with such a listener's
+// port at either end (the ranks exchange their ports at bring-up). Others, UCX's for one, are left alone.
+//
+// Two epoll sets: input is level-triggered, since MPI may leave bytes unread; output is edge-triggered, since
+// a socket is writable nearly always and only the edge after a full buffer means that MPI can go on.
+#pragma once
+
+#include <sys/types.h>
+
+#include <bitset>
+#include <cstdint>
+#include <set>
+#include <unordered_map>
+#include <vector>
+
+#include "runtime/base/time.h"
+#include "runtime/base/unique_fd.h"
+
+namespace rmpi {
+
+class MpiSockets {
+ public:
+  MpiSockets();  // before MPI_Init: remembers what was there
+
+  // After MPI_Init: the ports MPI listens on (usually one; none means that there is nothing to sleep on).
+  std::vector<uint16_t> FindListeners();
+  void SetAllPorts(const std::vector<uint16_t>& ports);  // of all ranks
+
+  int epoll_fd() const { return input_.get(); }
+  bool Add(int fd) const;  // another descriptor to sleep on (a timer)
+
+  // New sockets may appear soon: rescan in the next calls of Check until things have been calm for a while.
+  void ExpectChange() { calm_at_ = MonotonicNow() + kCalm; }
+  // True when some socket has news. Rescans when a listener fired or a change is expected.
+  bool Check(bool progress_was_made);
+
+ private:
+  static constexpr TimeNs kCalm = kSecond / 2;
+  // A socket that is readable this many times in a row while MPI reads nothing is one that MPI has given up.
+  static constexpr int kStuckLimit = 1000;
+
+  enum class Kind : uint8_t { kForeign, kListener, kConnection, kUnknown };
+  struct Socket {
+    ino_t inode = 0;
+    Kind kind = Kind::kForeign;
+    bool seen = false;
+  };
+  Kind Classify(int fd) const;
+  void Rescan();
+  void Watch(int fd) const;
+
+  UniqueFd input_, output_;
+  std::set<ino_t> before_;
+  std::bitset<65536> own_ports_, all_ports_;
+  std::unordered_map<int, Socket> sockets_;
+  TimeNs calm_at_ = 0, next_scan_ = 0;
+  int fruitless_ = 0;
+};
+
+}  // namespace rmpi
