@@ -62,13 +62,6 @@ def ray_2cpu():
 
 
 @pytest.fixture
-def ray_1cpu():
-    """One logical CPU, for one test: what must not run beside each other shows."""
-    yield _runtime(num_cpus=1, object_store_memory=100 * 1024 * 1024)
-    ray.shutdown()
-
-
-@pytest.fixture
 def no_runtime():
     """Start and end without a runtime."""
     ray.shutdown()
