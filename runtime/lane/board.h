@@ -88,6 +88,7 @@ class Board {
 
  private:
   friend class Port;
+  friend struct LaneTestAccess;  // tests damage a board on purpose
   static constexpr uint64_t kWordLive = 1, kWordDead = 2, kWordClosing = 4;  // all clear: free
 
   Board(std::byte* base, size_t size);

@@ -24,6 +24,7 @@ class OverflowLog {
   std::byte* Append(size_t size) {
     const size_t need = sizeof(uint64_t) + Align8(size);
     if (chunks_.empty() || chunks_.back().capacity - chunks_.back().used < need) {
+      if (messages_ == 0) chunks_.clear();  // the kept one, too small; Front() must not find it
       const size_t wanted = chunks_.empty() ? kFirstChunk : kChunk;
       const size_t capacity = need > wanted ? need : wanted;
       chunks_.push_back({std::make_unique_for_overwrite<uint64_t[]>(capacity / 8), capacity / 8 * 8, 0});

@@ -62,6 +62,26 @@ TEST(LaneOrderTest, MixedWithFragmentsMatchModel) {
   for (uint32_t seed = 1; seed <= 20; ++seed) AgainstModel(seed, 20000, 500);
 }
 
+TEST(LaneOrderTest, OverflowLogMatchesModel) {
+  std::mt19937 random(3);
+  OverflowLog log;
+  std::deque<std::string> model;
+  for (int i = 0; i < 20000; ++i) {
+    if (random() % 2) {
+      const std::string text =
+          Pattern(static_cast<uint64_t>(i), random() % 10 ? random() % 300 : random() % 9000);
+      std::memcpy(log.Append(text.size()), text.data(), text.size());
+      model.push_back(text);
+    } else if (!model.empty()) {
+      ASSERT_EQ(AsString(log.Front()), model.front());
+      log.Pop();
+      model.pop_front();
+    }
+    ASSERT_EQ(log.empty(), model.empty());
+    ASSERT_EQ(log.bytes() == 0, model.empty());
+  }
+}
+
 TEST(LaneOrderTest, InvisibleUntilFlush) {
   TestBoard t(kSmall);
   const Peer a = t.Open(), b = t.Open();

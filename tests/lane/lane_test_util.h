@@ -35,6 +35,17 @@ inline std::string Pattern(uint64_t n, size_t size) {
   return s;
 }
 
+// What a broken or dying peer may do to the shared memory.
+struct LaneTestAccess {
+  static LaneEnds& EndsOf(Board* b, uint16_t src, uint16_t dst) {
+    return b->ends(b->PeekLane(src, dst).index);
+  }
+  static std::byte* RingOf(Board* b, uint16_t src, uint16_t dst) {
+    return b->ring(b->PeekLane(src, dst).index);
+  }
+  static std::atomic<uint32_t>& AsleepOf(Board* b, uint16_t slot) { return b->records_[slot].asleep; }
+};
+
 struct TestBoard {
   explicit TestBoard(BoardOptions options = {}) : event(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
     Status s = Board::Create(options, &fd);
