@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "slurm/scrub.h"
+
+#include <algorithm>
+#include <array>
+#include <set>
+#include <sstream>
+#include <vector>
+
+#include "slurm/hostlist.h"
+
+namespace rmpi {
+namespace {
+
+// The connection to a launcher, and all that says "you are this rank of that step".
+constexpr std::array<std::string_view, 19> kRankPrefixes = {
+    "PMIX_",           "PMI_",           "OMPI_",              "OPAL_",           "PRTE_",
+    "ORTE_",           "PALS_",          "SRUN_",              "SLURMD_",         "SLURM_STEP",
+    "SLURM_SRUN_COMM", "SLURM_CPU_BIND", "SLURM_PMIX",         "SLURM_MPI_TYPE",  "SLURM_TOPOLOGY_ADDR",
+    "SLURM_GTIDS",     "SLURM_UMASK",    "SLURM_DISTRIBUTION", "SLURM_PRIO_PROCESS"};
+constexpr std::array<std::string_view, 5> kRankNames = {"SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID",
+                                                        "SLURM_TASK_PID", "SLURM_LAUNCH_NODE_IPADDR"};
+
+// What mpirun itself sets for its ranks. Any other OMPI_MCA_* is the user's, from the shell or mpirun --mca.
+constexpr std::string_view kMca = "OMPI_MCA_";
+constexpr std::array<std::string_view, 18> kMcaOfMpirun = {
+    "ess",
+    "ess_base_",
+    "initial_wdir",
+    "mpi_oversubscribe",
+    "orte_app_num",
+    "orte_bound_at_launch",
+    "orte_ess_",
+    "orte_hnp_uri",
+    "orte_jobfam_session_dir",
+    "orte_launch",
+    "orte_local_daemon_uri",
+    "orte_node_regex",
+    "orte_num_nodes",
+    "orte_precondition_transports",
+    "orte_tmpdir_base",
+    "orte_top_session_dir",
+    "pmix",
+    "shmem_RUNTIME_QUERY_hint"};
+
+bool Matches(std::string_view name, std::string_view pattern) {
+  return pattern.ends_with('_') ? name.starts_with(pattern) : name == pattern;
+}
+
+std::set<std::string, std::less<>> NamesSetByUs(const Environment& env) {
+  std::istringstream words(Get(env, kSetByUs));
+  std::set<std::string, std::less<>> names;
+  for (std::string name; words >> name;) names.insert(name);
+  return names;
+}
+
+std::string OriginalName(std::string_view name) { return std::string(kOriginalPrefix) + std::string(name); }
+
+bool IsOfRank(const Environment& env, std::string_view name) {
+  if (name.starts_with(kMca)) {
+    if (Get(env, "OMPI_COMM_WORLD_SIZE").empty()) return false;
+    return std::any_of(kMcaOfMpirun.begin(), kMcaOfMpirun.end(),
+                       [&](std::string_view own) { return Matches(name.substr(kMca.size()), own); });
+  }
+  return std::any_of(kRankPrefixes.begin(), kRankPrefixes.end(),
+                     [&](std::string_view prefix) { return name.starts_with(prefix); }) ||
+         std::find(kRankNames.begin(), kRankNames.end(), name) != kRankNames.end();
+}
+
+// A step on part of the job's nodes has overwritten the job's own layout with its own; mpirun refuses a layout
+// that does not fit the node list, and srun would take the step's task count for the job's.
+void RestoreJobLayout(Environment* env) {
+  const std::string& nodes = Get(*env, "SLURM_JOB_NUM_NODES");
+  if (nodes.empty()) return;
+  (*env)["SLURM_NNODES"] = nodes;
+  std::vector<int> tasks;
+  const bool readable = ExpandCounts(Get(*env, "SLURM_TASKS_PER_NODE"), &tasks).ok();
+  if (readable && static_cast<int64_t>(tasks.size()) == GetInt(*env, "SLURM_JOB_NUM_NODES")) return;
+  (*env)["SLURM_TASKS_PER_NODE"] = Get(*env, "SLURM_JOB_CPUS_PER_NODE");
+  env->erase("SLURM_NTASKS");
+  env->erase("SLURM_NPROCS");
+}
+
+}  // namespace
+
+void SetOverUser(Environment* env, const std::string& name, const std::string& value) {
+  std::string& names = (*env)[std::string(kSetByUs)];
+  if (!NamesSetByUs(*env).contains(name)) {
+    names += (names.empty() ? "" : " ") + name;
+    if (auto it = env->find(name); it != env->end()) (*env)[OriginalName(name)] = it->second;
+  }
+  (*env)[name] = value;
+}
+
+Environment ScrubEnvironment(const Environment& env) {
+  const auto set_by_us = NamesSetByUs(env);
+  Environment clean;
+  for (const auto& [name, value] : env) {
+    if (name == kSetByUs || set_by_us.contains(name)) continue;
+    if (name.starts_with(kOriginalPrefix) && set_by_us.contains(name.substr(kOriginalPrefix.size()))) {
+      clean[name.substr(kOriginalPrefix.size())] = value;  // the user's own, given back
+    } else {
+      clean[IsOfRank(env, name) ? OriginalName(name) : name] = value;
+    }
+  }
+  if (!Get(env, "SLURM_JOB_ID").empty()) {
+    RestoreJobLayout(&clean);
+    clean["SLURM_OVERLAP"] = "1";  // srun in a task shares the resources that our own step holds
+    clean.emplace("OMPI_MCA_plm_slurm_args", "--overlap");  // and so does the srun inside of mpirun
+  }
+  return clean;
+}
+
+}  // namespace rmpi
