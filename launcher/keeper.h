@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// The keeper: the process that srun, mpirun or the shell started. It has no MPI and one thread. It makes the
+// node's run directory, sockets and shared memory, starts raylet, zygote and (rank 0) the driver, reaps all
+// of them and whatever they leave behind, and carries the driver's status out.
+//
+// Invariants:
+// - When Run returns, no process below it and no run directory is left.
+// - It ends: at most kGrace after the driver's end, the raylet's end or kDone.
+// - It never blocks on a process: messages to the raylet wait in a queue here.
+#pragma once
+
+#include <sys/types.h>
+
+#include <deque>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "launcher/run_directory.h"
+#include "runtime/base/status.h"
+#include "runtime/base/time.h"
+#include "runtime/base/unique_fd.h"
+#include "runtime/raylet/keeper_link.h"
+#include "runtime/raylet/raylet.h"
+#include "slurm/environment.h"
+
+namespace rmpi::launcher {
+
+struct KeeperConfig {
+  RayletConfig raylet;   // the keeper fills in session, run id and descriptors
+  std::string job_step;  // for the run directory's name
+  std::string version;
+  uint32_t rank = 0, size = 1;
+  Environment environment;  // of this process: where the run directory goes
+
+  std::vector<std::string> driver;  // empty: no driver of ours
+  Environment driver_environment;
+  bool driver_is_python = false;
+
+  std::vector<std::string> zygote;  // "--fd N" is appended; empty: no zygote (there is no Python)
+  Environment zygote_environment;
+
+  int control_fd = -1;        // embedded: told when the runtime is up; its end is the driver's
+  int launcher_fd = -1;       // `ray-mpi -n`: signals come in (int32); its end is the launcher's. Not owned
+  bool watch_parent = false;  // the parent is an mpirun: its death ends us
+  TimeNs bringup_timeout = 60 * kSecond;
+};
+
+class Keeper {
+ public:
+  using RayletMain = std::function<int(const RayletConfig&)>;
+  Keeper(KeeperConfig config, RayletMain raylet_main);
+
+  // Returns the exit status of this process.
+  int Run();
+
+  static constexpr TimeNs kGrace = 3 * kSecond;  // from the beginning of the end to SIGKILL for the rest
+  static constexpr TimeNs kDriverGrace =
+      2 * kSecond;  // from SIGTERM to SIGKILL for a driver that lost its runtime
+
+ private:
+  // --- Start ---
+  Status MakeResources();
+  Status StartProcesses();
+  Status WatchSignals();
+  Status MakeSocket();
+  Status StartRaylet();
+  Status StartZygote();
+  Status StartDriver();
+  Session MakeSession(const std::string& extra) const;
+
+  // --- The loop ---
+  void Loop();
+  TimeNs NextDeadline() const;
+  void OnDeadlines(TimeNs now);
+  void OnSignal();
+  void OnInterrupt(int signal, bool from_terminal);
+  void OnLauncher();
+  void OnControl();
+  void Reap();
+  void OnRayletExit(int wait_status);
+  void OnZygoteExit(int wait_status);
+  void OnDriverExit(int wait_status);
+  void OnRayletMessages();
+  void OnRayletMessage(const KeeperMessage& message);
+  void OnReady(const KeeperMessage& message);
+
+  // --- The end ---
+  void DriverGone(int wait_status);                // it ended, or the embedding process let go
+  void StartClock();                               // from now on, kGrace
+  void BeginEnd();                                 // the run is over for everything of this node
+  void Fail(int status, const std::string& what);  // it is over for a bad reason
+  void EndWorkers();
+  void KillEverything();
+
+  void Send(KeeperMessage::Type type, pid_t pid, int wait_status);
+  void Flush();
+  void Report(const std::string& line);  // embedded: to the process that is the driver
+  void Say(const std::string& text) const;
+  bool over() const { return done_ && raylet_pid_ == 0 && driver_pid_ == 0; }
+
+  KeeperConfig config_;
+  RayletMain raylet_main_;
+  RunDirectory directory_;
+  std::string socket_name_;
+  UniqueFd listen_, board_, arena_, pins_;
+  UniqueFd raylet_link_, raylet_link_far_;  // our end, the raylet's until it is started
+  UniqueFd zygote_link_, zygote_link_far_;
+  UniqueFd signals_, parent_;
+
+  pid_t raylet_pid_ = 0, zygote_pid_ = 0, driver_pid_ = 0;  // 0: not running
+  std::deque<KeeperMessage> outbox_;
+  int status_ = 0;
+  bool ready_ = false;        // the raylet said kReady
+  bool raylet_done_ = false;  // the raylet said kDone or kFatal: its end is expected
+  bool driver_over_ = false;  // the program has ended: its status stands
+  bool failed_ = false;       // status_ is ours, not the driver's
+  bool done_ = false;         // the run is over; what is left has until end_at_
+  TimeNs bringup_at_ = kNever, end_at_ = kNever, driver_kill_at_ = kNever;
+  TimeNs interrupted_at_ = 0;
+  int interrupts_ = 0;
+};
+
+}  // namespace rmpi::launcher

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// Keeper, the end. Every way leads through BeginEnd, which starts one clock for everything that is left.
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "launcher/keeper.h"
+#include "launcher/process.h"
+
+namespace rmpi::launcher {
+
+// The raylet drains (tells the other nodes, flushes the last output) and says kDone. While it is still
+// joining the other ranks it cannot: it gets the rest of the bring-up's time, for ending it there would leave
+// them waiting.
+void Keeper::DriverGone(int wait_status) {
+  if (std::exchange(driver_over_, true)) return;
+  if (config_.driver.empty()) Send(KeeperMessage::kDriverExit, 0, wait_status);
+  if (ready_ || config_.size == 1) StartClock();
+}
+
+void Keeper::StartClock() { end_at_ = std::min(end_at_, MonotonicNow() + kGrace); }
+
+void Keeper::BeginEnd() {
+  if (std::exchange(done_, true)) return;
+  bringup_at_ = kNever;
+  StartClock();
+  EndWorkers();
+  if (driver_pid_ != 0) {  // its runtime is gone
+    driver_kill_at_ = MonotonicNow() + kDriverGrace;
+    ::kill(driver_pid_, SIGTERM);
+    ::kill(driver_pid_, SIGCONT);
+  }
+}
+
+void Keeper::Fail(int status, const std::string& what) {
+  if (done_) return;
+  Say(what);
+  if (!ready_) Report("error " + what);
+  // A driver that has ended well has ended well, whatever breaks afterwards.
+  if (!driver_over_) {
+    status_ = status;
+    failed_ = true;
+  }
+  const bool expected = std::exchange(raylet_done_, true);
+  BeginEnd();
+  // One that has not said it is leaving would never know that it should.
+  if (!expected && raylet_pid_ != 0) ::kill(raylet_pid_, SIGTERM);
+}
+
+// Workers hold nothing that is worth a wait: what they had to say is in the raylet's hands or lost anyway.
+// The driver, and what the driver started, has its own time.
+void Keeper::EndWorkers() {
+  std::vector<pid_t> spared = driver_pid_ == 0 ? std::vector<pid_t>() : Descendants(driver_pid_);
+  spared.insert(spared.end(), {raylet_pid_, driver_pid_});
+  for (const pid_t pid : Descendants(::getpid())) {
+    if (std::find(spared.begin(), spared.end(), pid) == spared.end()) ::kill(pid, SIGKILL);
+  }
+}
+
+// As their subreaper we become the parent of whatever loses its own, so that going on until there is no child
+// left reaches everything, double forks included.
+void Keeper::KillEverything() {
+  constexpr TimeNs kLimit = 2 * kSecond;  // a process may hang in the kernel (unmapping, a dead file system)
+  const TimeNs give_up_at = MonotonicNow() + kLimit;
+  timespec pause{0, 500'000};
+  while (true) {
+    const std::vector<pid_t> left = Descendants(::getpid());
+    for (const pid_t pid : left) ::kill(pid, SIGKILL);
+    pid_t reaped = 0;
+    while ((reaped = ::waitpid(-1, nullptr, WNOHANG)) > 0) {
+    }
+    if (reaped < 0 && errno == ECHILD) return;
+    if (MonotonicNow() > give_up_at) {
+      return Say(fmt::format("{} processes do not end although they were killed (first: pid {})", left.size(),
+                             left.empty() ? 0 : left[0]));
+    }
+    ::nanosleep(&pause, nullptr);
+    pause.tv_nsec = std::min<long>(pause.tv_nsec * 2, 10'000'000);
+  }
+}
+
+void Keeper::Send(KeeperMessage::Type type, pid_t pid, int wait_status) {
+  if (!raylet_link_.valid()) return;
+  KeeperMessage message;
+  message.type = type;
+  message.pid = pid;
+  message.wait_status = wait_status;
+  outbox_.push_back(message);
+  Flush();
+}
+
+void Keeper::Flush() {
+  while (!outbox_.empty() && raylet_link_.valid()) {
+    if (::send(raylet_link_.get(), &outbox_.front(), sizeof(KeeperMessage), MSG_DONTWAIT | MSG_NOSIGNAL) <
+        0) {
+      if (errno == EAGAIN || errno == EINTR) return;
+      outbox_.clear();  // it is gone; SIGCHLD will say why
+      return;
+    }
+    outbox_.pop_front();
+  }
+}
+
+void Keeper::Report(const std::string& line) {
+  if (config_.control_fd >= 0) SendLine(config_.control_fd, line);
+}
+
+void Keeper::Say(const std::string& text) const {
+  const std::string where =
+      config_.size > 1 ? fmt::format("rank {} on {}: ", config_.rank, config_.raylet.hostname) : "";
+  fmt::print(stderr, "ray-mpi: {}{}\n", where, text);
+}
+
+}  // namespace rmpi::launcher

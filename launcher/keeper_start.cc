@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+// Keeper, the beginning: descriptors, shared memory, processes.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+
+#include "launcher/keeper.h"
+#include "launcher/process.h"
+#include "objstore/arena.h"
+#include "objstore/pin_table.h"
+#include "runtime/lane/board.h"
+
+namespace rmpi::launcher {
+namespace {
+
+Status SocketPair(UniqueFd* near, UniqueFd* far) {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+    return Status::Io("socketpair", errno);
+  near->reset(ends[0]);
+  far->reset(ends[1]);
+  return Status::Ok();
+}
+
+// A raylet of a large job has thousands of connections.
+void RaiseFileLimit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+}  // namespace
+
+Status Keeper::WatchSignals() {
+  sigset_t set;
+  ::sigemptyset(&set);
+  for (const int signal : {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2})
+    ::sigaddset(&set, signal);
+  ::sigprocmask(SIG_BLOCK, &set, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  // A signal that is ignored (nohup, SIGCHLD from a careless parent) never reaches a signalfd. Children must
+  // be reaped, so that one is put right; the others mean that somebody does not want them to end us.
+  ::signal(SIGCHLD, SIG_DFL);
+  signals_.reset(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  return signals_.valid() ? Status::Ok() : Status::Io("signalfd", errno);
+}
+
+Status Keeper::MakeSocket() {
+  listen_.reset(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  if (!listen_.valid()) return Status::Io("socket", errno);
+  socket_name_ = "ray-mpi-" + RandomHex(16);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path + 1, socket_name_.data(), socket_name_.size());
+  const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + socket_name_.size());
+  if (::bind(listen_.get(), reinterpret_cast<sockaddr*>(&address), length) != 0 ||
+      ::listen(listen_.get(), 1024) != 0) {
+    return Status::Io("the node's socket", errno);
+  }
+  return Status::Ok();
+}
+
+Session Keeper::MakeSession(const std::string& extra) const {
+  Session session;
+  session.version = config_.version;
+  session.run_id = config_.raylet.run_id;
+  session.keeper_pid = ::getpid();
+  session.socket = socket_name_;
+  session.hostname = config_.raylet.hostname;
+  session.rank = config_.rank;
+  session.extra = extra;
+  return session;
+}
+
+Status Keeper::MakeResources() {
+  if (Status s = WatchSignals(); !s.ok()) return s;
+  // Orphans of this node (a worker's children, a daemon the program left) become ours to end.
+  ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+  RaiseFileLimit();
+  if (config_.watch_parent) {
+    parent_.reset(static_cast<int>(::syscall(SYS_pidfd_open, ::getppid(), 0)));
+  }
+  if (Status s = RunDirectory::Create(config_.environment, config_.job_step, &directory_); !s.ok()) return s;
+  if (Status s = MakeSocket(); !s.ok()) return s;
+  lane::BoardOptions board;
+  if (config_.raylet.max_workers > 0) {
+    // Besides the workers: the raylet, the driver, and others that attach.
+    board.slots =
+        static_cast<uint16_t>(std::clamp<uint32_t>(config_.raylet.max_workers + 32, board.slots, 4096));
+  }
+  if (Status s = lane::Board::Create(board, &board_); !s.ok()) return s;
+  objstore::Arena::Options arena;
+  arena.bytes = config_.raylet.object_store_bytes;
+  if (Status s = objstore::Arena::CreateFd(arena, &arena_); !s.ok()) return s;
+  if (Status s = objstore::PinTable::CreateFd(board.slots, &pins_); !s.ok()) return s;
+  if (Status s = SocketPair(&raylet_link_, &raylet_link_far_); !s.ok()) return s;
+  ::fcntl(raylet_link_.get(), F_SETFL, O_NONBLOCK);
+  if (Status s = SocketPair(&zygote_link_, &zygote_link_far_); !s.ok()) return s;
+
+  RayletConfig& raylet = config_.raylet;
+  raylet.session = directory_.path();
+  raylet.run_id = RandomId();
+  raylet.listen_fd = listen_.get();
+  raylet.board_fd = board_.get();
+  raylet.arena_fd = arena_.get();
+  raylet.pins_fd = pins_.get();
+  raylet.keeper_fd = raylet_link_far_.get();
+  raylet.zygote_fd = config_.zygote.empty() ? -1 : zygote_link_.get();
+  return directory_.WriteSession(MakeSession(""));
+}
+
+// The zygote first: an interpreter takes longest to start, and the three start side by side.
+Status Keeper::StartProcesses() {
+  if (Status s = StartZygote(); !s.ok()) return s;
+  if (Status s = StartRaylet(); !s.ok()) return s;
+  return StartDriver();
+}
+
+Status Keeper::StartZygote() {
+  if (config_.zygote.empty()) return Status::Ok();
+  std::vector<std::string> argv = config_.zygote;
+  argv.push_back("--fd");
+  argv.push_back(std::to_string(zygote_link_far_.get()));
+  SpawnOptions options;
+  options.death_signal = SIGKILL;
+  options.own_session = true;
+  options.quiet_stdio = true;
+  options.close_others = true;
+  options.keep_fds = {zygote_link_far_.get()};
+  Environment environment = config_.zygote_environment;
+  environment["RAY_MPI_SESSION"] = directory_.path();
+  environment["RAY_MPI_KEEPER_PID"] = std::to_string(::getpid());
+  return Spawn(options, argv, environment, &zygote_pid_);
+}
+
+Status Keeper::StartRaylet() {
+  SpawnOptions options;
+  options.death_signal = SIGTERM;  // not SIGKILL: without us, it is the one to remove the run directory
+  options.own_session = true;
+  options.quiet_stdio = true;
+  const auto body = [this] {
+    raylet_link_.reset();
+    zygote_link_far_.reset();
+    signals_.reset();
+    parent_.reset();
+    if (config_.control_fd >= 0) ::close(config_.control_fd);
+    if (config_.launcher_fd >= 0) ::close(config_.launcher_fd);
+    ::prctl(PR_SET_NAME, "ray-mpi-raylet");
+    ::prctl(PR_SET_CHILD_SUBREAPER, 0);
+    return raylet_main_(config_.raylet);
+  };
+  const Status status = Fork(options, body, &raylet_pid_);
+  // Now the raylet alone holds these: when it dies, whoever waits on them learns it.
+  raylet_link_far_.reset();
+  zygote_link_.reset();
+  zygote_link_far_.reset();
+  listen_.reset();
+  return status;
+}
+
+Status Keeper::StartDriver() {
+  if (config_.driver.empty()) return Status::Ok();
+  SpawnOptions options;
+  options.death_signal = SIGKILL;
+  Environment environment = config_.driver_environment;
+  environment["RAY_MPI_SESSION"] = directory_.path();
+  environment["RAY_MPI_KEEPER_PID"] = std::to_string(::getpid());
+  return Spawn(options, config_.driver, environment, &driver_pid_);
+}
+
+}  // namespace rmpi::launcher

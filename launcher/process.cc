@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launcher/process.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+
+namespace rmpi::launcher {
+namespace {
+
+void ResetSignals() {
+  struct sigaction action {};
+  action.sa_handler = SIG_DFL;
+  for (int signal = 1; signal < NSIG; ++signal) {
+    struct sigaction old {};
+    // What was ignored before us (nohup) stays ignored, as for any child of a shell; SIGPIPE is our own
+    // doing.
+    if (::sigaction(signal, nullptr, &old) == 0 && (old.sa_handler != SIG_IGN || signal == SIGPIPE)) {
+      ::sigaction(signal, &action, nullptr);
+    }
+  }
+  sigset_t none;
+  ::sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+void CloseOthers(const std::vector<int>& keep) {
+  std::vector<int> open;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", error)) {
+    open.push_back(std::atoi(entry.path().filename().c_str()));
+  }
+  for (const int fd : open) {
+    if (fd > 2 && std::find(keep.begin(), keep.end(), fd) == keep.end()) ::close(fd);
+  }
+}
+
+void SetUpChild(const SpawnOptions& options, pid_t parent) {
+  if (options.death_signal != 0) {
+    ::prctl(PR_SET_PDEATHSIG, options.death_signal);
+    if (::getppid() != parent) ::_exit(128 + options.death_signal);  // it died before the line above
+  }
+  if (options.own_session) ::setsid();
+  if (options.quiet_stdio) {
+    const int null = ::open("/dev/null", O_RDWR);
+    if (null >= 0) {
+      ::dup2(null, 0);
+      if (null > 2) ::close(null);
+    }
+    ::dup2(2, 1);
+  }
+  if (options.close_others) CloseOthers(options.keep_fds);
+  for (const int fd : options.keep_fds) ::fcntl(fd, F_SETFD, 0);
+  ResetSignals();
+}
+
+}  // namespace
+
+Status Fork(const SpawnOptions& options, const std::function<int()>& body, pid_t* child) {
+  std::fflush(nullptr);  // else the child would write our buffered text a second time
+  const pid_t parent = ::getpid();
+  // The child must not take a signal with our handlers or lose one: blocked until it is set up.
+  sigset_t all, old;
+  ::sigfillset(&all);
+  ::sigprocmask(SIG_SETMASK, &all, &old);
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    SetUpChild(options, parent);
+    const int status = body();
+    std::fflush(nullptr);
+    ::_exit(status);
+  }
+  const int error = errno;
+  ::sigprocmask(SIG_SETMASK, &old, nullptr);
+  if (pid < 0) return Status::Io("cannot start a process (check `ulimit -u` and the memory limit)", error);
+  *child = pid;
+  return Status::Ok();
+}
+
+Status Spawn(const SpawnOptions& options, const std::vector<std::string>& argv,
+             const Environment& environment, pid_t* child) {
+  return Fork(
+      options, [&] { return Exec(argv, environment); }, child);
+}
+
+int Exec(const std::vector<std::string>& argv, const Environment& environment) {
+  std::vector<std::string> variables;
+  std::vector<char*> argv_pointers, variable_pointers;
+  for (const auto& [key, value] : environment) variables.push_back(key + "=" + value);
+  for (const std::string& word : argv) argv_pointers.push_back(const_cast<char*>(word.c_str()));
+  for (const std::string& variable : variables)
+    variable_pointers.push_back(const_cast<char*>(variable.c_str()));
+  argv_pointers.push_back(nullptr);
+  variable_pointers.push_back(nullptr);
+  ::execve(argv_pointers[0], argv_pointers.data(), variable_pointers.data());
+  const int error = errno;
+  std::string why = std::strerror(error);
+  if (error == ENOEXEC) why += " (a script needs a #! line)";
+  fmt::print(stderr, "ray-mpi: cannot run {}: {}\n", argv[0], why);
+  return error == ENOENT ? 127 : 126;
+}
+
+std::vector<pid_t> Descendants(pid_t root) {
+  std::multimap<pid_t, pid_t> children;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
+    const pid_t pid = std::atoi(entry.path().filename().c_str());
+    if (pid <= 0) continue;
+    std::ifstream file(entry.path() / "stat");
+    std::string line;
+    std::getline(file, line);
+    const size_t end = line.rfind(')');  // the name before it may hold anything
+    char state = 0;
+    int parent = 0;
+    if (end != line.npos && std::sscanf(line.c_str() + end + 1, " %c %d", &state, &parent) == 2 &&
+        state != 'Z') {
+      children.emplace(parent, pid);
+    }
+  }
+  std::vector<pid_t> found = {root};
+  for (size_t i = 0; i < found.size(); ++i) {
+    const auto [first, last] = children.equal_range(found[i]);
+    for (auto it = first; it != last; ++it) found.push_back(it->second);
+  }
+  found.erase(found.begin());
+  return found;
+}
+
+bool Catches(pid_t pid, int signal) {
+  std::ifstream file(fmt::format("/proc/{}/status", pid));
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("SigCgt:")) {
+      return (std::strtoull(line.c_str() + 7, nullptr, 16) >> (signal - 1) & 1) != 0;
+    }
+  }
+  return false;
+}
+
+void SendLine(int fd, const std::string& text) {
+  const std::string line = text + "\n";
+  // A short line goes into a pipe or socket in one piece.
+  if (::send(fd, line.data(), line.size(), MSG_NOSIGNAL) < 0 && errno == ENOTSOCK) {
+    struct sigaction ignore {
+    }, old{};
+    ignore.sa_handler = SIG_IGN;
+    ::sigaction(SIGPIPE, &ignore, &old);
+    [[maybe_unused]] const ssize_t n = ::write(fd, line.data(), line.size());
+    ::sigaction(SIGPIPE, &old, nullptr);
+  }
+}
+
+std::string DescribeEnd(int wait_status) {
+  if (WIFSIGNALED(wait_status)) {
+    return fmt::format("signal {} ({})", WTERMSIG(wait_status), ::strsignal(WTERMSIG(wait_status)));
+  }
+  return fmt::format("exit status {}", WEXITSTATUS(wait_status));
+}
+
+int ExitStatus(int wait_status) {
+  return WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
+}
+
+}  // namespace rmpi::launcher

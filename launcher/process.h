@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// Starting processes and finding them again. For single-threaded callers.
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "launcher/options.h"
+#include "runtime/base/status.h"
+
+namespace rmpi::launcher {
+
+struct SpawnOptions {
+  int death_signal = 0;       // sent to the child when this process dies; 0: none
+  bool own_session = false;   // no terminal: Ctrl-C does not reach it, and it never reads the terminal
+  bool quiet_stdio = false;   // stdin from /dev/null, stdout to our stderr
+  std::vector<int> keep_fds;  // exec only: stay open. With close_others, every other one from 3 up is closed
+  bool close_others = false;
+};
+
+// Forks; the child sets itself up as told, with all signals at their defaults and none blocked, and calls
+// `body`, whose value is its exit status.
+Status Fork(const SpawnOptions& options, const std::function<int()>& body, pid_t* child);
+
+// Forks and executes argv[0] (a path). When it cannot be executed the child says so and exits with 127, or
+// 126 when it may not be.
+Status Spawn(const SpawnOptions& options, const std::vector<std::string>& argv,
+             const Environment& environment, pid_t* child);
+
+// Executes argv[0] in this process; returns only on failure.
+int Exec(const std::vector<std::string>& argv, const Environment& environment);
+
+// All living processes below `root`, however deep, root not included.
+std::vector<pid_t> Descendants(pid_t root);
+
+// Whether the process has a handler for the signal.
+bool Catches(pid_t pid, int signal);
+
+// Writes text and a newline to a pipe or socket; a reader that has gone is no error.
+void SendLine(int fd, const std::string& text);
+
+// "exit status 3", "signal 9 (Killed)".
+std::string DescribeEnd(int wait_status);
+// 0..255 as a shell reports it: 128 + signal when a signal ended it.
+int ExitStatus(int wait_status);
+
+}  // namespace rmpi::launcher

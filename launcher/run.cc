@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launcher/run.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+
+#include "launcher/mpirun.h"
+#include "launcher/process.h"
+#include "launcher/resources.h"
+#include "slurm/launch.h"
+#include "slurm/scrub.h"
+
+namespace rmpi::launcher {
+namespace {
+
+constexpr int kUsageStatus = 2;
+
+std::string Hostname() {
+  char name[256] = {};
+  ::gethostname(name, sizeof name - 1);
+  return name;
+}
+
+// `python -c` and not -m: an interpreter that starts for -m looks for modules in the working directory first,
+// and a user's random.py there is none of the zygote's business.
+constexpr char kZygoteCode[] =
+    "import sys; del sys.path[0]; import runpy; "
+    "runpy.run_module('ray_mpi._zygote', run_name='__main__', alter_sys=True)";
+
+void PrependPath(Environment* environment, const std::string& name, const std::string& folder) {
+  if (folder.empty()) return;
+  std::string& value = (*environment)[name];
+  value = value.empty() ? folder : folder + ":" + value;
+}
+
+// The environment of Python programs and workers: `import ray` is us.
+void AddPythonPath(const Paths& paths, Environment* environment) {
+  if (paths.package.empty()) return;
+  PrependPath(environment, "PYTHONPATH", paths.package_root);
+  PrependPath(environment, "PYTHONPATH", paths.RayPath());
+}
+
+// An interpreter prints its own words about a missing file, with a status of its own; all of that is ours to
+// say.
+Status CheckReadable(const std::string& program) {
+  struct stat info {};
+  if (::stat(program.c_str(), &info) != 0) return Status::Io(program, errno);
+  if (S_ISDIR(info.st_mode)) return Status::Invalid(program + " is a directory, not a program");
+  const UniqueFd file(::open(program.c_str(), O_RDONLY | O_CLOEXEC));
+  return file.valid() ? Status::Ok() : Status::Io(program, errno);
+}
+
+Status DriverCommand(const Options& options, const Paths& paths, const Environment& environment,
+                     std::vector<std::string>* argv) {
+  if (options.kind == ProgramKind::kExecutable) {
+    const std::string path = FindProgram(options.program, environment);
+    if (path.empty() && options.program.find('/') == std::string::npos) {
+      return Status::NotFound(
+          fmt::format("there is no program '{0}' on PATH (for one in this folder: ./{0})", options.program));
+    }
+    if (Status s = CheckReadable(path.empty() ? options.program : path); path.empty()) {
+      return s.ok() ? Status::Invalid(options.program + " is not executable (chmod +x, or is it a .py file?)")
+                    : s;
+    }
+    *argv = {path};
+  } else {
+    if (paths.python.empty()) {
+      return Status::NotFound(options.python.empty() ? "there is no python3 on PATH: name one with --python"
+                                                     : "--python: there is no " + options.python);
+    }
+    if (options.kind == ProgramKind::kScript) {
+      if (Status s = CheckReadable(options.program); !s.ok()) return s;
+    }
+    *argv = {paths.python};
+    if (options.kind == ProgramKind::kModule) argv->push_back("-m");
+    argv->push_back(options.program);
+  }
+  argv->insert(argv->end(), options.arguments.begin(), options.arguments.end());
+  return Status::Ok();
+}
+
+std::string JobStep(const Environment& environment) {
+  const std::string& job = Get(environment, "SLURM_JOB_ID");
+  const std::string& step = Get(environment, "SLURM_STEP_ID");
+  return job.empty() ? "local.0" : fmt::format("{}.{}", job, step.empty() ? "batch" : step);
+}
+
+// In a batch job nobody looks at a terminal, and workers' lines are worth more afterwards than on the way.
+std::string LogDir(const Options& options, const Environment& environment) {
+  if (!options.log_dir.empty()) return options.log_dir;
+  if (Get(environment, "SLURM_JOB_ID").empty() || ::isatty(STDOUT_FILENO) != 0) return "";
+  return "ray-mpi-logs/" + JobStep(environment);
+}
+
+uint32_t DefaultPrestart(const RayletConfig& raylet) {
+  constexpr double kMost = 8;
+  for (const auto& [name, amount] : raylet.resources) {
+    if (name == "CPU") return static_cast<uint32_t>(std::clamp(std::floor(amount), 0.0, kMost));
+  }
+  return 0;
+}
+
+KeeperConfig MakeConfig(const Options& options, const Paths& paths, const Environment& environment,
+                        const LaunchInfo& launch) {
+  KeeperConfig config;
+  config.version = RMPI_VERSION;
+  config.job_step = JobStep(environment);
+  config.rank = static_cast<uint32_t>(launch.rank);
+  config.size = static_cast<uint32_t>(launch.size);
+  config.environment = environment;
+  config.watch_parent = launch.kind == Launch::kMpirun;
+  config.bringup_timeout = static_cast<TimeNs>(options.bringup_timeout_s * 1e9);
+
+  RayletConfig& raylet = config.raylet;
+  raylet.hostname = Hostname();
+  raylet.transport = !options.transport.empty() ? options.transport : launch.size > 1 ? "mpi" : "none";
+  raylet.mpi_plugin = paths.Library("libray-mpi-mpi.so");
+  raylet.ucx_plugin = options.transfer == "lane" ? "" : paths.Library("libray-mpi-ucx.so");
+  raylet.dedicated_head = options.dedicated_head;
+  raylet.log_dir = LogDir(options, environment);
+  raylet.log_to_driver = options.log_to_driver;
+  raylet.log_level = options.log_level;
+  raylet.bringup_timeout_s = options.bringup_timeout_s;
+  raylet.max_workers = options.max_workers;
+  std::vector<std::string> notices;
+  DecideResources(options, environment, launch, &raylet, &notices);
+  const bool offers = !(raylet.dedicated_head && config.rank == 0);
+  raylet.prestart_workers = offers ? options.prestart_workers.value_or(DefaultPrestart(raylet)) : 0;
+  if (!launch.advice.empty()) notices.push_back(launch.advice);
+  for (const std::string& notice : notices) {
+    if (config.rank == 0) fmt::print(stderr, "ray-mpi: {}\n", notice);
+  }
+
+  Environment clean = ScrubEnvironment(environment);
+  clean.erase(kLauncherVariable);
+  config.driver_environment = clean;
+  AddPythonPath(paths, &clean);
+  config.driver_is_python = options.kind != ProgramKind::kExecutable;
+  if (config.driver_is_python) config.driver_environment = clean;
+  if (!paths.python.empty() && !paths.package.empty()) {
+    config.zygote = {paths.python, "-c", kZygoteCode};
+    config.zygote_environment = clean;
+  }
+  return config;
+}
+
+int Usage(const std::string& text) {
+  fmt::print(stderr, "ray-mpi: {}\n", text);
+  return kUsageStatus;
+}
+
+Status CheckParts(const Options& options, const Paths& paths, const KeeperConfig& config) {
+  if (config.raylet.transport == "mpi" && config.raylet.mpi_plugin.empty()) {
+    return Status::NotFound(
+        fmt::format("there are {} ranks, but libray-mpi-mpi.so is not installed (looked in {}/lib). "
+                    "Build ray-mpi where mpicc is on PATH",
+                    config.size, paths.package));
+  }
+  if (config.driver_is_python && paths.package.empty()) {
+    return Status::NotFound(
+        fmt::format("the Python package ray_mpi was not found near {}. Install with `pip install`, "
+                    "or run the ray-mpi of the build tree",
+                    paths.executable));
+  }
+  if (options.kind == ProgramKind::kNone && config.control_fd < 0) return Status::Invalid("no program given");
+  return Status::Ok();
+}
+
+}  // namespace
+
+int RunRank(const Options& options, const Paths& paths, const Environment& environment,
+            Keeper::RayletMain raylet) {
+  LaunchInfo launch;  // an embedded runtime is one node, whatever launched its program
+  const bool embedded = options.mode == Mode::kEmbedded;
+  std::vector<std::string> command = {"ray-mpi", options.program};
+  command.insert(command.end(), options.arguments.begin(), options.arguments.end());
+  if (!embedded) launch = DetectLaunch(environment, command);
+  if (launch.refused()) {
+    // Every task of the step finds the same; one of them is enough to say it.
+    return launch.rank == 0 ? Usage(launch.advice) : kUsageStatus;
+  }
+  UniqueFd launcher;
+  if (launch.rank == 0) launcher = JoinLauncher(environment);
+
+  KeeperConfig config = MakeConfig(options, paths, environment, launch);
+  config.launcher_fd = launcher.get();
+  if (embedded) {
+    config.control_fd = options.control_fd;
+    ::fcntl(options.control_fd, F_SETFD, FD_CLOEXEC);
+    ::setsid();  // fails where we already lead one; then there is no terminal to leave either
+    config.driver_is_python = true;
+  }
+  Status status = CheckParts(options, paths, config);
+  // Every rank looks, so that a wrong path ends all of them at once instead of leaving them to wait for rank
+  // 0.
+  std::vector<std::string> driver;
+  if (status.ok() && !embedded) status = DriverCommand(options, paths, environment, &driver);
+  if (launch.rank == 0) config.driver = driver;
+  if (!status.ok()) {
+    SendStatus(launcher.get(), kUsageStatus);
+    if (embedded) SendLine(options.control_fd, "error " + status.message());
+    return Usage(launch.rank == 0
+                     ? status.message()
+                     : fmt::format("rank {} on {}: {}", launch.rank, Hostname(), status.message()));
+  }
+  const int exit_status = Keeper(std::move(config), std::move(raylet)).Run();
+  SendStatus(launcher.get(), exit_status);
+  // The launcher has the status; to mpirun a status other than 0 is only a reason for a page of text.
+  return launcher.valid() ? 0 : exit_status;
+}
+
+}  // namespace rmpi::launcher

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "launcher/run_directory.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <ctime>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+namespace rmpi::launcher {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string Prefix() { return fmt::format("ray-mpi-{}-", ::getuid()); }
+
+UniqueFd OpenFolder(const std::string& path) {
+  return UniqueFd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+}
+
+// Removes run directories of this user in `base` that nobody holds. A younger one than a few seconds may be
+// between its mkdir and its lock.
+void RemoveLeftOvers(const std::string& base) {
+  constexpr time_t kYoungS = 10;
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(base, error)) {
+    const std::string path = entry.path();
+    if (!entry.path().filename().string().starts_with(Prefix())) continue;
+    struct stat info {};
+    const UniqueFd folder = OpenFolder(path);
+    if (!folder.valid() || ::fstat(folder.get(), &info) != 0 || info.st_uid != ::getuid()) continue;
+    if (std::time(nullptr) - info.st_mtime < kYoungS || ::flock(folder.get(), LOCK_EX | LOCK_NB) != 0)
+      continue;
+    fs::remove_all(path, error);
+  }
+}
+
+}  // namespace
+
+std::string RandomHex(size_t bytes) {
+  std::vector<unsigned char> random(bytes);
+  size_t have = 0;
+  while (have < bytes) {
+    const ssize_t n = ::getrandom(random.data() + have, bytes - have, 0);
+    if (n > 0) have += static_cast<size_t>(n);
+  }
+  std::string text;
+  for (const unsigned char byte : random) text += fmt::format("{:02x}", byte);
+  return text;
+}
+
+uint64_t RandomId() {
+  uint64_t id = 0;
+  while (id == 0) {
+    if (::getrandom(&id, sizeof id, 0) != static_cast<ssize_t>(sizeof id)) id = 0;
+  }
+  return id;
+}
+
+Status RunDirectory::Create(const Environment& environment, const std::string& job_step, RunDirectory* out) {
+  std::string tried;
+  for (const char* variable : {"RAY_MPI_DIR", "SLURM_TMPDIR", "XDG_RUNTIME_DIR", "TMPDIR", ""}) {
+    const auto it = environment.find(variable);
+    const bool fallback = *variable == '\0';
+    if (!fallback && (it == environment.end() || it->second.empty())) continue;
+    const std::string base = fallback ? "/tmp" : it->second;
+    const std::string path = fmt::format("{}/{}{}.{}", base, Prefix(), job_step, RandomHex(4));
+    if (::mkdir(path.c_str(), 0700) == 0) {
+      out->path_ = path;
+      out->lock_ = OpenFolder(path);
+      // Some network file systems cannot lock a folder: then it is simply never cleaned by others.
+      if (out->lock_.valid() && ::flock(out->lock_.get(), LOCK_EX | LOCK_NB) == 0) RemoveLeftOvers(base);
+      return Status::Ok();
+    }
+    const Status failed =
+        Status::Io(fmt::format("{}{}", base, fallback ? "" : fmt::format(" (${})", variable)), errno);
+    tried += (tried.empty() ? "" : "; ") + failed.message();
+    if (std::string(variable) == "RAY_MPI_DIR") break;
+  }
+  return Status(StatusCode::kIo,
+                fmt::format("no place for the run directory: {}. Set RAY_MPI_DIR to a folder on "
+                            "this node that you can write to",
+                            tried));
+}
+
+Status RunDirectory::WriteSession(const Session& session) const {
+  nlohmann::json json = {
+      {"version", session.version},       {"run_id", fmt::format("{:016x}", session.run_id)},
+      {"keeper_pid", session.keeper_pid}, {"socket", session.socket},
+      {"hostname", session.hostname},     {"rank", session.rank},
+      {"created", std::time(nullptr)}};
+  if (const auto extra = nlohmann::json::parse(session.extra, nullptr, false); extra.is_object())
+    json.update(extra);
+  const std::string text = json.dump(1) + "\n";
+  const std::string path = path_ + "/session.json", fresh = path + ".new";
+  const UniqueFd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!file.valid()) return Status::Io(fresh, errno);
+  if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+    return Status::Io(fresh + " (is the file system full?)", errno);
+  }
+  if (::rename(fresh.c_str(), path.c_str()) != 0) return Status::Io(path, errno);
+  return Status::Ok();
+}
+
+void RunDirectory::Remove() {
+  std::error_code error;
+  if (!path_.empty()) fs::remove_all(path_, error);
+  path_.clear();
+  lock_.reset();
+}
+
+}  // namespace rmpi::launcher
