@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <string>
 
@@ -55,24 +56,30 @@ class Arena {
   }
 
   // Maps the pages of [offset, offset + bytes) into this process ahead of use, allocating those that do not
-  // exist yet. Remembered in granules of kGranuleBytes, so that a warm range costs a look at a bitmap. Any
-  // thread. Only a hint: where the kernel cannot do it, the accesses themselves fault as always.
+  // exist yet. Remembered by a bit per page, so that a warm range costs a look at a bitmap. Any thread.
+  // Only a hint: where the kernel cannot do it, the accesses themselves fault as always.
   void Populate(uint64_t offset, uint64_t bytes);
   bool Populated(uint64_t offset, uint64_t bytes) const;
 
-  static constexpr uint64_t kGranuleBytes = 64 << 10;
+  static constexpr uint64_t kLeastBytes = 64 << 10;
 
  private:
   Arena(std::byte* base, uint64_t bytes, uint32_t segment, uint64_t page_bytes);
-  bool Marked(uint64_t granule) const {
-    return populated_[granule / 64].load(std::memory_order_relaxed) >> (granule % 64) & 1;
+  using Word = std::atomic<uint64_t>;
+  struct FreeWords {
+    void operator()(Word* words) const { std::free(words); }
+  };
+  bool Marked(uint64_t page) const {
+    return populated_[page / 64].load(std::memory_order_relaxed) >> (page % 64) & 1;
   }
+  uint64_t SkipMarked(uint64_t page, uint64_t last) const;
+  void Mark(uint64_t page, uint64_t last);
 
   std::byte* const base_;
   const uint64_t bytes_;
   const uint32_t segment_;
   const uint64_t page_bytes_;
-  std::unique_ptr<std::atomic<uint64_t>[]> populated_;  // bit: granule is wholly mapped in this process
+  std::unique_ptr<Word[], FreeWords> populated_;  // bit: page is mapped in this process
 };
 
 }  // namespace rmpi::objstore

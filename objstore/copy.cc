@@ -19,6 +19,7 @@ namespace {
 
 constexpr size_t kChunkBytes = 2 << 20;
 constexpr int kMaxThreads = 4;
+constexpr size_t kPopulateBytes = 64 << 10;  // below, a few faults are as cheap
 
 using StreamCopy = void (*)(std::byte* dst, const std::byte* src, size_t n);
 
@@ -138,13 +139,11 @@ void CopyParallel(Job* job) {
 
 void Copy(Arena* arena, std::byte* dst, const std::byte* src, size_t n) {
   if (n == 0) return;
-  Job job{dst, src, n, arena};
-  if (n > kParallelBytes) {
-    CopyParallel(&job);
-  } else if (n >= kStreamBytes) {
-    job.Work();
+  if (n > kStreamBytes) {
+    Job job{dst, src, n, arena};
+    n > kParallelBytes ? CopyParallel(&job) : job.Work();
   } else {
-    if (arena != nullptr && n >= Arena::kGranuleBytes) {
+    if (arena != nullptr && n >= kPopulateBytes) {
       arena->Populate(static_cast<uint64_t>(dst - arena->data(0)), n);
     }
     std::memcpy(dst, src, n);

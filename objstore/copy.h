@@ -10,7 +10,7 @@
 
 namespace rmpi::objstore {
 
-// Like memcpy. From kStreamBytes on the stores bypass the cache (the widest vectors this CPU has); above
+// Like memcpy. Above kStreamBytes the stores bypass the cache (the widest vectors this CPU has); above
 // kParallelBytes up to three helper threads, which end with the call, take part if this process may use that
 // many CPUs. REQUIRES: the two do not overlap.
 void CopyIn(std::byte* dst, const std::byte* src, size_t n);
@@ -19,7 +19,10 @@ void CopyIn(std::byte* dst, const std::byte* src, size_t n);
 // not.
 void CopyToArena(Arena* arena, uint64_t offset, const std::byte* src, size_t n);
 
-constexpr size_t kStreamBytes = 1 << 20;
-constexpr size_t kParallelBytes = 4 << 20;
+// Measured with a warm destination, against memcpy, on two idle CPUs: streaming 0.9 at 1 MiB (the cache is
+// worth more) and 1.3 at 8 MiB; with a helper 1.4 at 16 MiB and 2.1 at 100 MB, but 0.3 at 8 MiB when others
+// want the CPUs.
+constexpr size_t kStreamBytes = 4 << 20;
+constexpr size_t kParallelBytes = 12 << 20;
 
 }  // namespace rmpi::objstore

@@ -10,12 +10,12 @@
 namespace rmpi::objstore {
 namespace {
 
-constexpr uint64_t kUnits = 4096;
+constexpr uint64_t kUnits = 1024;
 constexpr uint64_t kUnitsPerPage = 4096 / kAlignment;
 
 struct Model {
-  std::vector<bool> free = std::vector<bool>(kUnits, true);
-  std::vector<bool> cold = std::vector<bool>(kUnits, true);
+  std::vector<char> free = std::vector<char>(kUnits, 1);
+  std::vector<char> cold = std::vector<char>(kUnits, 1);
 
   // The longest run of free units; of warm ones only, if asked.
   uint64_t Longest(bool warm_only) const {
@@ -26,9 +26,9 @@ struct Model {
     }
     return longest;
   }
-  bool All(const std::vector<bool>& what, uint64_t first, uint64_t n, bool value) const {
+  bool All(const std::vector<char>& what, uint64_t first, uint64_t n, bool value) const {
     for (uint64_t i = first; i < first + n; ++i) {
-      if (what[i] != value) return false;
+      if ((what[i] != 0) != value) return false;
     }
     return true;
   }
@@ -56,11 +56,11 @@ class RandomWalk {
     }
     uint64_t free = 0;
     if (++steps_ % 50 != 0) return;
-    for (bool f : model_.free) free += f;
+    for (char f : model_.free) free += f != 0;
     ASSERT_EQ(allocator_.free_bytes(), free * kAlignment);
     ASSERT_EQ(allocator_.largest_free(), model_.Longest(false) * kAlignment);
     uint64_t cold = 0;
-    for (bool c : model_.cold) cold += c;
+    for (char c : model_.cold) cold += c != 0;
     ASSERT_EQ(allocator_.cold_bytes(), cold * kAlignment);
   }
 
@@ -70,7 +70,7 @@ class RandomWalk {
   const Allocator& allocator() const { return allocator_; }
 
  private:
-  uint64_t RandomUnits() { return random_() % 8 == 0 ? 1 + random_() % 700 : 1 + random_() % 24; }
+  uint64_t RandomUnits() { return random_() % 8 == 0 ? 1 + random_() % 250 : 1 + random_() % 24; }
 
   void Allocate() {
     const uint64_t units = RandomUnits();

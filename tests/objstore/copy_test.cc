@@ -35,8 +35,8 @@ TEST(CopyTest, CopiesExactlyTheBytesAtEverySizeAndAlignment) {
                           (4 << 20) + 1,
                           (9 << 20) - 7};
   for (size_t n : sizes) {
-    for (size_t to : {64, 65, 127}) {
-      for (size_t from : {0, 3, 64}) {
+    for (size_t to : {size_t{64}, size_t{65}, size_t{127}}) {
+      for (size_t from : {size_t{0}, size_t{3}, size_t{64}}) {
         std::fill(target.begin(), target.end(), std::byte{0x5a});
         CopyIn(target.data() + to, source.data() + from, n);
         ASSERT_TRUE(n == 0 || std::memcmp(target.data() + to, source.data() + from, n) == 0) << n;
