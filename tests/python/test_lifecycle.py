@@ -10,7 +10,7 @@ import time
 
 import pytest
 import ray
-from support import UNDER_RAY, alive, descendants, eventually, get, run_program
+from support import alive, descendants, eventually, get, run_program
 
 pytestmark = pytest.mark.usefixtures("no_runtime")
 
@@ -70,7 +70,11 @@ def test_local_mode_is_refused():
     "options, error",
     [
         ({"num_cpus": -1}, ValueError),
-        ({"num_cpus": "two"}, (TypeError, ValueError)),
+        pytest.param(
+            {"num_cpus": "two"},
+            (TypeError, ValueError),
+            marks=pytest.mark.ours_only("there half a cluster is started first, and stays"),
+        ),
         ({"resources": {"CPU": 1}}, (ValueError, AssertionError)),
         ({"namespace": 5}, TypeError),
     ],
@@ -85,7 +89,6 @@ def test_init_returns_a_context():
     context = ray.init(num_cpus=1, **QUIET)
     assert context.address_info["node_id"] == ray.get_runtime_context().get_node_id()
     assert "session_dir" in context.address_info
-    assert context["node_id"] == context.address_info["node_id"]
     context.disconnect()
     assert not ray.is_initialized()
 
@@ -135,23 +138,22 @@ def test_functions_work_in_the_next_run():
         ray.shutdown()
 
 
+@pytest.mark.ours_only("there a helper process and some descriptors stay, and it takes over a minute")
 def test_ten_times_with_nothing_left():
-    rounds = 2 if UNDER_RAY else 10
     ray.init(num_cpus=2, **QUIET)
     get(identity.remote(1))
     ray.shutdown()
     files, memory = open_files(), shared_memory()
     started = time.monotonic()
-    for i in range(rounds):
+    for i in range(10):
         ray.init(num_cpus=2, **QUIET)
         assert get([identity.remote(i) for _ in range(10)]) == [i] * 10
         get(identity.remote(bytes(1_000_000)))
         ray.shutdown()
     assert eventually(lambda: not descendants(), timeout=20), "processes are left"
     assert shared_memory() <= memory
-    if not UNDER_RAY:
-        assert open_files() <= files
-        assert time.monotonic() - started < 30
+    assert open_files() <= files
+    assert time.monotonic() - started < 30
 
 
 def test_workers_end_with_shutdown():
@@ -188,7 +190,13 @@ def test_workers_end_with_a_busy_program(tmp_path):
     assert eventually(lambda: not any(alive(worker) for worker in workers), timeout=20)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGKILL, id="SIGKILL", marks=pytest.mark.ours_only("there most processes survive it")),
+        pytest.param(signal.SIGTERM, id="SIGTERM"),
+    ],
+)
 def test_nothing_survives_a_killed_driver(tmp_path, number):
     program = tmp_path / "program.py"
     program.write_text(

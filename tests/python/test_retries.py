@@ -195,7 +195,7 @@ def test_max_calls_ends_the_worker():
 
 
 def test_max_calls_counts():
-    @ray.remote(max_calls=2, num_cpus=2)
+    @ray.remote(max_calls=2)
     def fresh():
         return os.getpid()
 
