@@ -98,6 +98,7 @@ Status Board::Map(int fd, std::unique_ptr<Board>* out) {
 Board::Board(std::byte* base, size_t size)
     : base_(base), size_(size), header_(reinterpret_cast<BoardHeader*>(base)) {
   slots_ = static_cast<uint16_t>(header_->slots);
+  groups_ = (slots_ + 63u) / 64;
   ring_bytes_ = header_->ring_bytes;
   max_lanes_ = header_->max_lanes;
   const Layout at(slots_, ring_bytes_, max_lanes_);

@@ -108,10 +108,11 @@ class Board {
   // bit.
   void MarkDirty(uint16_t dst, uint16_t src) {
     SlotRecord& r = records_[dst];
-    const uint64_t group_bit = uint64_t{1} << (src / 64);
     r.groups[src / 64].fetch_or(uint64_t{1} << (src % 64), std::memory_order_seq_cst);
+    if (groups_ <= kFlatGroups) return;
     // Not skipped on a non-zero old value of the group: its setter may have died before this line. When the
     // summary bit is already there, the receiver has yet to take it, and takes the group after it.
+    const uint64_t group_bit = uint64_t{1} << (src / 64);
     if (!(r.summary.load(std::memory_order_seq_cst) & group_bit)) {
       r.summary.fetch_or(group_bit, std::memory_order_seq_cst);
     }
@@ -125,6 +126,7 @@ class Board {
   size_t size_;
   BoardHeader* header_;
   uint16_t slots_;
+  size_t groups_;  // of 64 slots
   uint32_t ring_bytes_;
   uint32_t max_lanes_;
   SlotRecord* records_;

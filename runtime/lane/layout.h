@@ -21,6 +21,8 @@ constexpr uint64_t kBoardMagic = 0x64616f4269706d72ULL;  // "rmpiBoad"
 constexpr uint32_t kBoardVersion = 1;
 constexpr uint16_t kMaxSlots = 1024;
 constexpr size_t kMaxGroups = kMaxSlots / 64;
+constexpr size_t kFlatGroups =
+    6;  // as many fit the bell's line: up to here receivers look at all, without a summary
 constexpr size_t kClaimCapacity = 256;
 constexpr size_t kLine = 128;  // adjacent-line prefetchers fetch pairs of 64-byte lines
 constexpr size_t kMaxMessageBytes = size_t{16} << 20;
@@ -49,7 +51,8 @@ struct SlotRecord {
   // One line up to 384 slots: a sender pays one transfer for all of it.
   alignas(kLine) std::atomic<uint32_t> asleep;
   std::atomic<uint32_t> cpu_plus_1;
-  std::atomic<uint64_t> summary;  // bit g: groups[g] may be non-zero
+  std::atomic<uint64_t>
+      summary;  // bit g: groups[g] may be non-zero. Boards of more than kFlatGroups groups only
   std::atomic<uint64_t> groups[kMaxGroups];
   // Event counters: only ever incremented, by whoever rings; [0] main thread, [1] background thread.
   alignas(kLine) std::atomic<uint32_t> futex[2];

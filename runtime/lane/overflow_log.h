@@ -64,7 +64,7 @@ class OverflowLog {
 
  private:
   static constexpr size_t kFirstChunk = 4 << 10;
-  static constexpr size_t kChunk = 256 << 10;
+  static constexpr size_t kChunk = 60 << 10;  // below malloc's mmap threshold: no fresh pages for each
   struct Chunk {
     std::unique_ptr<uint64_t[]> words;
     size_t capacity, used;

@@ -70,10 +70,7 @@ class Port {
   // bytes come from another process: decode them with checks.
   template <class F>
   size_t Drain(F&& handler, size_t max_messages);
-  bool HasMail() const {
-    return pending_count_.load(std::memory_order_relaxed) != 0 ||
-           me_->summary.load(std::memory_order_seq_cst) != 0;
-  }
+  bool HasMail() const { return pending_count_.load(std::memory_order_relaxed) != 0 || Marked(); }
   // After the announced death of src: nothing of that generation is left to read.
   bool DrainedFrom(uint16_t src, uint32_t generation) const;
   // Lets go of a dead peer: its log, its unread mail, both lanes. Its slot can be given out again once all
@@ -136,6 +133,13 @@ class Port {
   void NoteActive(uint16_t peer);
 
   // Receiving (port_receive.cc).
+  bool Marked() const {  // some lane is dirty
+    if (board_->groups_ > kFlatGroups) return me_->summary.load(std::memory_order_seq_cst) != 0;
+    for (size_t g = 0; g < board_->groups_; ++g) {
+      if (me_->groups[g].load(std::memory_order_seq_cst) != 0) return true;
+    }
+    return false;
+  }
   void Collect();
   int NextPending();
   void ClearPending(uint16_t src);

@@ -11,18 +11,19 @@ namespace rmpi::lane {
 // Takes the dirty bits from the board: the summary first, then its groups (a sender sets them the other way
 // round). Taking a bit is a barrier before the load of the lane's tail.
 void Port::Collect() {
-  if (me_->summary.load(std::memory_order_seq_cst) == 0) return;
-  uint64_t summary = me_->summary.exchange(0, std::memory_order_seq_cst);
-  uint32_t count = pending_count_.load(std::memory_order_relaxed);
-  while (summary != 0) {
-    const size_t group = static_cast<size_t>(std::countr_zero(summary));
-    summary &= summary - 1;
-    if (group >= pending_.size()) continue;  // garbage
-    const uint64_t bits = me_->groups[group].exchange(0, std::memory_order_seq_cst);
-    count += static_cast<uint32_t>(std::popcount(bits & ~pending_[group]));
-    pending_[group] |= bits;
+  uint64_t groups = (uint64_t{1} << board_->groups_) - 1;
+  if (board_->groups_ > kFlatGroups) {
+    if (me_->summary.load(std::memory_order_seq_cst) == 0) return;
+    groups &= me_->summary.exchange(0, std::memory_order_seq_cst);
   }
-  pending_count_.store(count, std::memory_order_relaxed);
+  for (; groups != 0; groups &= groups - 1) {
+    const size_t g = static_cast<size_t>(std::countr_zero(groups));
+    if (me_->groups[g].load(std::memory_order_seq_cst) == 0) continue;
+    const uint64_t bits = me_->groups[g].exchange(0, std::memory_order_seq_cst);
+    const auto added = static_cast<uint32_t>(std::popcount(bits & ~pending_[g]));
+    pending_[g] |= bits;
+    pending_count_.store(pending_count_.load(std::memory_order_relaxed) + added, std::memory_order_relaxed);
+  }
 }
 
 // The next pending sender behind the last one served, or -1.

@@ -137,10 +137,11 @@ TEST(LaneProcessTest, SleepingPingPong) {
   EXPECT_EQ(StatusOf(pid), 0);
 }
 
-// 70 processes: the second level of the dirty mask, and everybody asleep most of the time.
+// 70 processes on a board with a summary above its dirty masks, everybody asleep most of the time.
 TEST(LaneProcessTest, SeventyProcesses) {
   constexpr uint64_t kEach = 200;
-  TestBoard t({.slots = 128, .ring_bytes = 4096, .max_lanes = 512});
+  TestBoard t({.slots = 1000, .ring_bytes = 4096, .max_lanes = 512});
+  for (int i = 0; i < 900; ++i) t.Open();  // the last groups
   const Peer r = t.Open();
   auto receiver = t.MakePort(r);
   std::vector<pid_t> pids;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Threads as peers, each with a port of its own, on one mapping: what a thread sanitizer can see. 80 senders
-// need the second level of the dirty mask; small rings make everybody wait for room; everybody sleeps.
+// need more than one word of dirty bits, 1000 slots a summary above the words; small rings make everybody wait
+// for room; everybody sleeps.
 #include <random>
 #include <thread>
 
@@ -31,9 +32,10 @@ void SendAll(TestBoard* t, Peer self, Peer to, uint32_t seed) {
   EXPECT_TRUE(acknowledged) << "slot " << self.slot << ", backlog " << port->total_backlog_bytes();
 }
 
-TEST(LaneThreadTest, EightySendersOneReceiver) {
+void EightySenders(uint16_t slots) {
   constexpr size_t kSenders = 80;
-  TestBoard t({.slots = 100, .ring_bytes = 4096, .max_lanes = 400});
+  TestBoard t({.slots = slots, .ring_bytes = 4096, .max_lanes = 400});
+  for (int i = 0; i < slots - 90; ++i) t.Open();
   const Peer r = t.Open();
   auto receiver = t.MakePort(r);
   std::vector<std::thread> threads;
@@ -65,6 +67,9 @@ TEST(LaneThreadTest, EightySendersOneReceiver) {
   EXPECT_EQ(finished, kSenders);
   for (auto& thread : threads) thread.join();
 }
+
+TEST(LaneThreadTest, EightySendersOneReceiver) { EightySenders(100); }
+TEST(LaneThreadTest, EightySendersOneReceiverWithSummary) { EightySenders(1000); }
 
 // While workers come and go in one thread each, the raylet's thread opens, marks and closes their slots.
 TEST(LaneThreadTest, WorkersComeAndGo) {
