@@ -64,7 +64,8 @@ void ParsePlace(const Environment& env, JobEnvironment* job) {
     job->rank = FirstInt(env, {"SLURM_PROCID"}).value_or(0);
     job->local_rank = FirstInt(env, {"SLURM_LOCALID"}).value_or(0);
     job->node_id = FirstInt(env, {"SLURM_NODEID"}).value_or(0);
-    auto tasks = Expanded<int>(ExpandCounts, FirstOf(env, {"SLURM_STEP_TASKS_PER_NODE", "SLURM_TASKS_PER_NODE"}));
+    auto tasks =
+        Expanded<int>(ExpandCounts, FirstOf(env, {"SLURM_STEP_TASKS_PER_NODE", "SLURM_TASKS_PER_NODE"}));
     if (static_cast<size_t>(job->node_id) < tasks.size()) {
       job->local_size = tasks[static_cast<size_t>(job->node_id)];
     }

@@ -9,7 +9,8 @@ namespace rmpi {
 namespace {
 
 Status Malformed(std::string_view what, std::string_view text, std::string_view why) {
-  return Status::Invalid(std::string(what) + " '" + std::string(text) + "' cannot be read: " + std::string(why));
+  return Status::Invalid(std::string(what) + " '" + std::string(text) +
+                         "' cannot be read: " + std::string(why));
 }
 
 bool ParseNumber(std::string_view text, uint64_t* value) {

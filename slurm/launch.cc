@@ -39,8 +39,8 @@ std::string NestedAdvice(const Environment& env, const std::vector<std::string>&
 
 std::string WrongPmiAdvice(const Environment& env, const std::vector<std::string>& command) {
   const std::string& type = Get(env, "SLURM_MPI_TYPE");
-  return "srun started " + Get(env, "SLURM_STEP_NUM_TASKS") + " tasks without a PMI plugin (--mpi=" +
-         (type.empty() ? "none" : type) +
+  return "srun started " + Get(env, "SLURM_STEP_NUM_TASKS") +
+         " tasks without a PMI plugin (--mpi=" + (type.empty() ? "none" : type) +
          "), so they cannot find each other. Use the plugin of Slurm that MPI was built for "
          "(`srun --mpi=list` shows them):\n    " +
          SrunLine(env, command);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who started this process, looked at before MPI_Init: a launch without a matching PMI plugin aborts there with
-// a misleading text, or becomes many unrelated one-rank runs, and `srun mpirun` hangs. Those are refused here.
+// Who started this process, looked at before MPI_Init: a launch without a matching PMI plugin aborts there
+// with a misleading text, or becomes many unrelated one-rank runs, and `srun mpirun` hangs. Those are refused
+// here.
 #pragma once
 
 #include <string>

@@ -13,35 +13,48 @@ namespace rmpi {
 namespace {
 
 // The connection to a launcher, and all that says "you are this rank of that step".
-constexpr std::array<std::string_view, 19> kRankPrefixes = {
-    "PMIX_",           "PMI_",           "OMPI_",              "OPAL_",           "PRTE_",
-    "ORTE_",           "PALS_",          "SRUN_",              "SLURMD_",         "SLURM_STEP",
-    "SLURM_SRUN_COMM", "SLURM_CPU_BIND", "SLURM_PMIX",         "SLURM_MPI_TYPE",  "SLURM_TOPOLOGY_ADDR",
-    "SLURM_GTIDS",     "SLURM_UMASK",    "SLURM_DISTRIBUTION", "SLURM_PRIO_PROCESS"};
+constexpr std::array<std::string_view, 19> kRankPrefixes = {"PMIX_",
+                                                            "PMI_",
+                                                            "OMPI_",
+                                                            "OPAL_",
+                                                            "PRTE_",
+                                                            "ORTE_",
+                                                            "PALS_",
+                                                            "SRUN_",
+                                                            "SLURMD_",
+                                                            "SLURM_STEP",
+                                                            "SLURM_SRUN_COMM",
+                                                            "SLURM_CPU_BIND",
+                                                            "SLURM_PMIX",
+                                                            "SLURM_MPI_TYPE",
+                                                            "SLURM_TOPOLOGY_ADDR",
+                                                            "SLURM_GTIDS",
+                                                            "SLURM_UMASK",
+                                                            "SLURM_DISTRIBUTION",
+                                                            "SLURM_PRIO_PROCESS"};
 constexpr std::array<std::string_view, 5> kRankNames = {"SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID",
                                                         "SLURM_TASK_PID", "SLURM_LAUNCH_NODE_IPADDR"};
 
 // What mpirun itself sets for its ranks. Any other OMPI_MCA_* is the user's, from the shell or mpirun --mca.
 constexpr std::string_view kMca = "OMPI_MCA_";
-constexpr std::array<std::string_view, 18> kMcaOfMpirun = {
-    "ess",
-    "ess_base_",
-    "initial_wdir",
-    "mpi_oversubscribe",
-    "orte_app_num",
-    "orte_bound_at_launch",
-    "orte_ess_",
-    "orte_hnp_uri",
-    "orte_jobfam_session_dir",
-    "orte_launch",
-    "orte_local_daemon_uri",
-    "orte_node_regex",
-    "orte_num_nodes",
-    "orte_precondition_transports",
-    "orte_tmpdir_base",
-    "orte_top_session_dir",
-    "pmix",
-    "shmem_RUNTIME_QUERY_hint"};
+constexpr std::array<std::string_view, 18> kMcaOfMpirun = {"ess",
+                                                           "ess_base_",
+                                                           "initial_wdir",
+                                                           "mpi_oversubscribe",
+                                                           "orte_app_num",
+                                                           "orte_bound_at_launch",
+                                                           "orte_ess_",
+                                                           "orte_hnp_uri",
+                                                           "orte_jobfam_session_dir",
+                                                           "orte_launch",
+                                                           "orte_local_daemon_uri",
+                                                           "orte_node_regex",
+                                                           "orte_num_nodes",
+                                                           "orte_precondition_transports",
+                                                           "orte_tmpdir_base",
+                                                           "orte_top_session_dir",
+                                                           "pmix",
+                                                           "shmem_RUNTIME_QUERY_hint"};
 
 bool Matches(std::string_view name, std::string_view pattern) {
   return pattern.ends_with('_') ? name.starts_with(pattern) : name == pattern;
@@ -67,8 +80,8 @@ bool IsOfRank(const Environment& env, std::string_view name) {
          std::find(kRankNames.begin(), kRankNames.end(), name) != kRankNames.end();
 }
 
-// A step on part of the job's nodes has overwritten the job's own layout with its own; mpirun refuses a layout
-// that does not fit the node list, and srun would take the step's task count for the job's.
+// A step on part of the job's nodes has overwritten the job's own layout with its own; mpirun refuses a
+// layout that does not fit the node list, and srun would take the step's task count for the job's.
 void RestoreJobLayout(Environment* env) {
   const std::string& nodes = Get(*env, "SLURM_JOB_NUM_NODES");
   if (nodes.empty()) return;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The environment of a task. A child that inherits its rank's environment aborts in MPI_Init, and an mpirun in
-// it takes the whole Slurm step down. What a task gets instead looks like a batch script's environment: the
-// job's variables, but none of the step, of the rank, or of the PMI connection.
+// The environment of a task. A child that inherits its rank's environment aborts in MPI_Init, and an mpirun
+// in it takes the whole Slurm step down. What a task gets instead looks like a batch script's environment:
+// the job's variables, but none of the step, of the rank, or of the PMI connection.
 #pragma once
 
 #include <string>
@@ -17,7 +17,8 @@ inline constexpr std::string_view kOriginalPrefix = "RAY_MPI_ORIG_";
 // Names, separated by blanks, of the variables that the launcher set over the user's own with SetOverUser.
 inline constexpr std::string_view kSetByUs = "RAY_MPI_SET";
 
-// Sets a variable for MPI's sake (e.g. OMPI_MCA_pml=ob1) so that ScrubEnvironment gives the user's value back.
+// Sets a variable for MPI's sake (e.g. OMPI_MCA_pml=ob1) so that ScrubEnvironment gives the user's value
+// back.
 void SetOverUser(Environment* env, const std::string& name, const std::string& value);
 
 // The environment for children of a rank. Scrubbing twice changes nothing more.

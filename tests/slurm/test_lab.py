@@ -66,7 +66,7 @@ def test_memory_limit_kills_what_exceeds_it(lab):
     try:
         assert lab.run("srun", "-w", "n2", *allocate).returncode != 0
     finally:
-        lab.limit("n2", memory="max")
+        lab.limit("n2", memory="3000M")
     assert lab.run("srun", "-w", "n2", *allocate).stdout == f"{300 << 20}\n"
 
 

@@ -37,9 +37,16 @@ TEST(Hostlist, ExpandsWhatSlurmItselfDoesNot) {
 }
 
 TEST(Hostlist, SaysWhatIsWrong) {
-  for (auto [list, reason] : {std::pair("n[1-3", "do not match"), {"n1-3]", "do not match"}, {"n]1[", "do not match"},
-                              {"n[]", "empty"}, {"n[3-1]", "before"}, {"n[1-]", "numbers"}, {"n[a-c]", "numbers"},
-                              {"n[1,,2]", "two commas"}, {"n[[1-2]]", "inside"}, {"n[0-9999999999]", "too long"},
+  for (auto [list, reason] : {std::pair("n[1-3", "do not match"),
+                              {"n1-3]", "do not match"},
+                              {"n]1[", "do not match"},
+                              {"n[]", "empty"},
+                              {"n[3-1]", "before"},
+                              {"n[1-]", "numbers"},
+                              {"n[a-c]", "numbers"},
+                              {"n[1,,2]", "two commas"},
+                              {"n[[1-2]]", "inside"},
+                              {"n[0-9999999999]", "too long"},
                               {"n[0-999][0-999][0-999]", "too many"}}) {
     std::vector<std::string> hosts;
     Status s = ExpandHostlist(list, &hosts);

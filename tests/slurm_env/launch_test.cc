@@ -12,10 +12,10 @@ using testing::HasSubstr;
 const std::vector<std::string> kCommand = {"ray-mpi", "app.py", "two words"};
 
 Environment Step(int tasks) {
-  return {{"SLURM_JOB_ID", "7"},           {"SLURM_STEP_ID", "0"},
-          {"SLURM_JOB_NODELIST", "n[0-3]"}, {"SLURM_JOB_NUM_NODES", "4"},
-          {"SLURM_NTASKS", "4"},            {"SLURM_STEP_NUM_TASKS", std::to_string(tasks)},
-          {"SLURM_PROCID", "2"}};
+  return {
+      {"SLURM_JOB_ID", "7"},        {"SLURM_STEP_ID", "0"}, {"SLURM_JOB_NODELIST", "n[0-3]"},
+      {"SLURM_JOB_NUM_NODES", "4"}, {"SLURM_NTASKS", "4"},  {"SLURM_STEP_NUM_TASKS", std::to_string(tasks)},
+      {"SLURM_PROCID", "2"}};
 }
 
 Environment With(Environment env, const Environment& more) {
@@ -66,8 +66,10 @@ TEST(Launch, SizeOfTheStepNotOfTheJobDecides) {
   EXPECT_THAT(info.advice, HasSubstr("4 nodes and only this one is used"));
 }
 
-const Environment kMpirun = {{"OMPI_COMM_WORLD_SIZE", "4"}, {"OMPI_COMM_WORLD_RANK", "3"},
-                             {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"}, {"OMPI_COMM_WORLD_LOCAL_RANK", "1"},
+const Environment kMpirun = {{"OMPI_COMM_WORLD_SIZE", "4"},
+                             {"OMPI_COMM_WORLD_RANK", "3"},
+                             {"OMPI_COMM_WORLD_LOCAL_SIZE", "2"},
+                             {"OMPI_COMM_WORLD_LOCAL_RANK", "1"},
                              {"PMIX_NAMESPACE", "728956929"}};
 
 TEST(Launch, Mpirun) {
