@@ -4,134 +4,95 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
-#include <array>
-#include <cstdio>
+#include <optional>
+#include <string>
+#include <vector>
 
-#include "launcher/resources.h"
 #include "launcher/run_directory.h"
+#include "runtime/node/command.h"
+#include "runtime/node/doctor.h"
 #include "slurm/launch.h"
 
 namespace rmpi::launcher {
 namespace {
 
-// What a command prints (both streams), without the last newline; "" when it fails.
-std::string Output(const std::string& command) {
-  FILE* pipe = ::popen((command + " 2>&1 </dev/null").c_str(), "r");
-  if (pipe == nullptr) return "";
-  std::string text;
-  std::array<char, 4096> buffer;
-  for (size_t n; (n = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) text.append(buffer.data(), n);
-  const int status = ::pclose(pipe);
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  return status == 0 ? text : "";
+constexpr int kCommandTimeoutMs = 10'000;
+
+std::optional<std::string> Run(const std::vector<std::string>& command) {
+  return OutputOf(command, kCommandTimeoutMs);
 }
 
-std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
-
-std::string Limit(rlim_t value) {
-  return value == RLIM_INFINITY ? "unlimited" : fmt::format("{} KiB", value / 1024);
+DoctorCheck CheckPython(const Paths& paths) {
+  if (paths.python.empty()) return {"python", Health::kFail, "no python3 on PATH", "name one with --python"};
+  const std::string code =
+      "import sys; sys.path[0:1] = [p for p in sys.argv[1:] if p]; import ray_mpi._core; "
+      "print(sys.version.split()[0])";
+  const auto version = Run({paths.python, "-c", code, paths.package_root});
+  if (!version) {
+    return {"python", Health::kFail, paths.python + " cannot import ray_mpi",
+            "ray_mpi was built for another interpreter: name that one with --python, or pip install for this "
+            "one"};
+  }
+  return {"python", Health::kOk,
+          fmt::format("{} ({})", version->substr(0, version->find('\n')), paths.python), ""};
 }
 
-class Report {
- public:
-  void Good(const std::string& what, const std::string& text) { Line("ok", what, text); }
-  void Note(const std::string& what, const std::string& text) { Line("note", what, text); }
-  void Bad(const std::string& what, const std::string& text) {
-    Line("BAD", what, text);
-    bad_ = true;
-  }
-  bool bad() const { return bad_; }
-
- private:
-  static void Line(const char* mark, const std::string& what, const std::string& text) {
-    fmt::print("{:<5} {:<14} {}\n", mark, what, text);
-  }
-  bool bad_ = false;
-};
-
-void LookAtInstallation(const Paths& paths, Report* report) {
-  report->Good("ray-mpi", fmt::format("{} ({})", RMPI_VERSION, paths.executable));
-  if (paths.package.empty()) {
-    return report->Bad("package", "ray_mpi was not found near the executable: pip install it");
-  }
-  report->Good("package", paths.package);
-  if (paths.python.empty()) return report->Bad("python", "no python3 on PATH: name one with --python");
-  const std::string path = paths.package_root.empty() ? "" : "PYTHONPATH='" + paths.package_root + "' ";
-  const std::string version =
-      Output(path + "'" + paths.python + "' -c 'import sys, ray_mpi; print(sys.version.split()[0])'");
-  if (version.empty()) {
-    report->Bad("python",
-                fmt::format("{} cannot import ray_mpi: it was built for another interpreter", paths.python));
-  } else {
-    report->Good("python", fmt::format("{} ({})", version, paths.python));
-  }
-}
-
-void LookAtMpi(const Paths& paths, const Environment& environment, Report* report) {
-  if (paths.Library("libray-mpi-mpi.so").empty()) {
-    return report->Note("MPI", "no libray-mpi-mpi.so: one node only. Build ray-mpi where mpicc is on PATH");
-  }
+DoctorCheck CheckMpirun(const Environment& environment) {
   const std::string mpirun = FindProgram("mpirun", environment);
-  report->Good("MPI", mpirun.empty() ? "plugin is there; no mpirun on PATH (-n N needs one)"
-                                     : FirstLine(Output("'" + mpirun + "' --version")) + " (" + mpirun + ")");
-  const std::string missing = Output("ldd '" + paths.Library("libray-mpi-mpi.so") + "' | grep 'not found'");
-  if (!missing.empty()) report->Bad("MPI", "the plugin's libraries: " + missing + " (module load?)");
-  const bool ucx = !paths.Library("libray-mpi-ucx.so").empty();
-  report->Note("UCX", ucx ? "plugin is there" : "no libray-mpi-ucx.so: objects travel between hosts by TCP");
+  if (mpirun.empty())
+    return {"mpirun", Health::kWarn, "not on PATH", "`ray-mpi -n N` needs Open MPI's; srun does not"};
+  const std::string version = Run({mpirun, "--version"}).value_or("does not run");
+  return {"mpirun", Health::kOk, fmt::format("{} ({})", version.substr(0, version.find('\n')), mpirun), ""};
 }
 
-void LookAtSlurm(const Environment& environment, Report* report) {
-  const std::string srun = FindProgram("srun", environment);
-  if (srun.empty()) return report->Note("Slurm", "no srun on PATH");
-  const std::string plugins = Output("'" + srun + "' --mpi=list");
-  const bool pmix = plugins.find("pmix") != std::string::npos;
-  const std::string found = FirstLine(Output("'" + srun + "' --version"));
-  if (pmix) return report->Good("Slurm", found + ", --mpi=pmix is there");
-  report->Note(
-      "Slurm",
-      found + ": no pmix among `srun --mpi=list`. Without it use `ray-mpi -n N` (mpirun) in the job");
-}
-
-void LookAtMachine(const Environment& environment, Report* report) {
-  RayletConfig raylet;
-  std::vector<std::string> notices;
-  DecideResources(Options(), environment, DetectLaunch(environment, {}), &raylet, &notices);
-  std::string resources;
-  for (const auto& [name, amount] : raylet.resources) resources += fmt::format("{} {:.0f}, ", name, amount);
-  report->Good("granted", fmt::format("{}object store {} MiB", resources, raylet.object_store_bytes >> 20));
-  for (const std::string& notice : notices) report->Note("granted", notice);
-
-  rlimit limit{};
-  ::getrlimit(RLIMIT_MEMLOCK, &limit);
-  if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < raylet.object_store_bytes) {
-    report->Note("memlock", Limit(limit.rlim_cur) +
-                                ": too small to register the object store with an RDMA card; "
-                                "transfers then go through bounce buffers");
-  } else {
-    report->Good("memlock", Limit(limit.rlim_cur));
-  }
-  ::getrlimit(RLIMIT_NOFILE, &limit);
-  report->Good("open files", fmt::format("up to {}", limit.rlim_max));
+DoctorCheck CheckRunDirectory(const Environment& environment) {
   RunDirectory directory;
-  if (Status s = RunDirectory::Create(environment, "doctor.0", &directory); s.ok()) {
-    report->Good("run directory", directory.path().substr(0, directory.path().rfind('/')));
-    directory.Remove();
-  } else {
-    report->Bad("run directory", s.message());
+  if (Status s = RunDirectory::Create(environment, "doctor.0", &directory); !s.ok()) {
+    return {"directory", Health::kFail, s.message(), ""};
   }
+  const std::string base = directory.path().substr(0, directory.path().rfind('/'));
+  directory.Remove();
+  return {"directory", Health::kOk, "run directories go to " + base, ""};
+}
+
+DoctorCheck CheckOpenFiles() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  constexpr rlim_t kFew = 4096;
+  const std::string text = fmt::format("up to {} open files", limit.rlim_max);
+  if (limit.rlim_max >= kFew) return {"files", Health::kOk, text, ""};
+  return {"files", Health::kWarn, text, "many workers on one node need more: ulimit -Hn"};
 }
 
 }  // namespace
 
 int RunDoctor(const Paths& paths, const Environment& environment) {
-  Report report;
-  LookAtInstallation(paths, &report);
-  LookAtMpi(paths, environment, &report);
-  LookAtSlurm(environment, &report);
-  LookAtMachine(environment, &report);
-  fmt::print("\nOn one machine:  ray-mpi app.py\nIn a batch job:  {}\n",
-             SrunLine(environment, {"ray-mpi", "app.py"}));
-  return report.bad() ? 1 : 0;
+  std::vector<DoctorCheck> checks = {
+      {"ray-mpi", Health::kOk, fmt::format("{} ({})", RMPI_VERSION, paths.executable), ""}};
+  if (paths.package.empty()) {
+    checks.push_back({"package", Health::kFail, "the Python package ray_mpi is not near the executable",
+                      "install with pip, or run the ray-mpi of a build tree"});
+  } else {
+    checks.push_back(CheckPython(paths));
+  }
+  checks.push_back(CheckMpirun(environment));
+  checks.push_back(CheckRunDirectory(environment));
+  checks.push_back(CheckOpenFiles());
+  DoctorOptions options;
+  options.mpi_plugin = paths.Library("libray-mpi-mpi.so");
+  options.command = {"ray-mpi", "app.py"};
+  options.detect = OptionsFor(environment, DetectLaunch(environment, options.command));
+  options.output_of = Run;
+  for (DoctorCheck& check : DoctorReport(options)) checks.push_back(std::move(check));
+
+  bool failed = false;
+  for (const DoctorCheck& check : checks) {
+    const char* mark = check.health == Health::kOk ? "ok" : check.health == Health::kWarn ? "warn" : "FAIL";
+    fmt::print("{:<5} {:<10} {}\n", mark, check.check, check.text);
+    if (!check.advice.empty()) fmt::print("{:16} -> {}\n", "", check.advice);
+    failed |= check.health == Health::kFail;
+  }
+  return failed ? 1 : 0;
 }
 
 }  // namespace rmpi::launcher

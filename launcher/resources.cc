@@ -2,43 +2,34 @@
 #include "launcher/resources.h"
 
 #include <fmt/format.h>
-#include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cmath>
 
 namespace rmpi::launcher {
-namespace {
 
-constexpr double kStoreShare = 0.3;  // of the memory granted, as Ray does
-constexpr uint64_t kStoreMinBytes = 64u << 20;
-
-}  // namespace
-
-void DecideResources(const Options& options, const Environment&, const LaunchInfo& launch,
-                     RayletConfig* raylet, std::vector<std::string>* notices) {
-  const int ranks = std::max(1, launch.local_size);
-  cpu_set_t mask;
-  CPU_ZERO(&mask);
-  ::sched_getaffinity(0, sizeof mask, &mask);
-  const double granted_cpus = std::max(1, CPU_COUNT(&mask) / ranks);
-  const auto memory = static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
-                      static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)) / static_cast<uint64_t>(ranks);
-
-  const double cpus = options.num_cpus.value_or(granted_cpus);
-  if (cpus > granted_cpus) {
+void DecideResources(const Options& options, const NodeResources& node, RayletConfig* raylet,
+                     std::vector<std::string>* notices) {
+  notices->insert(notices->end(), node.notices.begin(), node.notices.end());
+  const double cpus = options.num_cpus.value_or(node.cpus);
+  if (cpus > node.cpus) {
     notices->push_back(fmt::format(
-        "--num-cpus {} is more than the {} CPUs granted here: taken as logical CPUs", cpus, granted_cpus));
+        "--num-cpus {:g} is more than the {:g} granted here: taken as logical CPUs, which share them", cpus,
+        node.cpus));
   }
-  raylet->object_store_bytes = options.object_store_bytes.value_or(
-      std::max(kStoreMinBytes, static_cast<uint64_t>(static_cast<double>(memory) * kStoreShare)));
-  const uint64_t rest = memory > raylet->object_store_bytes ? memory - raylet->object_store_bytes : 0;
+  const double gpus = options.num_gpus.value_or(node.gpus);
+  if (gpus > node.gpus) {
+    notices->push_back(fmt::format(
+        "--num-gpus {:g} is more than the {:g} visible here: the rest are logical GPUs", gpus, node.gpus));
+  }
+  raylet->object_store_bytes = options.object_store_bytes.value_or(node.object_store_bytes);
+  const uint64_t rest =
+      node.memory_bytes > raylet->object_store_bytes ? node.memory_bytes - raylet->object_store_bytes : 0;
   raylet->resources = {{"CPU", cpus}, {"memory", static_cast<double>(options.memory_bytes.value_or(rest))}};
-  if (options.num_gpus.value_or(0) > 0) raylet->resources.emplace_back("GPU", *options.num_gpus);
+  if (gpus > 0) raylet->resources.emplace_back("GPU", gpus);
   raylet->resources.insert(raylet->resources.end(), options.resources.begin(), options.resources.end());
   std::sort(raylet->resources.begin(), raylet->resources.end());
-  raylet->labels = options.labels;
+  raylet->labels = node.labels;
+  for (const auto& [key, value] : options.labels) raylet->labels[key] = value;  // the user's word is the last
 }
 
 }  // namespace rmpi::launcher

@@ -6,13 +6,13 @@
 #include <vector>
 
 #include "launcher/options.h"
+#include "runtime/node/detect.h"
 #include "runtime/raylet/raylet.h"
-#include "slurm/launch.h"
 
 namespace rmpi::launcher {
 
 // Fills in resources, labels and object_store_bytes. `notices` are for the user (once, on rank 0).
-void DecideResources(const Options& options, const Environment& environment, const LaunchInfo& launch,
-                     RayletConfig* raylet, std::vector<std::string>* notices);
+void DecideResources(const Options& options, const NodeResources& node, RayletConfig* raylet,
+                     std::vector<std::string>* notices);
 
 }  // namespace rmpi::launcher

@@ -16,6 +16,7 @@
 #include "launcher/mpirun.h"
 #include "launcher/process.h"
 #include "launcher/resources.h"
+#include "runtime/node/cpu_list.h"
 #include "slurm/launch.h"
 #include "slurm/scrub.h"
 
@@ -132,7 +133,9 @@ KeeperConfig MakeConfig(const Options& options, const Paths& paths, const Enviro
   raylet.bringup_timeout_s = options.bringup_timeout_s;
   raylet.max_workers = options.max_workers;
   std::vector<std::string> notices;
-  DecideResources(options, environment, launch, &raylet, &notices);
+  const NodeResources node = DetectNode(OptionsFor(environment, launch));
+  DecideResources(options, node, &raylet, &notices);
+  if (Status s = BindToCpus(node.cpu_ids); !s.ok()) notices.push_back(s.message());
   const bool offers = !(raylet.dedicated_head && config.rank == 0);
   raylet.prestart_workers = offers ? options.prestart_workers.value_or(DefaultPrestart(raylet)) : 0;
   if (!launch.advice.empty()) notices.push_back(launch.advice);
