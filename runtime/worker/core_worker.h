@@ -232,6 +232,10 @@ class CoreWorker {
   Status FinishTask(ExecTask& task, std::span<const ValueSource> results, bool retryable_error);
   // The task running on the main thread, or the driver's own task id.
   TaskId current_task() const;
+  // True while the task running on the main thread has been asked to stop (T8). The core sends SIGINT to the
+  // main thread once, after this became true; the binding's handler acts only if it is (a late signal must not
+  // hit the next task). One atomic load: may be called from a signal handler.
+  bool CancelRequested() const;
   std::string current_task_name() const;
   std::string current_function_name() const;
   ResourceList current_resources() const;
@@ -252,7 +256,7 @@ class CoreWorker {
 
  private:
   CoreWorker();
-  struct Impl;
+  struct Impl;  // runtime/worker/impl.h
   std::unique_ptr<Impl> impl_;
   friend class Ref;
 };

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// Entry: one object as one process sees it, owned or borrowed. Guarded by the process's core lock, but for
+// `state` (readers may look without it: release/acquire with the fields it publishes) and `handles`
+// (incremented by whoever already holds one; decremented under the lock).
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "runtime/base/blob.h"
+#include "runtime/ids/ids.h"
+#include "runtime/message/messages.h"
+
+namespace rmpi::core {
+
+struct Task;
+struct Entry;
+
+enum class EntryState : uint8_t {
+  kPending = 0,  // nothing known yet
+  kInline = 1,   // `value` holds the bytes (a value or an error)
+  kStored = 2,   // details->places says which stores hold it
+};
+
+enum class Registration : uint8_t { kNone = 0, kSent = 1, kAcknowledged = 2, kGone = 3 };
+enum class Fetch : uint8_t { kNone = 0, kRequested = 1, kLocal = 2 };
+
+// What only some objects need.
+struct Details {
+  // stored
+  uint32_t attempt = 0;
+  uint64_t size = 0;
+  std::vector<Place> places;  // the primary first
+  Fetch fetch = Fetch::kNone;
+  Place local;                // fetch == kLocal
+  // owned
+  std::vector<Address> borrowers;
+  std::vector<Address> subscribers;  // asked while it was pending
+  std::vector<Entry*> contained;     // one hold on each
+  // borrowed
+  Registration registration = Registration::kNone;
+  bool locate_sent = false;
+  uint64_t nonce = 0;
+  std::vector<Entry*> protectors;  // outer objects, held until the registration is acknowledged
+  std::vector<ObjectId> contained_ids;  // what is inside the value, as the owner told
+  // both
+  std::vector<Task*> dependents;  // tasks that wait for it
+  std::vector<std::function<void()>> callbacks;
+};
+
+struct Entry {
+  ObjectId id;
+  std::atomic<EntryState> state{EntryState::kPending};
+  uint8_t kind = 0;  // ValueKind
+  bool owned = false;
+  bool live = false;
+  uint32_t epoch = 0;  // of the CoreWorker it belongs to: a handle that outlives it is inert
+  std::atomic<uint32_t> handles{0};
+  uint32_t holds = 0;  // by tasks, outer objects, protectors, unacknowledged results
+  std::atomic<uint64_t> mark{0};  // the binding's: which wait() saw it last
+  Blob value;
+  std::unique_ptr<Details> details;
+
+  bool pending() const { return state.load(std::memory_order_acquire) == EntryState::kPending; }
+  Details& more() {
+    if (!details) details = std::make_unique<Details>();
+    return *details;
+  }
+};
+
+}  // namespace rmpi::core

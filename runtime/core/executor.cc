@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/core/executor.h"
+
+#include <algorithm>
+
+namespace rmpi::core {
+
+// ---- queue ------------------------------------------------------------------------------------------------------
+
+void Executor::OnPush(const Address& from, Push& m) {
+  auto& known = templates_[from];
+  if (!m.template_bytes.empty()) {
+    auto tmpl = std::make_shared<WireTemplate>();
+    Reader reader(m.template_bytes.bytes());
+    reader(*tmpl);
+    known[m.template_number] = std::move(tmpl);
+  }
+  auto item = std::make_unique<ExecItem>();
+  item->owner = from;
+  item->task = m.task;
+  item->attempt = m.attempt;
+  item->retries_left = m.retries_left;
+  item->depth = m.depth;
+  item->tmpl = known[m.template_number];
+  item->args = std::move(m.args);
+  item->resolved = std::move(m.resolved);
+  if (!item->tmpl) {
+    AnswerError(*item, ErrorType::kFunctionMissing,
+                "worker " + ToString(objects_->self()) + " was sent a task without its template");
+    return;
+  }
+  if (blocked_ || retiring_) {  // crossed our RETURNED on the way
+    Returned r;
+    r.tasks.push_back({item->task, item->attempt, false, false});
+    r.blocked = blocked_;
+    r.retiring = retiring_;
+    outbox_->Send(from, MsgType::kReturned, r);
+    return;
+  }
+  Admit(std::move(item));
+}
+
+void Executor::Admit(std::unique_ptr<ExecItem> item) {
+  if (!item->resolved.empty()) RequestArgs(item.get());
+  if (item->missing == 0) {
+    ready_.push_back(std::move(item));
+  } else {
+    waiting_.push_back(std::move(item));
+  }
+}
+
+void Executor::RequestArgs(ExecItem* item) {
+  item->local.resize(item->resolved.size());
+  for (size_t i = 0; i < item->resolved.size(); ++i) {
+    const ResolvedArg& arg = item->resolved[i];
+    if (arg.value.state != ValueState::kStored || item->local[i].node != 0) continue;
+    const auto here = std::find_if(arg.value.places.begin(), arg.value.places.end(),
+                                   [&](const Place& p) { return p.node == objects_->self().node; });
+    if (here != arg.value.places.end()) {
+      item->local[i] = *here;
+      continue;
+    }
+    ++item->missing;
+    if (pulls_[arg.id]++ != 0) continue;
+    Pull pull;
+    pull.id = arg.id;
+    pull.attempt = arg.value.attempt;
+    pull.size = arg.value.size;
+    pull.priority = PullPriority::kArgs;
+    pull.places = arg.value.places;
+    outbox_->Send(RayletOf(objects_->self().node), MsgType::kPull, pull);
+  }
+}
+
+void Executor::OnPullReply(const PullReply& m) {
+  if (pulls_.erase(m.id) == 0) return;
+  for (size_t i = 0; i < waiting_.size();) {
+    ExecItem* item = waiting_[i].get();
+    bool failed = false;
+    for (size_t k = 0; k < item->resolved.size(); ++k) {
+      const ResolvedArg& arg = item->resolved[k];
+      if (arg.id != m.id || arg.value.state != ValueState::kStored || item->local[k].node != 0) continue;
+      --item->missing;
+      item->local[k] = m.place;
+      failed |= m.failed || m.full;
+    }
+    if (!failed && item->missing != 0) {
+      ++i;
+      continue;
+    }
+    std::unique_ptr<ExecItem> owned = std::move(waiting_[i]);
+    waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
+    if (!failed) {
+      ready_.push_back(std::move(owned));
+      continue;
+    }
+    Forget(*owned);
+    AnswerError(*owned, m.full ? ErrorType::kObjectStoreFull : ErrorType::kObjectLost,
+                "argument " + Hex(m.id) + " of task " + owned->tmpl->function_name + ": " + m.text);
+  }
+}
+
+ExecItem* Executor::Take(TimeNs now) {
+  while (!ready_.empty() && !retiring_) {
+    ExecItem* item = ready_.front().get();
+    if (!item->local.empty() && !host_->PinArgs(*item)) {
+      // Evicted between its arrival and now: have it brought again.
+      std::unique_ptr<ExecItem> again = std::move(ready_.front());
+      ready_.pop_front();
+      for (size_t i = 0; i < again->local.size(); ++i) {
+        again->local[i] = {};
+        std::erase_if(again->resolved[i].value.places,
+                      [&](const Place& p) { return p.node == objects_->self().node; });
+      }
+      Admit(std::move(again));
+      continue;
+    }
+    if (!host_->Claim(item->task, item->attempt)) return nullptr;
+    current_ = std::move(ready_.front());
+    ready_.pop_front();
+    current_->started = now;
+    current_->serial = next_serial_++;
+    return current_.get();
+  }
+  return nullptr;
+}
+
+// ---- answers ----------------------------------------------------------------------------------------------------
+
+void Executor::Finish(std::vector<WireValue> values, std::vector<Entry*> contained, bool retryable_error,
+                      TimeNs now) {
+  WaitingResult w;
+  w.owner = current_->owner;
+  w.upto = objects_->last_nonce();
+  w.result.task = current_->task;
+  w.result.attempt = current_->attempt;
+  w.result.run_us = static_cast<uint32_t>(std::min<TimeNs>((now - current_->started) / kMicrosecond, UINT32_MAX));
+  w.result.retryable_error = retryable_error;
+  w.result.needs_ack = !contained.empty();
+  w.result.values = std::move(values);
+  if (!contained.empty()) held_[{current_->task, current_->attempt}] = std::move(contained);
+  current_.reset();
+  if (waiting_results_.empty() && !objects_->Unacknowledged(w.owner, w.upto)) {
+    outbox_->Send(w.owner, MsgType::kResult, w.result);
+    host_->Answered();
+    return;
+  }
+  waiting_results_.push_back(std::move(w));
+}
+
+void Executor::FlushResults() {
+  while (!waiting_results_.empty()) {
+    WaitingResult& w = waiting_results_.front();
+    if (objects_->Unacknowledged(w.owner, w.upto)) return;
+    outbox_->Send(w.owner, MsgType::kResult, w.result);
+    host_->Answered();
+    waiting_results_.pop_front();
+  }
+}
+
+void Executor::AnswerError(const ExecItem& item, ErrorType type, const std::string& message) {
+  Result r;
+  r.task = item.task;
+  r.attempt = item.attempt;
+  WireValue v;
+  v.kind = static_cast<uint8_t>(ValueKind::kSystemError);
+  v.bytes = EncodeSystemError(static_cast<uint8_t>(type), message, Hex(item.task));
+  r.values.push_back(std::move(v));
+  outbox_->Send(item.owner, MsgType::kResult, r);
+}
+
+void Executor::OnResultAck(const TaskRef& m) {
+  const auto it = held_.find({m.task, m.attempt});
+  if (it == held_.end()) return;
+  const std::vector<Entry*> entries = std::move(it->second);
+  held_.erase(it);
+  for (Entry* e : entries) objects_->DropHold(e);
+}
+
+// ---- giving back ------------------------------------------------------------------------------------------------
+
+// An unclaimed item leaves: the pulls it waited for may be withdrawn.
+void Executor::Forget(const ExecItem& item) {
+  for (size_t i = 0; i < item.local.size(); ++i) {
+    const ResolvedArg& arg = item.resolved[i];
+    if (arg.value.state != ValueState::kStored || item.local[i].node != 0) continue;
+    const auto it = pulls_.find(arg.id);
+    if (it == pulls_.end() || --it->second != 0) continue;
+    pulls_.erase(it);
+    Pull pull;
+    pull.id = arg.id;
+    pull.attempt = arg.value.attempt;
+    pull.cancel = true;
+    outbox_->Send(RayletOf(objects_->self().node), MsgType::kPull, pull);
+  }
+}
+
+void Executor::ReturnTasks(const Address* only_owner) {
+  std::unordered_map<Address, Returned> by_owner;
+  if (only_owner != nullptr) by_owner[*only_owner];  // a REVOKE is always answered
+  if (current_) by_owner[current_->owner];
+  const auto take = [&](auto& items) {
+    for (size_t i = 0; i < items.size();) {
+      ExecItem& item = *items[i];
+      if (only_owner != nullptr && item.owner != *only_owner) {
+        ++i;
+        continue;
+      }
+      by_owner[item.owner].tasks.push_back({item.task, item.attempt, false, false});
+      Forget(item);
+      items.erase(items.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+  };
+  if (only_owner == nullptr) {  // everything goes: no element-wise erase
+    for (auto& item : ready_) by_owner[item->owner].tasks.push_back({item->task, item->attempt, false, false});
+    ready_.clear();
+  } else {
+    take(ready_);
+  }
+  take(waiting_);
+  for (auto& [owner, returned] : by_owner) {
+    returned.blocked = blocked_;
+    returned.retiring = retiring_;
+    outbox_->Send(owner, MsgType::kReturned, returned);
+  }
+}
+
+void Executor::OnRevoke(const Address& from) { ReturnTasks(&from); }
+
+void Executor::Block() {
+  if (blocked_) return;
+  blocked_ = true;
+  ReturnTasks(nullptr);
+  outbox_->Send(RayletOf(objects_->self().node), MsgType::kBlocked, Blocked{current_ ? current_->depth : 0});
+}
+
+void Executor::Unblock() {
+  if (!blocked_) return;
+  blocked_ = false;
+  outbox_->Send(RayletOf(objects_->self().node), MsgType::kUnblocked, Blocked{current_ ? current_->depth : 0});
+}
+
+void Executor::Retire() {
+  if (retiring_) return;
+  retiring_ = true;
+  for (const auto& [owner, templates] : templates_) {
+    Returned r;
+    r.retiring = true;
+    for (const auto& item : ready_) {
+      if (item->owner == owner) r.tasks.push_back({item->task, item->attempt, false, false});
+    }
+    for (const auto& item : waiting_) {
+      if (item->owner == owner) r.tasks.push_back({item->task, item->attempt, false, false});
+    }
+    outbox_->Send(owner, MsgType::kReturned, r);
+  }
+  for (const auto& item : waiting_) Forget(*item);
+  ready_.clear();
+  waiting_.clear();
+  outbox_->Send(RayletOf(objects_->self().node), MsgType::kRetire, Exit{});
+}
+
+// ---- cancel and death -------------------------------------------------------------------------------------------
+
+bool Executor::RemoveUnclaimed(const TaskId& task, uint32_t attempt, std::unique_ptr<ExecItem>* out) {
+  const auto find = [&](auto& items) {
+    for (auto it = items.begin(); it != items.end(); ++it) {
+      if ((*it)->task == task && (*it)->attempt == attempt) {
+        *out = std::move(*it);
+        items.erase(it);
+        return true;
+      }
+    }
+    return false;
+  };
+  return find(ready_) || find(waiting_);
+}
+
+void Executor::OnCancel(const Address& from, const TaskRef& m) {
+  if (current_ && current_->task == m.task && current_->attempt == m.attempt && current_->owner == from) {
+    current_->cancelled = true;
+    if (m.recursive) host_->CancelChildren(current_->serial, m.force);
+    if (!m.force) host_->Interrupt(m.task, m.attempt);
+    return;
+  }
+  std::unique_ptr<ExecItem> item;
+  if (!RemoveUnclaimed(m.task, m.attempt, &item)) return;  // finished: its result is on the way
+  Forget(*item);
+  AnswerError(*item, ErrorType::kTaskCancelled, "the task was cancelled before it started");
+}
+
+void Executor::DropFrom(const std::function<bool(const Address&)>& gone) {
+  std::erase_if(ready_, [&](const auto& i) { return gone(i->owner); });
+  for (auto& item : waiting_) {
+    if (gone(item->owner)) Forget(*item);
+  }
+  std::erase_if(waiting_, [&](const auto& i) { return gone(i->owner); });
+  std::erase_if(templates_, [&](const auto& t) { return gone(t.first); });
+  std::vector<TaskAttempt> dead;
+  for (const auto& [key, entries] : held_) {
+    if (gone(key.task.owner)) dead.push_back(key);
+  }
+  for (const TaskAttempt& key : dead) OnResultAck({key.task, key.attempt, false, false});
+  FlushResults();
+}
+
+void Executor::OnEof(const Address& who) {
+  DropFrom([&](const Address& a) { return a == who; });
+}
+
+void Executor::OnNodeDead(uint32_t node) {
+  DropFrom([&](const Address& a) { return a.node == node; });
+}
+
+}  // namespace rmpi::core

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tasks this process runs for others (PROTOCOL T3 to T5, T8, R3): queue, claim, answer. A task that is not
+// claimed can be taken back by its owner at any time, and is, before this process blocks or retires.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "runtime/base/time.h"
+#include "runtime/core/object_table.h"
+#include "runtime/worker/core_worker.h"
+
+namespace rmpi::core {
+
+struct ExecItem {
+  Address owner;
+  TaskId task;
+  uint32_t attempt = 0;
+  int32_t retries_left = 0;
+  uint32_t depth = 0;
+  std::shared_ptr<const WireTemplate> tmpl;
+  Blob args;
+  std::vector<ResolvedArg> resolved;
+  std::vector<Place> local;  // per resolved argument: where it lies on this node (stored ones)
+  uint32_t missing = 0;      // stored arguments that are not here yet
+  bool cancelled = false;
+  TimeNs started = 0;
+  uint32_t serial = 0;  // names this run of it in this process (Task::parent)
+};
+
+class Executor {
+ public:
+  // What the loop around it does on its behalf.
+  class Host {
+   public:
+    virtual ~Host() = default;
+    // Writes the claim where the raylet can read it after our death. False: the log is full, flush results first.
+    virtual bool Claim(const TaskId& task, uint32_t attempt) = 0;
+    // A result of a claimed task has been posted.
+    virtual void Answered() = 0;
+    // The running task must be interrupted, iff it is still this one.
+    virtual void Interrupt(const TaskId& task, uint32_t attempt) = 0;
+    virtual void CancelChildren(uint32_t serial, bool force) = 0;
+    // Pins the item's stored arguments at item.local. False: one is not there (any more); nothing stays pinned.
+    virtual bool PinArgs(ExecItem& item) = 0;
+  };
+
+  Executor(Outbox* outbox, ObjectTable* objects, Host* host) : outbox_(outbox), objects_(objects), host_(host) {}
+
+  // The next task to run, claimed; null when there is none.
+  ExecItem* Take(TimeNs now);
+  ExecItem* current() const { return current_.get(); }
+  bool has_ready() const { return !ready_.empty(); }
+  size_t unclaimed() const { return ready_.size() + waiting_.size(); }
+  // Ends the current task. Contained refs: one hold each, taken over until the owner acknowledges.
+  void Finish(std::vector<WireValue> values, std::vector<Entry*> contained, bool retryable_error, TimeNs now);
+
+  // The main thread is about to wait inside a task: give back what is not claimed, tell the raylet.
+  void Block();
+  void Unblock();
+  bool blocked() const { return blocked_; }
+  // No more tasks after this one.
+  void Retire();
+  bool retiring() const { return retiring_; }
+
+  void OnPush(const Address& from, Push& m);
+  void OnCancel(const Address& from, const TaskRef& m);
+  void OnRevoke(const Address& from);
+  void OnResultAck(const TaskRef& m);
+  void OnPullReply(const PullReply& m);
+  void OnEof(const Address& who);
+  void OnNodeDead(uint32_t node);
+  // Registrations were acknowledged: results that waited for them may go.
+  void FlushResults();
+  size_t unsettled() const { return held_.size() + waiting_results_.size(); }
+
+ private:
+  struct WaitingResult {
+    Address owner;
+    uint64_t upto;
+    Result result;
+  };
+  struct TaskAttempt {
+    TaskId task;
+    uint32_t attempt;
+    bool operator==(const TaskAttempt&) const = default;
+  };
+  struct TaskAttemptHash {
+    size_t operator()(const TaskAttempt& t) const {
+      return std::hash<TaskId>()(t.task) ^ Mix(t.attempt + 1);
+    }
+  };
+
+  void Admit(std::unique_ptr<ExecItem> item);
+  void RequestArgs(ExecItem* item);
+  bool RemoveUnclaimed(const TaskId& task, uint32_t attempt, std::unique_ptr<ExecItem>* out);
+  void ReturnTasks(const Address* only_owner);
+  void AnswerError(const ExecItem& item, ErrorType type, const std::string& message);
+  void Forget(const ExecItem& item);
+  void DropFrom(const std::function<bool(const Address&)>& gone);
+
+  Outbox* outbox_;
+  ObjectTable* objects_;
+  Host* host_;
+  std::deque<std::unique_ptr<ExecItem>> ready_;
+  std::vector<std::unique_ptr<ExecItem>> waiting_;  // for arguments to arrive on this node
+  std::unique_ptr<ExecItem> current_;
+  std::unordered_map<Address, std::unordered_map<uint32_t, std::shared_ptr<const WireTemplate>>> templates_;
+  std::unordered_map<TaskAttempt, std::vector<Entry*>, TaskAttemptHash> held_;  // until RESULT_ACK
+  std::deque<WaitingResult> waiting_results_;
+  std::unordered_map<ObjectId, uint32_t> pulls_;  // asked of the raylet: how many waiting items want it
+  bool blocked_ = false;
+  bool retiring_ = false;
+  uint32_t next_serial_ = 1;
+};
+
+}  // namespace rmpi::core

@@ -1,0 +1,534 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/core/object_table.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "runtime/worker/core_worker.h"
+
+namespace rmpi::core {
+namespace {
+
+template <class T>
+void EraseOne(std::vector<T>& v, const T& x) {
+  const auto it = std::find(v.begin(), v.end(), x);
+  if (it != v.end()) {
+    *it = v.back();
+    v.pop_back();
+  }
+}
+
+constexpr uint64_t kNumberMask = (uint64_t{1} << 48) - 1;
+
+}  // namespace
+
+Blob EncodeSystemError(uint8_t type, const std::string& message, const std::string& context) {
+  Writer w;
+  w(type, message, context);
+  return Blob::Copy(w.bytes());
+}
+
+void ObjectTable::SetIdentity(const Address& self, JobId job) {
+  self_ = self;
+  job_ = job;
+}
+
+// ---- owned ----------------------------------------------------------------------------------------------------
+
+Record* ObjectTable::NewRecord(TaskKind kind, uint32_t returns) {
+  const uint64_t number = next_number_++;
+  const uint64_t page = number / kPageRecords;
+  while (page_base_ + pages_.size() <= page) pages_.push_back(nullptr);
+  auto& slot = pages_[page - page_base_];
+  if (!slot) slot = std::make_unique<Page>();
+  ++slot->used;
+  Record* record = &slot->records[number % kPageRecords];
+  record->returns = returns;
+  record->count = returns;
+  if (returns > 1) record->more = std::make_unique<Entry[]>(returns - 1);
+  const TaskId task{job_, self_, TaskId::Sequence(kind, number)};
+  record->first.id.task = task;  // also with no returns: the record must know its name
+  for (uint32_t i = 0; i < returns; ++i) {
+    Entry* e = ReturnOf(record, i);
+    e->id = {task, i, 0};
+    e->owned = true;
+    e->live = true;
+    e->epoch = epoch_;
+    e->holds = 1;
+  }
+  owned_count_ += returns;
+  return record;
+}
+
+Record* ObjectTable::FindRecord(uint64_t sequence) {
+  const uint64_t number = sequence & kNumberMask;
+  const uint64_t page = number / kPageRecords;
+  if (page < page_base_ || page >= page_base_ + pages_.size()) return nullptr;
+  auto& slot = pages_[page - page_base_];
+  if (!slot) return nullptr;
+  Record* record = &slot->records[number % kPageRecords];
+  if (record->first.id.task.sequence != sequence) return nullptr;
+  return record;
+}
+
+Entry* ObjectTable::ReturnOf(Record* record, uint32_t index) {
+  return index == 0 ? &record->first : &record->more[index - 1];
+}
+
+void ObjectTable::MaybeDropRecord(uint64_t sequence) {
+  Record* record = FindRecord(sequence);
+  if (record == nullptr || record->count != 0 || record->task != nullptr) return;
+  record->more.reset();
+  record->returns = 0;
+  record->first.id = {};
+  const uint64_t page = (sequence & kNumberMask) / kPageRecords;
+  auto& slot = pages_[page - page_base_];
+  // The newest page stays: its unused numbers are still to come.
+  if (--slot->used == 0 && page != (next_number_ - 1) / kPageRecords) slot.reset();
+  while (pages_.size() > 1 && !pages_.front()) {
+    pages_.pop_front();
+    ++page_base_;
+  }
+}
+
+// ---- any --------------------------------------------------------------------------------------------------------
+
+Entry* ObjectTable::Find(const ObjectId& id) {
+  if (id.owner() == self_) {
+    Record* record = FindRecord(id.task.sequence);
+    if (record == nullptr || id.index >= record->returns) return nullptr;
+    Entry* e = ReturnOf(record, id.index);
+    return e->live ? e : nullptr;
+  }
+  const auto it = borrowed_.find(id);
+  return it == borrowed_.end() ? nullptr : it->second.get();
+}
+
+Entry* ObjectTable::Borrow(const ObjectId& id, Entry* outer) {
+  Entry* e = Find(id);
+  if (e == nullptr && id.owner() == self_) return nullptr;
+  if (e == nullptr) {
+    auto fresh = std::make_unique<Entry>();
+    e = fresh.get();
+    e->id = id;
+    e->live = true;
+    e->epoch = epoch_;
+    borrowed_.emplace(id, std::move(fresh));
+    Details& d = e->more();
+    d.registration = Registration::kSent;
+    d.nonce = next_nonce_++;
+    pending_registrations_.emplace(d.nonce, id);
+    pending_nonces_.insert(d.nonce);
+    RefMessage m;
+    m.id = id;
+    m.nonce = d.nonce;
+    outbox_->Send(id.owner(), MsgType::kRegister, m);
+  }
+  ++e->holds;
+  if (!e->owned && outer != nullptr && outer != e && e->details &&
+      e->details->registration == Registration::kSent) {
+    ++outer->holds;
+    e->details->protectors.push_back(outer);
+  }
+  return e;
+}
+
+void ObjectTable::DropHold(Entry* e) {
+  assert(e->holds > 0);
+  --e->holds;
+  MaybeRelease(e);
+}
+
+void ObjectTable::DropHandle(Entry* e) {
+  if (e->handles.fetch_sub(1, std::memory_order_acq_rel) == 1) MaybeRelease(e);
+}
+
+void ObjectTable::MaybeRelease(Entry* e) {
+  if (!e->live || e->holds != 0 || e->handles.load(std::memory_order_acquire) != 0) return;
+  if (e->owned && e->details && !e->details->borrowers.empty()) return;
+  release_queue_.push_back(e);
+  if (releasing_) return;
+  releasing_ = true;
+  while (!release_queue_.empty()) {
+    Entry* next = release_queue_.back();
+    release_queue_.pop_back();
+    if (next->owned) {
+      ReleaseOwned(next);
+    } else {
+      ReleaseBorrowed(next);
+    }
+  }
+  releasing_ = false;
+}
+
+void ObjectTable::FreePlaces(const Entry& e) {
+  FreeObject m;
+  m.id = e.id;
+  m.attempt = e.details->attempt;
+  for (const Place& p : e.details->places) outbox_->Send(RayletOf(p.node), MsgType::kFree, m);
+}
+
+void ObjectTable::ReleaseOwned(Entry* e) {
+  if (!e->live) return;
+  if (e->state.load(std::memory_order_relaxed) == EntryState::kStored) FreePlaces(*e);
+  std::unique_ptr<Details> details = std::move(e->details);
+  const ObjectId id = e->id;
+  e->live = false;
+  e->value = Blob();
+  e->kind = 0;
+  e->state.store(EntryState::kPending, std::memory_order_release);
+  e->mark.store(0, std::memory_order_relaxed);
+  --owned_count_;
+  Record* record = FindRecord(id.task.sequence);
+  --record->count;
+  MaybeDropRecord(id.task.sequence);
+  if (!details) return;
+  for (const Address& to : details->subscribers) {
+    Location gone;
+    gone.id = id;
+    gone.value.state = ValueState::kGone;
+    outbox_->Send(to, MsgType::kLocation, gone);
+  }
+  for (Entry* inner : details->contained) DropHold(inner);
+}
+
+void ObjectTable::ReleaseBorrowed(Entry* e) {
+  const auto it = borrowed_.find(e->id);
+  if (it == borrowed_.end() || it->second.get() != e) return;
+  Details& d = e->more();
+  if (d.registration != Registration::kGone) {
+    RefMessage m;
+    m.id = e->id;
+    outbox_->Send(e->id.owner(), MsgType::kUnregister, m);
+  }
+  const bool unacknowledged = d.registration == Registration::kSent;
+  if (unacknowledged) {
+    pending_registrations_.erase(d.nonce);
+    pending_nonces_.erase(d.nonce);
+  }
+  std::vector<Entry*> protectors = std::move(d.protectors);
+  borrowed_.erase(it);
+  for (Entry* p : protectors) DropHold(p);
+  if (unacknowledged) listener_->OnRegistrationsChanged();
+}
+
+// ---- values -----------------------------------------------------------------------------------------------------
+
+void ObjectTable::MadeReady(Entry* e) {
+  if (!e->details) return;
+  Details& d = *e->details;
+  if (!d.callbacks.empty()) {
+    for (auto& fn : d.callbacks) due_callbacks_.push_back(std::move(fn));
+    d.callbacks.clear();
+  }
+  std::vector<Address> subscribers = std::move(d.subscribers);
+  d.subscribers.clear();
+  for (const Address& to : subscribers) SendLocation(to, e);
+  std::vector<Task*> dependents = std::move(d.dependents);
+  d.dependents.clear();
+  for (Task* t : dependents) listener_->OnDependencyReady(t);
+}
+
+void ObjectTable::SetInline(Entry* e, uint8_t kind, Blob value) {
+  e->kind = kind;
+  e->value = std::move(value);
+  e->state.store(EntryState::kInline, std::memory_order_release);
+  MadeReady(e);
+}
+
+void ObjectTable::SetStored(Entry* e, uint8_t kind, uint32_t attempt, uint64_t size, std::vector<Place> places) {
+  Details& d = e->more();
+  d.attempt = attempt;
+  d.size = size;
+  d.places = std::move(places);
+  d.fetch = Fetch::kNone;
+  e->kind = kind;
+  e->state.store(EntryState::kStored, std::memory_order_release);
+  MadeReady(e);
+}
+
+void ObjectTable::SetError(Entry* e, uint8_t type, const std::string& message) {
+  SetInline(e, static_cast<uint8_t>(ValueKind::kSystemError), EncodeSystemError(type, message, Hex(e->id)));
+}
+
+void ObjectTable::SetContained(Entry* e, const std::vector<ObjectId>& ids) {
+  for (const ObjectId& id : ids) {
+    if (Entry* inner = Borrow(id, nullptr)) e->more().contained.push_back(inner);
+  }
+}
+
+void ObjectTable::SetWire(Entry* e, const WireValue& v) {
+  switch (v.state) {
+    case ValueState::kInline:
+      if (!v.contained.empty()) e->more().contained_ids = v.contained;
+      SetInline(e, v.kind, v.bytes);
+      break;
+    case ValueState::kStored:
+      if (!v.contained.empty()) e->more().contained_ids = v.contained;
+      SetStored(e, v.kind, v.attempt, v.size, v.places);
+      break;
+    case ValueState::kGone:
+      SetError(e, static_cast<uint8_t>(ErrorType::kObjectLost),
+               "object " + Hex(e->id) + " is gone: its owner, process " + ToString(e->id.owner()) +
+                   ", no longer holds it");
+      break;
+  }
+}
+
+WireValue ObjectTable::ToWire(const Entry& e) const {
+  WireValue v;
+  v.kind = e.kind;
+  if (e.state.load(std::memory_order_relaxed) == EntryState::kStored) {
+    v.state = ValueState::kStored;
+    v.attempt = e.details->attempt;
+    v.size = e.details->size;
+    v.places = e.details->places;
+  } else {
+    v.state = ValueState::kInline;
+    v.bytes = e.value;
+  }
+  if (e.details) {
+    v.contained = e.details->contained_ids;
+    for (const Entry* inner : e.details->contained) v.contained.push_back(inner->id);
+  }
+  return v;
+}
+
+void ObjectTable::AddCallback(Entry* e, std::function<void()> fn) {
+  if (e->pending()) {
+    e->more().callbacks.push_back(std::move(fn));
+  } else {
+    due_callbacks_.push_back(std::move(fn));
+  }
+}
+
+void ObjectTable::Resolve(Entry* e) {
+  if (e->owned || !e->pending()) return;
+  Details& d = e->more();
+  if (d.locate_sent) return;
+  d.locate_sent = true;
+  RefMessage m;
+  m.id = e->id;
+  outbox_->Send(e->id.owner(), MsgType::kLocate, m);
+}
+
+void ObjectTable::LosePlace(Entry* e, uint32_t node) {
+  if (e->state.load(std::memory_order_relaxed) != EntryState::kStored) return;
+  Details& d = *e->details;
+  std::erase_if(d.places, [&](const Place& p) { return p.node == node; });
+  if (d.fetch == Fetch::kLocal && d.local.node == node) d.fetch = Fetch::kNone;
+  if (e->owned) {
+    if (d.places.empty()) {
+      SetError(e, static_cast<uint8_t>(ErrorType::kObjectLost),
+               "object " + Hex(e->id) + " is lost: node " + std::to_string(node) + " held its last copy");
+    }
+    return;
+  }
+  // A borrower does not decide: it tells the owner what it saw and waits for a new answer.
+  d.fetch = Fetch::kNone;
+  e->state.store(EntryState::kPending, std::memory_order_release);
+  d.locate_sent = true;
+  RefMessage m;
+  m.id = e->id;
+  m.nonce = node;
+  outbox_->Send(e->id.owner(), MsgType::kLocate, m);
+}
+
+// ---- messages ---------------------------------------------------------------------------------------------------
+
+void ObjectTable::OnRegister(const Address& from, const RefMessage& m) {
+  RefMessage reply = m;
+  Entry* e = Find(m.id);
+  reply.gone = e == nullptr || !e->owned;
+  if (!reply.gone) {
+    auto& borrowers = e->more().borrowers;
+    if (std::find(borrowers.begin(), borrowers.end(), from) == borrowers.end()) {
+      borrowers.push_back(from);
+      by_borrower_[from].insert(e);
+    }
+  }
+  outbox_->Send(from, MsgType::kRegisterReply, reply);
+}
+
+void ObjectTable::OnRegisterReply(const RefMessage& m) {
+  pending_registrations_.erase(m.nonce);
+  pending_nonces_.erase(m.nonce);
+  Entry* e = Find(m.id);
+  if (e != nullptr && !e->owned && e->details && e->details->nonce == m.nonce) {
+    Details& d = *e->details;
+    d.registration = m.gone ? Registration::kGone : Registration::kAcknowledged;
+    std::vector<Entry*> protectors = std::move(d.protectors);
+    d.protectors.clear();
+    if (m.gone && e->pending()) {
+      SetError(e, static_cast<uint8_t>(ErrorType::kObjectLost),
+               "object " + Hex(e->id) + " was freed by its owner before this process could register a use");
+    }
+    for (Entry* p : protectors) DropHold(p);
+  }
+  listener_->OnRegistrationsChanged();
+}
+
+void ObjectTable::OnUnregister(const Address& from, const RefMessage& m) {
+  Entry* e = Find(m.id);
+  if (e == nullptr || !e->owned || !e->details) return;
+  EraseOne(e->details->borrowers, from);
+  const auto it = by_borrower_.find(from);
+  if (it != by_borrower_.end()) {
+    it->second.erase(e);
+    if (it->second.empty()) by_borrower_.erase(it);
+  }
+  MaybeRelease(e);
+}
+
+void ObjectTable::SendLocation(const Address& to, Entry* e) {
+  Location reply;
+  reply.id = e->id;
+  reply.value = ToWire(*e);
+  outbox_->Send(to, MsgType::kLocation, reply);
+}
+
+void ObjectTable::OnLocate(const Address& from, const RefMessage& m) {
+  Entry* e = Find(m.id);
+  if (e == nullptr || !e->owned) {
+    Location gone;
+    gone.id = m.id;
+    gone.value.state = ValueState::kGone;
+    outbox_->Send(from, MsgType::kLocation, gone);
+    return;
+  }
+  if (m.nonce != 0) LosePlace(e, static_cast<uint32_t>(m.nonce));
+  if (e->pending()) {
+    e->more().subscribers.push_back(from);
+  } else {
+    SendLocation(from, e);
+  }
+}
+
+void ObjectTable::OnLocation(const Location& m) {
+  Entry* e = Find(m.id);
+  if (e == nullptr || e->owned || !e->pending()) return;
+  e->more().locate_sent = false;
+  SetWire(e, m.value);
+}
+
+void ObjectTable::OnLocationAdd(const ObjectAt& m) {
+  Entry* e = Find(m.id);
+  const bool current = e != nullptr && e->owned &&
+                       e->state.load(std::memory_order_relaxed) == EntryState::kStored &&
+                       e->details->attempt == m.attempt;
+  if (!current) {  // freed while the copy was under way
+    FreeObject f;
+    f.id = m.id;
+    f.attempt = m.attempt;
+    outbox_->Send(RayletOf(m.place.node), MsgType::kFree, f);
+    return;
+  }
+  auto& places = e->details->places;
+  for (Place& p : places) {
+    if (p.node == m.place.node) {
+      p = m.place;
+      return;
+    }
+  }
+  places.push_back(m.place);
+}
+
+void ObjectTable::OnConfirm(const Address& from, const ObjectAt& m) {
+  Entry* e = Find(m.id);
+  FreeObject reply;
+  reply.id = m.id;
+  reply.attempt = m.attempt;
+  reply.keep = e != nullptr && e->state.load(std::memory_order_relaxed) == EntryState::kStored &&
+               e->details->attempt == m.attempt;
+  outbox_->Send(from, MsgType::kConfirmReply, reply);
+}
+
+void ObjectTable::OnEof(const Eof& eof) {
+  const auto it = by_borrower_.find(eof.who);
+  if (it != by_borrower_.end()) {
+    const auto entries = std::move(it->second);
+    by_borrower_.erase(it);
+    for (Entry* e : entries) {
+      EraseOne(e->details->borrowers, eof.who);
+      EraseOne(e->details->subscribers, eof.who);
+      MaybeRelease(e);
+    }
+  }
+  std::vector<Entry*> orphans;
+  for (auto& [id, e] : borrowed_) {
+    if (id.owner() == eof.who) orphans.push_back(e.get());
+  }
+  bool changed = false;
+  for (Entry* e : orphans) {
+    Details& d = e->more();
+    if (d.registration == Registration::kSent) {
+      pending_registrations_.erase(d.nonce);
+      pending_nonces_.erase(d.nonce);
+      changed = true;
+    }
+    d.registration = Registration::kGone;
+    ++e->holds;  // keeps it through what follows
+    if (e->state.load(std::memory_order_relaxed) != EntryState::kInline) {
+      SetError(e, static_cast<uint8_t>(ErrorType::kOwnerDied),
+               "the owner of object " + Hex(e->id) + " has died: " + eof.cause);
+    }
+    std::vector<Entry*> protectors = std::move(d.protectors);
+    d.protectors.clear();
+    for (Entry* p : protectors) DropHold(p);
+    DropHold(e);
+  }
+  if (changed) listener_->OnRegistrationsChanged();
+}
+
+void ObjectTable::OnNodeDead(uint32_t node, const std::string& reason) {
+  // Every address there counts as EOF.
+  std::vector<Address> gone;
+  for (auto& [who, entries] : by_borrower_) {
+    if (who.node == node) gone.push_back(who);
+  }
+  for (auto& [id, e] : borrowed_) {
+    if (id.owner().node == node) gone.push_back(id.owner());
+  }
+  std::sort(gone.begin(), gone.end());
+  gone.erase(std::unique(gone.begin(), gone.end()), gone.end());
+  for (const Address& who : gone) {
+    Eof eof;
+    eof.who = who;
+    eof.claims_known = false;
+    eof.cause = reason;
+    OnEof(eof);
+  }
+  // Collected and held first: losing a place can fail tasks, which can free other entries.
+  std::vector<Entry*> stored;
+  const auto collect = [&](Entry* e) {
+    if (e->live && e->state.load(std::memory_order_relaxed) == EntryState::kStored) {
+      ++e->holds;
+      stored.push_back(e);
+    }
+  };
+  for (auto& page : pages_) {
+    if (!page) continue;
+    for (Record& r : page->records) {
+      for (uint32_t i = 0; i < r.returns; ++i) collect(ReturnOf(&r, i));
+    }
+  }
+  for (auto& [id, e] : borrowed_) collect(e.get());
+  for (Entry* e : stored) {
+    const auto& places = e->details->places;
+    if (std::any_of(places.begin(), places.end(), [&](const Place& p) { return p.node == node; })) {
+      LosePlace(e, node);
+    }
+    DropHold(e);
+  }
+}
+
+bool ObjectTable::Unacknowledged(const Address& except, uint64_t upto) const {
+  for (uint64_t nonce : pending_nonces_) {
+    if (nonce >= upto) break;
+    const auto it = pending_registrations_.find(nonce);
+    if (it != pending_registrations_.end() && it->second.owner() != except) return true;
+  }
+  return false;
+}
+
+}  // namespace rmpi::core

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// The objects of one process: those it owns (by sequence number, in pages) and those it borrows (by id), and
+// the reference protocol between them (PROTOCOL: R1 to R5, O1).
+//
+// Invariants: a hold or handle keeps an entry; an owned entry with borrowers is kept; a borrowed entry tells
+// its owner once when it goes. Nobody frees an object that a live process can still reach.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "runtime/core/entry.h"
+#include "runtime/core/outbox.h"
+
+namespace rmpi::core {
+
+// One sequence number of ours: a task's returns, or a put.
+struct Record {
+  Entry first;
+  std::unique_ptr<Entry[]> more;  // returns 1..n-1
+  Task* task = nullptr;           // until it is done
+  uint32_t count = 0;             // entries of it that live
+  uint32_t returns = 0;
+};
+
+class ObjectTable {
+ public:
+  // What the table tells the rest of the core.
+  class Listener {
+   public:
+    virtual ~Listener() = default;
+    virtual void OnDependencyReady(Task* task) = 0;
+    virtual void OnRegistrationsChanged() = 0;
+  };
+
+  ObjectTable(Outbox* outbox, Listener* listener) : outbox_(outbox), listener_(listener) {}
+  void SetIdentity(const Address& self, JobId job);
+  void SetEpoch(uint32_t epoch) { epoch_ = epoch; }
+
+  const Address& self() const { return self_; }
+  JobId job() const { return job_; }
+
+  // ---- owned
+  // A new sequence number with `returns` pending entries, each with one hold (the task's, or the putter's).
+  Record* NewRecord(TaskKind kind, uint32_t returns);
+  Record* FindRecord(uint64_t sequence);
+  Entry* ReturnOf(Record* record, uint32_t index);
+  // Drops the record's memory when none of its entries lives and it has no task.
+  void MaybeDropRecord(uint64_t number);
+
+  template <class F>
+  void ForEachTask(F&& fn) {
+    for (auto& page : pages_) {
+      if (!page) continue;
+      for (Record& r : page->records) {
+        if (r.task != nullptr) fn(r.task);
+      }
+    }
+  }
+
+  // ---- any
+  Entry* Find(const ObjectId& id);
+  // The entry for a ref that came in: ours, or a borrowed one, registered with its owner if it is new. `outer`
+  // (may be null) protects it until then. Adds one hold. Null: we own it and it is gone.
+  Entry* Borrow(const ObjectId& id, Entry* outer);
+  void AddHold(Entry* e) { ++e->holds; }
+  void DropHold(Entry* e);
+  void DropHandle(Entry* e);  // one user handle
+
+  void SetInline(Entry* e, uint8_t kind, Blob value);
+  void SetStored(Entry* e, uint8_t kind, uint32_t attempt, uint64_t size, std::vector<Place> places);
+  void SetContained(Entry* e, const std::vector<ObjectId>& ids);
+  // Takes a value as it came over the wire. Contained refs are borrowed under e's protection.
+  void SetWire(Entry* e, const WireValue& value);
+  WireValue ToWire(const Entry& e) const;
+  // Makes sure that a borrowed, pending entry will become ready (asks its owner once).
+  void Resolve(Entry* e);
+  // A place turned out to be gone. Owned: drops it; borrowed: asks the owner again.
+  void LosePlace(Entry* e, uint32_t node);
+
+  // ---- messages
+  void OnRegister(const Address& from, const RefMessage& m);
+  void OnRegisterReply(const RefMessage& m);
+  void OnUnregister(const Address& from, const RefMessage& m);
+  void OnLocate(const Address& from, const RefMessage& m);
+  void OnLocation(const Location& m);
+  void OnLocationAdd(const ObjectAt& m);
+  void OnConfirm(const Address& from, const ObjectAt& m);
+  void OnEof(const Eof& eof);
+  void OnNodeDead(uint32_t node, const std::string& reason);
+
+  // Registrations sent and not yet acknowledged, to owners other than `except`, made before nonce `upto`.
+  bool Unacknowledged(const Address& except, uint64_t upto) const;
+  uint64_t last_nonce() const { return next_nonce_; }
+  // Runs (and removes) what became due: callbacks of OnReady. The caller runs them without the lock.
+  std::vector<std::function<void()>> TakeCallbacks() { return std::move(due_callbacks_); }
+  bool has_callbacks() const { return !due_callbacks_.empty(); }
+  void AddCallback(Entry* e, std::function<void()> fn);
+
+  size_t owned_count() const { return owned_count_; }
+  size_t borrowed_count() const { return borrowed_.size(); }
+  size_t unacknowledged_count() const { return pending_registrations_.size(); }
+  // For the simulator's checks.
+  const std::unordered_map<ObjectId, std::unique_ptr<Entry>>& borrowed() const { return borrowed_; }
+
+ private:
+  static constexpr uint64_t kPageRecords = 256;
+  struct Page {
+    Record records[kPageRecords];
+    uint32_t used = 0;  // records in use
+  };
+
+  void MadeReady(Entry* e);
+  void MaybeRelease(Entry* e);
+  void ReleaseOwned(Entry* e);
+  void ReleaseBorrowed(Entry* e);
+  void FreePlaces(const Entry& e);
+  void SendLocation(const Address& to, Entry* e);
+  void SetError(Entry* e, uint8_t type, const std::string& message);
+
+  Outbox* outbox_;
+  Listener* listener_;
+  Address self_;
+  JobId job_;
+  uint32_t epoch_ = 0;
+  uint64_t next_number_ = 1;
+  uint64_t page_base_ = 0;  // number of the first page of pages_
+  std::deque<std::unique_ptr<Page>> pages_;
+  size_t owned_count_ = 0;
+  std::unordered_map<ObjectId, std::unique_ptr<Entry>> borrowed_;
+  std::unordered_map<Address, std::unordered_set<Entry*>> by_borrower_;
+  std::unordered_map<uint64_t, ObjectId> pending_registrations_;  // nonce -> what
+  std::set<uint64_t> pending_nonces_;
+  uint64_t next_nonce_ = 1;
+  std::vector<std::function<void()>> due_callbacks_;
+  std::vector<Entry*> release_queue_;  // breaks the recursion of nested objects
+  bool releasing_ = false;
+};
+
+// Encoded form of SystemError (core_worker.h).
+Blob EncodeSystemError(uint8_t type, const std::string& message, const std::string& context);
+
+}  // namespace rmpi::core

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/gcs/gcs.h"
+
+namespace rmpi {
+namespace {
+
+constexpr TimeNs kCheckPeriod = 500 * kMillisecond;
+constexpr TimeNs kJobEndPatience = 1 * kSecond;
+
+template <class M, class F>
+void Handle(Bytes body, F&& fn) {
+  M m;
+  Reader reader(body);
+  reader(m);
+  if (reader.Done()) fn(m);
+}
+
+}  // namespace
+
+uint32_t Gcs::OnJoin(const NodeRecord& in, TimeNs now) {
+  NodeRecord record = in;
+  record.node = next_node_++;
+  record.alive = true;
+  record.available = record.total;
+  host_->OnNodeJoined(record);
+  Joined reply;
+  reply.node = record.node;
+  reply.run_id = options_.run_id;
+  for (const auto& [id, other] : nodes_) {
+    reply.nodes.push_back(other);
+    if (other.alive) outbox_->Send(RayletOf(id), MsgType::kNodeAdded, Join{record});
+  }
+  nodes_[record.node] = record;
+  last_heard_[record.node] = now;
+  ++joined_;
+  outbox_->Send(RayletOf(record.node), MsgType::kJoined, reply);
+  for (const auto& [id, job] : jobs_) {
+    JobMessage m;
+    m.job = job.id;
+    m.driver = job.driver;
+    outbox_->Send(RayletOf(record.node), MsgType::kJobStartReply, m);
+  }
+  scheduler_.AddNode(record.node, record.total);
+  if (complete()) {
+    for (const auto& [who, nonce] : nodes_waiters_) SendNodes(who, nonce);
+    nodes_waiters_.clear();
+  }
+  if (record.node != kHeadNode) Arm(now + kCheckPeriod);
+  return record.node;
+}
+
+void Gcs::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {
+  const Address& from = header.src;
+  switch (static_cast<MsgType>(header.type)) {
+    case MsgType::kHeartbeat:
+      Handle<Heartbeat>(body, [&](const Heartbeat& m) { OnHeartbeat(from, m, now); });
+      break;
+    case MsgType::kDemand:
+      Handle<Demand>(body, [&](const Demand& m) { scheduler_.OnDemand(from.node, m); });
+      break;
+    case MsgType::kAssignReject:
+      Handle<Demand>(body, [&](const Demand& m) { scheduler_.OnReject(from.node, m); });
+      break;
+    case MsgType::kJobStart:
+      Handle<JobMessage>(body, [&](const JobMessage& m) { OnJobStart(m); });
+      break;
+    case MsgType::kJobEnd:
+      Handle<JobMessage>(body, [&](const JobMessage& m) { OnJobEnd(m, now); });
+      break;
+    case MsgType::kJobEndAck:
+      Handle<JobMessage>(body, [&](const JobMessage& m) { OnJobEndAck(from, m); });
+      break;
+    case MsgType::kKvRequest:
+      Handle<KvRequest>(body, [&](const KvRequest& m) { kv_.OnRequest(from, m); });
+      break;
+    case MsgType::kNodesRequest:
+      Handle<Nonce>(body, [&](const Nonce& m) {
+        if (complete()) {
+          SendNodes(from, m.nonce);
+        } else {
+          nodes_waiters_.emplace_back(from, m.nonce);  // a program's first look finds the whole cluster
+        }
+      });
+      break;
+    case MsgType::kEof:
+      Handle<Eof>(body, [&](const Eof& m) {
+        kv_.OnEof(m.who);
+        scheduler_.OnOwnerGone(m.who);
+      });
+      break;
+    default:
+      break;
+  }
+}
+
+void Gcs::OnHeartbeat(const Address& from, const Heartbeat& m, TimeNs now) {
+  const auto it = nodes_.find(from.node);
+  if (it == nodes_.end() || !it->second.alive) return;
+  last_heard_[from.node] = now;
+  if (m.changed) {
+    it->second.available = m.available;
+    scheduler_.OnReport(from.node, m.available);
+  }
+  if (from.node != kHeadNode) outbox_->Send(from, MsgType::kHeartbeatAck, Nonce{m.sequence});
+}
+
+void Gcs::OnTimer(TimeNs now) {
+  if (now < deadline_) return;
+  deadline_ = kNever;
+  // After a suspension of the whole job nobody has been silent: only time in which we ran counts.
+  const TimeNs gap = now - last_timer_;
+  if (last_timer_ != 0 && gap > 2 * kCheckPeriod) {
+    for (auto& [node, heard] : last_heard_) heard += gap - kCheckPeriod;
+  }
+  last_timer_ = now;
+  std::vector<uint32_t> silent;
+  for (const auto& [node, heard] : last_heard_) {
+    if (node != kHeadNode && now - heard > options_.dead_after) silent.push_back(node);
+  }
+  for (uint32_t node : silent) DeclareDead(node, "no heartbeat for " + std::to_string(options_.dead_after / kSecond) + " s");
+  std::vector<uint32_t> late;
+  for (auto& [id, job] : jobs_) {
+    if (!job.ending) continue;
+    if (now >= job.deadline) {
+      late.push_back(id);
+    } else {
+      Arm(job.deadline);
+    }
+  }
+  for (uint32_t id : late) FinishJob(id);
+  if (nodes_.size() > 1) Arm(now + kCheckPeriod);
+}
+
+void Gcs::DeclareDead(uint32_t node, const std::string& reason) {
+  const auto it = nodes_.find(node);
+  if (it == nodes_.end() || !it->second.alive) return;
+  it->second.alive = false;
+  it->second.available.clear();
+  it->second.death_reason = "node " + std::to_string(node) + " (" + it->second.hostname + ", rank " +
+                            std::to_string(it->second.rank) + ") is dead: " + reason;
+  last_heard_.erase(node);
+  host_->OnNodeDead(node);
+  for (const auto& [id, other] : nodes_) {
+    if (other.alive) outbox_->Send(RayletOf(id), MsgType::kNodeDead, Join{it->second});
+  }
+  scheduler_.RemoveNode(node);
+  std::vector<uint32_t> done;
+  for (auto& [id, job] : jobs_) {
+    if (job.waiting_for.erase(node) != 0 && job.waiting_for.empty()) done.push_back(id);
+  }
+  for (uint32_t id : done) FinishJob(id);
+}
+
+void Gcs::SendNodes(const Address& to, uint64_t nonce) {
+  NodesReply reply;
+  reply.nonce = nonce;
+  for (const auto& [id, record] : nodes_) reply.nodes.push_back(record);
+  outbox_->Send(to, MsgType::kNodesReply, reply);
+}
+
+// ---- jobs -------------------------------------------------------------------------------------------------------
+
+void Gcs::OnJobStart(JobMessage m) {
+  m.job.value = next_job_++;
+  Job job;
+  job.id = m.job;
+  job.driver = m.driver;
+  job.ray_namespace = m.ray_namespace;
+  jobs_[m.job.value] = job;
+  // Every raylet hears of it: its workers' output goes to that driver.
+  for (const auto& [id, record] : nodes_) {
+    if (record.alive) outbox_->Send(RayletOf(id), MsgType::kJobStartReply, m);
+  }
+}
+
+void Gcs::OnJobEnd(const JobMessage& m, TimeNs now) {
+  const auto it = jobs_.find(m.job.value);
+  if (it == jobs_.end()) {
+    if (m.nonce != 0) outbox_->Send(m.driver, MsgType::kJobOverReply, Nonce{m.nonce});
+    return;
+  }
+  Job& job = it->second;
+  if (m.nonce != 0) job.over_nonce = m.nonce;
+  if (job.ending) return;
+  job.ending = true;
+  job.deadline = now + kJobEndPatience;
+  Arm(job.deadline);
+  for (const auto& [id, record] : nodes_) {
+    if (record.alive) job.waiting_for.insert(id);
+  }
+  JobMessage out = m;
+  out.driver = job.driver;
+  for (uint32_t node : std::set<uint32_t>(job.waiting_for)) outbox_->Send(RayletOf(node), MsgType::kJobEnd, out);
+}
+
+void Gcs::OnJobEndAck(const Address& from, const JobMessage& m) {
+  const auto it = jobs_.find(m.job.value);
+  if (it == jobs_.end()) return;
+  it->second.waiting_for.erase(from.node);
+  if (it->second.waiting_for.empty()) FinishJob(m.job.value);
+}
+
+void Gcs::FinishJob(uint32_t job) {
+  const auto it = jobs_.find(job);
+  if (it == jobs_.end()) return;
+  if (it->second.over_nonce != 0) {
+    outbox_->Send(it->second.driver, MsgType::kJobOverReply, Nonce{it->second.over_nonce});
+  }
+  jobs_.erase(it);
+}
+
+void Gcs::Shutdown(int status, const std::string& reason) {
+  for (const auto& [id, record] : nodes_) {
+    if (record.alive) outbox_->Send(RayletOf(id), MsgType::kShutdown, rmpi::Shutdown{status, reason});
+  }
+}
+
+}  // namespace rmpi

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// Gcs: the head's logic. Nodes join it, report to it, are declared dead by it (and by nobody else); jobs start
+// and end here; it places what raylets could not. Fed by the head's raylet, in its control thread.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "runtime/base/time.h"
+#include "runtime/gcs/kv_store.h"
+#include "sched/global_scheduler.h"
+
+namespace rmpi {
+
+struct GcsOptions {
+  uint64_t run_id = 0;
+  uint32_t expected_nodes = 1;
+  TimeNs dead_after = 4 * kSecond;  // silence of a node, counted only while we ran ourselves
+};
+
+class Gcs : private sched::GlobalScheduler::Host {
+ public:
+  class Host {
+   public:
+    virtual ~Host() = default;
+    virtual void OnNodeJoined(const NodeRecord& record) = 0;  // before it can be written to
+    virtual void OnNodeDead(uint32_t node) = 0;
+    virtual void Warn(const std::string& text) = 0;
+  };
+
+  Gcs(const GcsOptions& options, Outbox* outbox, Host* host)
+      : options_(options), outbox_(outbox), host_(host), kv_(outbox), scheduler_(this) {}
+
+  // A raylet introduces itself. `from_rank` names it until it has a node id. Returns the id.
+  uint32_t OnJoin(const NodeRecord& record, TimeNs now);
+  void OnMessage(const MessageHeader& header, Bytes body, TimeNs now);
+  void OnTimer(TimeNs now);
+  TimeNs NextDeadline() const { return deadline_; }
+
+  // The run is over: tells every raylet.
+  void Shutdown(int status, const std::string& reason);
+  bool complete() const { return joined_ >= options_.expected_nodes; }
+  uint32_t joined() const { return joined_; }
+  const std::map<uint32_t, NodeRecord>& nodes() const { return nodes_; }
+  void DeclareDead(uint32_t node, const std::string& reason);
+  size_t pending_demands() const { return scheduler_.pending(); }
+
+ private:
+  struct Job {
+    JobId id;
+    Address driver;
+    std::string ray_namespace;
+    uint64_t over_nonce = 0;
+    bool ending = false;
+    std::set<uint32_t> waiting_for;  // nodes that have not yet cleaned up after it
+    TimeNs deadline = kNever;
+  };
+
+  void SendAssign(uint32_t node, const Demand& demand) override {
+    outbox_->Send(RayletOf(node), MsgType::kAssign, demand);
+  }
+  void SendHandedOff(uint32_t origin, const HandedOff& m) override {
+    outbox_->Send(RayletOf(origin), MsgType::kHandedOff, m);
+  }
+  void SendUnschedulable(const Address& owner, const Unschedulable& m) override {
+    outbox_->Send(owner, MsgType::kUnschedulable, m);
+  }
+  void Warn(const std::string& text) override { host_->Warn(text); }
+
+  void OnHeartbeat(const Address& from, const Heartbeat& m, TimeNs now);
+  void OnJobStart(JobMessage m);
+  void OnJobEnd(const JobMessage& m, TimeNs now);
+  void OnJobEndAck(const Address& from, const JobMessage& m);
+  void FinishJob(uint32_t job);
+  void SendNodes(const Address& to, uint64_t nonce);
+  void Arm(TimeNs when) {
+    if (when < deadline_) deadline_ = when;
+  }
+
+  GcsOptions options_;
+  Outbox* outbox_;
+  Host* host_;
+  KvStore kv_;
+  sched::GlobalScheduler scheduler_;
+  std::map<uint32_t, NodeRecord> nodes_;
+  std::map<uint32_t, TimeNs> last_heard_;
+  std::map<uint32_t, Job> jobs_;
+  std::vector<std::pair<Address, uint64_t>> nodes_waiters_;  // asked before all were there
+  uint32_t next_node_ = kHeadNode;
+  uint32_t next_job_ = 1;
+  uint32_t joined_ = 0;
+  TimeNs last_timer_ = 0;
+  TimeNs deadline_ = kNever;
+};
+
+}  // namespace rmpi

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// Key/value by namespace, with readers that wait for a key to appear (a function that is still on its way).
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/core/outbox.h"
+
+namespace rmpi {
+
+class KvStore {
+ public:
+  explicit KvStore(Outbox* outbox) : outbox_(outbox) {}
+
+  void OnRequest(const Address& from, const KvRequest& m);
+  void OnEof(const Address& who);
+  size_t bytes() const { return bytes_; }
+
+ private:
+  using Key = std::pair<std::string, std::string>;
+  struct Waiter {
+    Address who;
+    uint64_t nonce;
+  };
+
+  Outbox* outbox_;
+  std::map<Key, Blob> values_;
+  std::map<Key, std::vector<Waiter>> waiters_;
+  size_t bytes_ = 0;
+};
+
+}  // namespace rmpi

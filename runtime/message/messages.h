@@ -1,0 +1,638 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every message of the control plane. The order of a struct's Fields is its wire layout (docs/wire.md).
+// Who sends what to whom, and why, is told in docs/design.md; here each group names its direction.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/base/blob.h"
+#include "runtime/ids/ids.h"
+
+namespace rmpi {
+
+constexpr uint16_t kWireVersion = 1;
+
+enum class MsgType : uint16_t {
+  kNone = 0,
+  // leases: owner -> raylet (-> GCS -> raylet) -> owner
+  kLeaseRequest = 1,
+  kGrant = 2,
+  kLeaseReturn = 3,
+  kReclaim = 4,
+  kUnschedulable = 5,
+  // tasks: owner <-> executor
+  kPush = 16,
+  kResult = 17,
+  kResultAck = 18,
+  kCancel = 19,
+  kRevoke = 20,
+  kReturned = 21,
+  // references: borrower <-> owner
+  kRegister = 32,
+  kRegisterReply = 33,
+  kUnregister = 34,
+  kLocate = 35,
+  kLocation = 36,
+  kCancelRequest = 37,
+  // store: client <-> its raylet
+  kExtentRequest = 48,
+  kExtentReply = 49,
+  kExtentReturn = 50,
+  kSealed = 51,
+  kFree = 52,
+  kPull = 53,
+  kPullReply = 54,
+  kConfirm = 55,
+  kConfirmReply = 56,
+  kLocationAdd = 57,
+  // transfers: raylet <-> raylet
+  kPin = 64,
+  kPinned = 65,
+  kUnpin = 66,
+  // worker <-> its raylet
+  kBlocked = 80,
+  kUnblocked = 81,
+  kRetire = 82,
+  kKillTask = 83,
+  kExit = 84,
+  kLogLines = 85,
+  kJobOver = 86,
+  kJobOverReply = 87,
+  kStats = 88,
+  kStatsReply = 89,
+  // death
+  kEof = 96,
+  // raylet <-> GCS
+  kJoin = 112,
+  kJoined = 113,
+  kNodeAdded = 114,
+  kNodeDead = 115,
+  kHeartbeat = 116,
+  kHeartbeatAck = 117,
+  kDemand = 118,
+  kAssign = 119,
+  kAssignReject = 120,
+  kHandedOff = 121,
+  kShutdown = 122,
+  kJobStart = 123,
+  kJobStartReply = 124,
+  kJobEnd = 125,
+  kJobEndAck = 126,
+  // key/value and cluster state: anyone <-> GCS
+  kKvRequest = 144,
+  kKvReply = 145,
+  kNodesRequest = 146,
+  kNodesReply = 147,
+};
+
+// Stands before every message, on lanes and inside frames.
+struct MessageHeader {
+  uint16_t type = 0;
+  uint16_t version = kWireVersion;
+  uint32_t body_bytes = 0;
+  Address src;
+  Address dst;
+};
+static_assert(sizeof(MessageHeader) == 32);
+
+// ---- shapes and leases --------------------------------------------------------------------------------------
+
+// What a lease asks for. Two tasks of one shape may use each other's leases. Amounts are fixed point, 1/10000.
+struct Shape {
+  std::vector<std::pair<std::string, int64_t>> resources;  // sorted by name
+  uint8_t strategy = 0;                                    // Strategy of core_worker.h
+  bool affinity_soft = false;
+  uint8_t language = 1;
+  uint8_t reserved = 0;
+  uint32_t affinity_node = 0;  // kNodeAffinity; or, for kDefault, the node that holds most argument bytes (a wish)
+  uint32_t depth = 0;          // nesting depth of the task: deeper ones go first
+  JobId job;
+
+  template <class C>
+  void Fields(C& c) {
+    c(resources, strategy, affinity_soft, language, reserved, affinity_node, depth, job);
+  }
+  auto operator<=>(const Shape&) const = default;
+};
+
+struct LeaseRequest {  // owner -> its raylet. `wanted` is absolute: it replaces what was asked before
+  uint32_t shape_key = 0;  // the owner's own number for the shape
+  uint32_t wanted = 0;
+  Shape shape;
+
+  template <class C>
+  void Fields(C& c) {
+    c(shape_key, wanted, shape);
+  }
+};
+
+struct Grant {  // granting raylet -> owner
+  uint32_t shape_key = 0;
+  uint64_t lease = 0;  // unique per granting raylet
+  Address worker;
+
+  template <class C>
+  void Fields(C& c) {
+    c(shape_key, lease, worker);
+  }
+};
+
+struct LeaseReturn {  // owner -> granting raylet
+  uint64_t lease = 0;
+  bool worker_failed = false;
+
+  template <class C>
+  void Fields(C& c) {
+    c(lease, worker_failed);
+  }
+};
+
+struct Reclaim {  // raylet -> owner: others wait, give back what is idle
+  uint32_t unused = 0;
+
+  template <class C>
+  void Fields(C& c) {
+    c(unused);
+  }
+};
+
+struct Unschedulable {  // raylet or GCS -> owner: tasks of this shape can never start
+  uint32_t shape_key = 0;
+  std::string reason;
+
+  template <class C>
+  void Fields(C& c) {
+    c(shape_key, reason);
+  }
+};
+
+// ---- values -------------------------------------------------------------------------------------------------
+
+struct Place {  // where bytes lie in a node's store
+  uint32_t node = 0;
+  uint32_t segment = 0;
+  uint64_t offset = 0;
+
+  template <class C>
+  void Fields(C& c) {
+    c(node, segment, offset);
+  }
+  bool operator==(const Place&) const = default;
+};
+
+enum class ValueState : uint8_t { kInline = 0, kStored = 1, kGone = 2 };
+
+// A value as it travels: its bytes, or where they are.
+struct WireValue {
+  ValueState state = ValueState::kInline;
+  uint8_t kind = 0;  // ValueKind of core_worker.h
+  uint32_t attempt = 0;
+  uint64_t size = 0;
+  Blob bytes;                 // kInline
+  std::vector<Place> places;  // kStored: the first is the primary
+  std::vector<ObjectId> contained;
+
+  template <class C>
+  void Fields(C& c) {
+    c(state, kind);
+    if (state == ValueState::kInline) {
+      c(bytes, contained);
+    } else if (state == ValueState::kStored) {
+      c(attempt, size, places, contained);
+    }
+  }
+};
+
+// ---- tasks --------------------------------------------------------------------------------------------------
+
+struct WireTemplate {  // the part of a task that its remote function and options fix
+  std::string function_id, function_name, name, retry_list;
+  uint8_t language = 1;
+  bool retry_exceptions = false;
+  uint32_t num_returns = 1;
+  uint32_t max_calls = 0;
+  std::vector<std::pair<std::string, int64_t>> resources;
+
+  template <class C>
+  void Fields(C& c) {
+    c(function_id, function_name, name, retry_list, language, retry_exceptions, num_returns, max_calls,
+      resources);
+  }
+};
+
+struct ResolvedArg {
+  ObjectId id;
+  WireValue value;
+
+  template <class C>
+  void Fields(C& c) {
+    c(id, value);
+  }
+};
+
+struct Push {  // owner -> executor
+  TaskId task;
+  uint32_t attempt = 0;
+  int32_t retries_left = 0;
+  uint32_t depth = 0;
+  uint32_t template_number = 0;  // the owner's number; its bytes come with its first use on this lease
+  Blob template_bytes;           // a WireTemplate, or empty: sent before
+  Blob args;
+  std::vector<ResolvedArg> resolved;
+
+  template <class C>
+  void Fields(C& c) {
+    c(task, attempt, retries_left, depth, template_number, template_bytes, args, resolved);
+  }
+};
+
+struct Result {  // executor -> owner
+  TaskId task;
+  uint32_t attempt = 0;
+  uint32_t run_us = 0;
+  bool retryable_error = false;  // an application error that retry_exceptions covers
+  bool needs_ack = false;        // the producer holds refs contained in the values until kResultAck
+  std::vector<WireValue> values;
+
+  template <class C>
+  void Fields(C& c) {
+    c(task, attempt, run_us, retryable_error, needs_ack, values);
+  }
+};
+
+struct TaskRef {  // kResultAck, kCancel, and inside kReturned
+  TaskId task;
+  uint32_t attempt = 0;
+  bool force = false;
+  bool recursive = false;
+
+  template <class C>
+  void Fields(C& c) {
+    c(task, attempt, force, recursive);
+  }
+};
+
+struct Revoke {  // owner -> executor: give back all unclaimed tasks of mine
+  uint32_t unused = 0;
+
+  template <class C>
+  void Fields(C& c) {
+    c(unused);
+  }
+};
+
+struct Returned {  // executor -> owner: not claimed, yours again
+  std::vector<TaskRef> tasks;
+  bool blocked = false;   // the running task waits: send nothing more until it is done
+  bool retiring = false;  // this worker takes no more tasks
+
+  template <class C>
+  void Fields(C& c) {
+    c(tasks, blocked, retiring);
+  }
+};
+
+// ---- references ---------------------------------------------------------------------------------------------
+
+struct RefMessage {  // kRegister, kRegisterReply, kUnregister, kLocate, kCancelRequest
+  ObjectId id;
+  uint64_t nonce = 0;  // kRegister: echoed in the reply
+  bool gone = false;   // kRegisterReply: the owner no longer has it
+  bool force = false, recursive = false;  // kCancelRequest
+
+  template <class C>
+  void Fields(C& c) {
+    c(id, nonce, gone, force, recursive);
+  }
+};
+
+struct Location {  // owner -> asker
+  ObjectId id;
+  WireValue value;
+
+  template <class C>
+  void Fields(C& c) {
+    c(id, value);
+  }
+};
+
+// ---- store --------------------------------------------------------------------------------------------------
+
+struct ExtentRequest {
+  uint64_t nonce = 0;
+  uint64_t bytes = 0;
+
+  template <class C>
+  void Fields(C& c) {
+    c(nonce, bytes);
+  }
+};
+
+struct ExtentReply {
+  uint64_t nonce = 0;
+  uint64_t offset = 0;
+  uint64_t bytes = 0;  // 0: the store is full; text says what holds it
+  std::string text;
+
+  template <class C>
+  void Fields(C& c) {
+    c(nonce, offset, bytes, text);
+  }
+};
+
+struct ExtentReturn {
+  uint64_t offset = 0;
+  uint64_t bytes = 0;
+
+  template <class C>
+  void Fields(C& c) {
+    c(offset, bytes);
+  }
+};
+
+struct ObjectAt {  // kSealed (client -> raylet), kLocationAdd (raylet -> owner), kConfirm (raylet -> owner)
+  ObjectId id;
+  uint32_t attempt = 0;
+  uint64_t size = 0;
+  Place place;
+
+  template <class C>
+  void Fields(C& c) {
+    c(id, attempt, size, place);
+  }
+};
+
+struct FreeObject {  // owner -> raylet (kFree); kConfirmReply: owner -> raylet, keep or free
+  ObjectId id;
+  uint32_t attempt = 0;
+  bool keep = false;
+
+  template <class C>
+  void Fields(C& c) {
+    c(id, attempt, keep);
+  }
+};
+
+enum class PullPriority : uint8_t { kGet = 0, kWait = 1, kArgs = 2, kPrefetch = 3 };
+
+struct Pull {  // client -> its raylet: bring this here. One reply each; `cancel` withdraws
+  ObjectId id;
+  uint32_t attempt = 0;
+  uint64_t size = 0;
+  PullPriority priority = PullPriority::kGet;
+  bool cancel = false;
+  std::vector<Place> places;
+
+  template <class C>
+  void Fields(C& c) {
+    c(id, attempt, size, priority, cancel, places);
+  }
+};
+
+struct PullReply {
+  ObjectId id;
+  uint32_t attempt = 0;
+  bool failed = false;  // none of the places has it any more: ask the owner again
+  bool full = false;    // the store has no room for it
+  Place place;
+  std::string text;
+
+  template <class C>
+  void Fields(C& c) {
+    c(id, attempt, failed, full, place, text);
+  }
+};
+
+struct PinRequest {  // raylet -> source raylet: hold this still while I fetch it (kPin); kUnpin: done
+  uint64_t request = 0;
+  ObjectId id;
+  uint32_t attempt = 0;
+
+  template <class C>
+  void Fields(C& c) {
+    c(request, id, attempt);
+  }
+};
+
+struct Pinned {
+  uint64_t request = 0;
+  bool gone = false;
+  uint64_t offset = 0;
+  uint64_t size = 0;
+
+  template <class C>
+  void Fields(C& c) {
+    c(request, gone, offset, size);
+  }
+};
+
+// ---- workers ------------------------------------------------------------------------------------------------
+
+struct Blocked {  // kBlocked, kUnblocked
+  uint32_t depth = 0;
+
+  template <class C>
+  void Fields(C& c) {
+    c(depth);
+  }
+};
+
+struct KillTask {  // owner -> raylet of the worker: forced cancel; killed iff that claim is current
+  Address worker;
+  TaskId task;
+  uint32_t attempt = 0;
+
+  template <class C>
+  void Fields(C& c) {
+    c(worker, task, attempt);
+  }
+};
+
+struct Exit {  // raylet -> worker: leave; worker -> raylet (kRetire): no more leases, I leave when nobody needs me
+  uint32_t reason = 0;
+
+  template <class C>
+  void Fields(C& c) {
+    c(reason);
+  }
+};
+
+struct LogLines {  // raylet -> driver's node -> driver
+  bool is_stderr = false;
+  int32_t pid = 0;
+  std::string name;  // "(name" part of the prefix
+  std::string host;  // ip or host; empty: the driver's own node
+  std::string text;  // whole lines, each with its newline
+
+  template <class C>
+  void Fields(C& c) {
+    c(is_stderr, pid, name, host, text);
+  }
+};
+
+struct StatsReply {
+  uint64_t nonce = 0, capacity = 0, used = 0, objects = 0, read_in_place = 0, moved = 0;
+
+  template <class C>
+  void Fields(C& c) {
+    c(nonce, capacity, used, objects, read_in_place, moved);
+  }
+};
+
+struct Nonce {  // kStats, kJobOver, kJobOverReply, kNodesRequest
+  uint64_t nonce = 0;
+
+  template <class C>
+  void Fields(C& c) {
+    c(nonce);
+  }
+};
+
+struct Eof {  // the last message about an address: nothing of it comes after
+  Address who;
+  bool claims_known = true;
+  std::vector<TaskRef> claimed;  // started and unanswered
+  int32_t wait_status = 0;
+  std::string cause;  // for people: what died, where, how
+
+  template <class C>
+  void Fields(C& c) {
+    c(who, claims_known, claimed, wait_status, cause);
+  }
+};
+
+// ---- raylets and the GCS ------------------------------------------------------------------------------------
+
+struct NodeRecord {
+  uint32_t node = 0;
+  int32_t rank = 0;
+  int32_t pid = 0;
+  bool alive = true;
+  std::string hostname, ip, data_address, death_reason;
+  std::vector<std::pair<std::string, int64_t>> total;
+  std::vector<std::pair<std::string, int64_t>> available;
+  std::vector<std::pair<std::string, std::string>> labels;
+
+  template <class C>
+  void Fields(C& c) {
+    c(node, rank, pid, alive, hostname, ip, data_address, death_reason, total, available, labels);
+  }
+};
+
+struct Join {  // kJoin: raylet -> GCS; kNodeAdded, kNodeDead: GCS -> raylets
+  NodeRecord record;
+
+  template <class C>
+  void Fields(C& c) {
+    c(record);
+  }
+};
+
+struct Joined {  // GCS -> raylet: your node id, and everybody who is here
+  uint32_t node = 0;
+  uint64_t run_id = 0;
+  std::vector<NodeRecord> nodes;
+
+  template <class C>
+  void Fields(C& c) {
+    c(node, run_id, nodes);
+  }
+};
+
+struct Heartbeat {  // raylet -> GCS, also the load report: only what changed since the last one
+  uint64_t sequence = 0;
+  bool changed = false;
+  std::vector<std::pair<std::string, int64_t>> available;
+
+  template <class C>
+  void Fields(C& c) {
+    c(sequence, changed, available);
+  }
+};
+
+struct Demand {  // raylet -> GCS: what this node could not place; absolute per (owner, shape_key)
+  Address owner;
+  uint32_t shape_key = 0;
+  uint32_t count = 0;
+  Shape shape;
+
+  template <class C>
+  void Fields(C& c) {
+    c(owner, shape_key, count, shape);
+  }
+};
+
+struct HandedOff {  // GCS -> origin raylet: placed elsewhere
+  Address owner;
+  uint32_t shape_key = 0;
+  uint32_t count = 0;
+
+  template <class C>
+  void Fields(C& c) {
+    c(owner, shape_key, count);
+  }
+};
+
+struct Shutdown {  // GCS -> raylets: the run is over
+  int32_t status = 0;
+  std::string reason;
+
+  template <class C>
+  void Fields(C& c) {
+    c(status, reason);
+  }
+};
+
+struct JobMessage {  // kJobStart (raylet -> GCS), kJobStartReply, kJobEnd, kJobEndAck
+  JobId job;
+  Address driver;
+  uint64_t nonce = 0;
+  std::string ray_namespace;
+
+  template <class C>
+  void Fields(C& c) {
+    c(job, driver, nonce, ray_namespace);
+  }
+};
+
+enum class KvOp : uint8_t { kPut = 0, kGet = 1, kDelete = 2, kKeys = 3, kWaitGet = 4 };
+
+struct KvRequest {
+  uint64_t nonce = 0;  // 0: no reply wanted
+  KvOp op = KvOp::kGet;
+  bool overwrite = true;
+  std::string ns, key;
+  Blob value;
+
+  template <class C>
+  void Fields(C& c) {
+    c(nonce, op, overwrite, ns, key, value);
+  }
+};
+
+struct KvReply {
+  uint64_t nonce = 0;
+  bool found = false;  // kPut: added anew; kDelete: there was one
+  Blob value;
+  std::vector<std::string> keys;
+
+  template <class C>
+  void Fields(C& c) {
+    c(nonce, found, value, keys);
+  }
+};
+
+struct NodesReply {
+  uint64_t nonce = 0;
+  std::vector<NodeRecord> nodes;
+
+  template <class C>
+  void Fields(C& c) {
+    c(nonce, nodes);
+  }
+};
+
+}  // namespace rmpi

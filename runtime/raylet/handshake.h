@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a client and its raylet say to each other on the session's socket (SOCK_SEQPACKET, one datagram each)
+// before all else goes through the lanes. The socket stays open: its end is the end of the client, or of the
+// raylet.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/ids/ids.h"
+#include "runtime/message/messages.h"
+
+namespace rmpi {
+
+constexpr uint32_t kHelloMagic = 0x52'4d'50'49;  // "RMPI"
+
+struct ClientHello {
+  uint32_t magic = kHelloMagic;
+  uint32_t version = kWireVersion;
+  uint32_t is_driver = 0;
+  uint32_t wants_logs = 0;
+  uint64_t spawn_token = 0;
+  char ray_namespace[256] = {};
+};
+
+// Comes with the descriptors of board, arena, pin table, the raylet's eventfd and the name table, in this order.
+struct ClientWelcome {
+  uint32_t magic = kHelloMagic;
+  uint32_t version = kWireVersion;
+  Address address;
+  JobId job;
+  uint64_t run_id = 0;
+  uint32_t refused = 0;  // then `text` says why, and nothing else counts
+  char text[220] = {};
+};
+
+constexpr int kWelcomeFds = 5;
+
+// A worker's current task name, for the prefix of its output: one per slot, written by the worker, read by its raylet.
+struct NameSlot {
+  char name[64];
+};
+
+}  // namespace rmpi

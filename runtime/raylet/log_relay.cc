@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/raylet/log_relay.h"
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <vector>
+
+namespace rmpi {
+namespace {
+
+constexpr size_t kLongestLine = 64 << 10;  // longer ones are cut: a pipe without newlines must not grow for ever
+
+}  // namespace
+
+void LogRelay::Add(uint64_t token, UniqueFd out, UniqueFd err) {
+  auto w = std::make_unique<Worker>();
+  w->who.token = token;
+  w->streams[0].fd = std::move(out);
+  w->streams[1].fd = std::move(err);
+  for (int i = 0; i < 2; ++i) {
+    const int fd = w->streams[i].fd.get();
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    loop_->Add(fd, EPOLLIN, [this, token, i](uint32_t) {
+      const auto it = workers_.find(token);
+      if (it == workers_.end()) return;
+      if (!ready_(it->second->who.job)) {
+        it->second->streams[i].paused = true;
+        loop_->Modify(it->second->streams[i].fd.get(), 0);
+        return;
+      }
+      if (Read(it->second.get(), i) == Got::kEnd) Close(it->second.get(), i);
+    });
+  }
+  workers_.emplace(token, std::move(w));
+}
+
+WorkerOutput* LogRelay::Find(uint64_t token) {
+  const auto it = workers_.find(token);
+  return it == workers_.end() ? nullptr : &it->second->who;
+}
+
+LogRelay::Got LogRelay::Read(Worker* w, int which) {
+  Stream& s = w->streams[which];
+  char buffer[64 << 10];
+  const ssize_t n = read(s.fd.get(), buffer, sizeof buffer);
+  if (n < 0) return errno == EAGAIN || errno == EINTR ? Got::kNothing : Got::kEnd;
+  if (n == 0) return Got::kEnd;
+  s.partial.append(buffer, static_cast<size_t>(n));
+  Emit(w, which, false);
+  return Got::kData;
+}
+
+void LogRelay::Emit(Worker* w, int which, bool all) {
+  Stream& s = w->streams[which];
+  size_t end = s.partial.rfind('\n');
+  end = end == std::string::npos ? 0 : end + 1;
+  if (end == 0 && (all || s.partial.size() > kLongestLine) && !s.partial.empty()) {
+    s.partial.push_back('\n');
+    end = s.partial.size();
+  } else if (all && end != s.partial.size()) {
+    s.partial.push_back('\n');
+    end = s.partial.size();
+  }
+  if (end == 0) return;
+  const std::string_view lines(s.partial.data(), end);
+  sink_(w->who, which == 1, lines);
+  if (!log_dir_.empty()) {
+    if (!s.file.valid()) {
+      const std::string path = log_dir_ + "/worker-" + std::to_string(w->who.pid) + (which == 1 ? ".err" : ".out");
+      s.file.reset(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+    }
+    size_t at = 0;
+    while (s.file.valid() && at < lines.size()) {
+      const ssize_t n = write(s.file.get(), lines.data() + at, lines.size() - at);
+      if (n <= 0) break;
+      at += static_cast<size_t>(n);
+    }
+  }
+  s.partial.erase(0, end);
+}
+
+void LogRelay::Close(Worker* w, int which) {
+  Emit(w, which, true);
+  loop_->Remove(w->streams[which].fd.get());
+  w->streams[which].fd.reset();
+  if (!w->streams[0].fd.valid() && !w->streams[1].fd.valid()) workers_.erase(w->who.token);
+}
+
+bool LogRelay::Resume() {
+  bool waiting = false;
+  for (auto& [token, w] : workers_) {
+    for (Stream& s : w->streams) {
+      if (!s.paused) continue;
+      if (ready_(w->who.job)) {
+        s.paused = false;
+        loop_->Modify(s.fd.get(), EPOLLIN);
+      } else {
+        waiting = true;
+      }
+    }
+  }
+  return waiting;
+}
+
+void LogRelay::Drain(JobId job) {
+  std::vector<uint64_t> tokens;
+  for (const auto& [token, w] : workers_) {
+    if (job == JobId{} || w->who.job == job) tokens.push_back(token);
+  }
+  for (uint64_t token : tokens) {
+    for (int i = 0; i < 2; ++i) {
+      const auto it = workers_.find(token);
+      if (it == workers_.end() || !it->second->streams[i].fd.valid()) continue;
+      Got got;
+      while ((got = Read(it->second.get(), i)) == Got::kData) {
+      }
+      if (got == Got::kEnd) Close(it->second.get(), i);
+    }
+  }
+}
+
+bool LogRelay::Open(JobId job) const {
+  for (const auto& [token, w] : workers_) {
+    if (job == JobId{} || w->who.job == job) return true;
+  }
+  return false;
+}
+
+}  // namespace rmpi

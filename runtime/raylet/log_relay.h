@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// LogRelay: the output of one node's workers. Each worker writes into two pipes; whole lines go, with the name
+// of the task that ran, to the driver of its job and, if asked for, into per-worker files. A driver that does
+// not keep up stops the reading, and so, in the end, the workers that write: nothing is dropped.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "runtime/base/unique_fd.h"
+#include "runtime/ids/ids.h"
+#include "runtime/raylet/event_loop.h"
+
+namespace rmpi {
+
+struct WorkerOutput {
+  uint64_t token = 0;
+  pid_t pid = 0;
+  uint16_t slot = 0;  // 0: not connected yet
+  JobId job;
+};
+
+class LogRelay {
+ public:
+  // Lines of one stream, each with its newline.
+  using Sink = std::function<void(const WorkerOutput& who, bool is_stderr, std::string_view lines)>;
+  // Whether a job's driver takes more just now.
+  using Ready = std::function<bool(JobId job)>;
+
+  LogRelay(EventLoop* loop, std::string log_dir, Sink sink, Ready ready)
+      : loop_(loop), log_dir_(std::move(log_dir)), sink_(std::move(sink)), ready_(std::move(ready)) {}
+
+  // Takes the reading ends. Closed, and forgotten, at their end of file.
+  void Add(uint64_t token, UniqueFd out, UniqueFd err);
+  WorkerOutput* Find(uint64_t token);
+  // Reads on where a driver was slow. Returns whether some stream still waits.
+  bool Resume();
+  // Everything that is in the pipes of a job's workers now (job 0: of all).
+  void Drain(JobId job);
+  bool Open(JobId job) const;  // a pipe of such a worker still has a writer
+
+ private:
+  struct Stream {
+    UniqueFd fd;
+    UniqueFd file;
+    std::string partial;
+    bool paused = false;
+  };
+  struct Worker {
+    WorkerOutput who;
+    Stream streams[2];
+  };
+
+  enum class Got { kData, kNothing, kEnd };
+  Got Read(Worker* w, int which);
+  void Emit(Worker* w, int which, bool all);
+  void Close(Worker* w, int which);
+
+  EventLoop* loop_;
+  std::string log_dir_;
+  Sink sink_;
+  Ready ready_;
+  std::unordered_map<uint64_t, std::unique_ptr<Worker>> workers_;
+};
+
+}  // namespace rmpi

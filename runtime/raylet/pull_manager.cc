@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/raylet/pull_manager.h"
+
+#include <algorithm>
+
+namespace rmpi {
+namespace {
+
+constexpr TimeNs kRoomPatience = 2 * kSecond;
+constexpr TimeNs kRetry = 10 * kMillisecond;
+
+}  // namespace
+
+PullManager::Active* PullManager::Find(const ObjectId& id, uint32_t attempt) {
+  for (auto& [request, p] : pulls_) {
+    if (p.id == id && p.attempt == attempt) return &p;
+  }
+  return nullptr;
+}
+
+void PullManager::ReplyLocal(const Address& to, const ObjectId& id, uint32_t attempt, const objstore::Locator& at) {
+  PullReply reply;
+  reply.id = id;
+  reply.attempt = attempt;
+  reply.place = {node_, at.segment, at.offset};
+  outbox_->Send(to, MsgType::kPullReply, reply);
+}
+
+void PullManager::OnPull(const Address& from, const Pull& m, TimeNs now) {
+  Active* p = Find(m.id, m.attempt);
+  if (m.cancel) {
+    // A transfer under way is finished all the same: the copy may serve others.
+    if (p != nullptr) std::erase(p->waiters, from);
+    return;
+  }
+  if (const auto* e = store_->Find(m.id, m.attempt); e != nullptr && e->sealed && !e->freed) {
+    ReplyLocal(from, m.id, m.attempt, e->locator);
+    return;
+  }
+  if (p != nullptr) {
+    p->waiters.push_back(from);
+    return;
+  }
+  const uint64_t request = next_request_++;
+  Active& fresh = pulls_[request];
+  fresh.request = request;
+  fresh.id = m.id;
+  fresh.attempt = m.attempt;
+  fresh.size = m.size;
+  fresh.places.assign(m.places.rbegin(), m.places.rend());  // the primary is tried first
+  fresh.waiters.push_back(from);
+  fresh.since = now;
+  Start(&fresh, now);
+}
+
+void PullManager::Start(Active* p, TimeNs now) {
+  const auto room = store_->CreateCopy(p->id, p->attempt, p->size, p->id.owner());
+  if (room) {
+    p->target = *room;
+    TryNext(p, now);
+    return;
+  }
+  if (now - p->since > kRoomPatience) {
+    PullReply reply;
+    reply.full = true;
+    const auto stats = store_->GetStats();
+    reply.text = "no room for " + std::to_string(p->size) + " bytes in the object store of node " +
+                 std::to_string(node_) + " (" + std::to_string(stats.used_bytes) + " of " +
+                 std::to_string(stats.capacity_bytes) + " bytes in use)";
+    Finish(p, reply);
+    return;
+  }
+  deadline_ = std::min(deadline_, now + kRetry);
+}
+
+void PullManager::TryNext(Active* p, TimeNs) {
+  while (!p->places.empty()) {
+    p->source = p->places.back();
+    p->places.pop_back();
+    if (p->source.node == node_ || !host_->Reachable(p->source.node)) continue;
+    p->stage = Stage::kWaitPin;
+    outbox_->Send(RayletOf(p->source.node), MsgType::kPin, PinRequest{p->request, p->id, p->attempt});
+    return;
+  }
+  store_->AbortCopy(p->id, p->attempt);
+  PullReply reply;
+  reply.failed = true;
+  reply.text = p->last_error.empty() ? "no node holds it any more" : p->last_error;
+  Finish(p, reply);
+}
+
+void PullManager::Finish(Active* p, PullReply reply) {
+  reply.id = p->id;
+  reply.attempt = p->attempt;
+  const std::vector<Address> waiters = std::move(p->waiters);
+  pulls_.erase(p->request);
+  for (const Address& w : waiters) outbox_->Send(w, MsgType::kPullReply, reply);
+}
+
+void PullManager::OnPinned(const Pinned& m, TimeNs now) {
+  const auto it = pulls_.find(m.request);
+  if (it == pulls_.end() || it->second.stage != Stage::kWaitPin) return;
+  Active* p = &it->second;
+  if (m.gone || m.size != p->size) {
+    p->last_error = "node " + std::to_string(p->source.node) + " no longer holds it";
+    TryNext(p, now);
+    return;
+  }
+  p->stage = Stage::kMoving;
+  host_->Fetch(p->request, p->source.node, p->id, p->attempt, m.offset, p->target.offset, p->size);
+}
+
+void PullManager::OnFetched(uint64_t request, bool ok, const std::string& why, TimeNs now) {
+  const auto it = pulls_.find(request);
+  if (it == pulls_.end() || it->second.stage != Stage::kMoving) return;
+  Active* p = &it->second;
+  outbox_->Send(RayletOf(p->source.node), MsgType::kUnpin, PinRequest{p->request, p->id, p->attempt});
+  if (!ok) {
+    p->last_error = "transfer from node " + std::to_string(p->source.node) + " failed: " + why;
+    TryNext(p, now);
+    return;
+  }
+  moved_bytes_ += p->size;
+  PullReply reply;
+  if (store_->SealCopy(p->id, p->attempt)) {
+    reply.place = {node_, p->target.segment, p->target.offset};
+    ObjectAt at;
+    at.id = p->id;
+    at.attempt = p->attempt;
+    at.size = p->size;
+    at.place = reply.place;
+    outbox_->Send(p->id.owner(), MsgType::kLocationAdd, at);
+  } else {
+    reply.failed = true;
+    reply.text = "it was freed while it was on its way";
+  }
+  Finish(p, reply);
+}
+
+void PullManager::OnPin(const Address& from, const PinRequest& m) {
+  Pinned reply;
+  reply.request = m.request;
+  const auto* e = store_->Hold(m.id, m.attempt);
+  reply.gone = e == nullptr;
+  if (e != nullptr) {
+    held_[{from.node, m.request}] = e;
+    reply.offset = e->locator.offset;
+    reply.size = e->locator.size;
+  }
+  outbox_->Send(from, MsgType::kPinned, reply);
+}
+
+void PullManager::OnUnpin(const Address& from, const PinRequest& m) {
+  const auto it = held_.find({from.node, m.request});
+  if (it == held_.end()) return;
+  store_->Release(it->second);
+  held_.erase(it);
+}
+
+void PullManager::OnClientGone(const Address& who) {
+  for (auto& [request, p] : pulls_) std::erase(p.waiters, who);
+}
+
+void PullManager::OnNodeDead(uint32_t node, TimeNs now) {
+  for (auto it = held_.begin(); it != held_.end();) {
+    if (it->first.node == node) {
+      store_->Release(it->second);
+      it = held_.erase(it);
+    } else {
+      ++it;
+    }
+  }
+  std::vector<uint64_t> stuck;
+  for (auto& [request, p] : pulls_) {
+    // One that is moving gets its failure from the transfer itself.
+    if (p.stage == Stage::kWaitPin && p.source.node == node) stuck.push_back(request);
+  }
+  for (uint64_t request : stuck) TryNext(&pulls_.at(request), now);
+}
+
+void PullManager::OnTimer(TimeNs now) {
+  if (now < deadline_) return;
+  deadline_ = kNever;
+  std::vector<uint64_t> waiting;
+  for (const auto& [request, p] : pulls_) {
+    if (p.stage == Stage::kWaitRoom) waiting.push_back(request);
+  }
+  std::sort(waiting.begin(), waiting.end());
+  for (uint64_t request : waiting) {
+    const auto it = pulls_.find(request);
+    if (it != pulls_.end()) Start(&it->second, now);
+  }
+}
+
+}  // namespace rmpi

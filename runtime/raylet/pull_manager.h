@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// PullManager: brings objects of other nodes into this node's store (PROTOCOL O5, O8). One transfer per version,
+// however many processes wait for it. Pure logic but for the Host it acts through.
+#pragma once
+
+#include <list>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "objstore/store.h"
+#include "runtime/base/time.h"
+#include "runtime/core/outbox.h"
+
+namespace rmpi {
+
+class PullManager {
+ public:
+  class Host {
+   public:
+    virtual ~Host() = default;
+    // Starts moving bytes; ends in OnFetched with the same number.
+    virtual void Fetch(uint64_t request, uint32_t node, const ObjectId& id, uint32_t attempt, uint64_t src_offset,
+                       uint64_t dst_offset, uint64_t bytes) = 0;
+    virtual bool Reachable(uint32_t node) const = 0;
+  };
+
+  PullManager(uint32_t node, objstore::Store* store, Outbox* outbox, Host* host)
+      : node_(node), store_(store), outbox_(outbox), host_(host) {}
+
+  void OnPull(const Address& from, const Pull& m, TimeNs now);
+  void OnPinned(const Pinned& m, TimeNs now);
+  void OnFetched(uint64_t request, bool ok, const std::string& why, TimeNs now);
+  void OnClientGone(const Address& who);
+  void OnNodeDead(uint32_t node, TimeNs now);
+  // The source's side.
+  void OnPin(const Address& from, const PinRequest& m);
+  void OnUnpin(const Address& from, const PinRequest& m);
+  // Room may have come; patience may have ended.
+  void OnTimer(TimeNs now);
+  TimeNs NextDeadline() const { return deadline_; }
+  uint64_t moved_bytes() const { return moved_bytes_; }
+  size_t active() const { return pulls_.size(); }
+
+ private:
+  enum class Stage { kWaitRoom, kWaitPin, kMoving };
+  struct Active {
+    uint64_t request = 0;
+    ObjectId id;
+    uint32_t attempt = 0;
+    uint64_t size = 0;
+    std::vector<Place> places;  // still to be tried; the last one first
+    Place source;
+    std::vector<Address> waiters;
+    Stage stage = Stage::kWaitRoom;
+    objstore::Locator target;
+    TimeNs since = 0;
+    std::string last_error;
+  };
+
+  void Start(Active* p, TimeNs now);
+  void TryNext(Active* p, TimeNs now);
+  void Finish(Active* p, PullReply reply);
+  void ReplyLocal(const Address& to, const ObjectId& id, uint32_t attempt, const objstore::Locator& at);
+  Active* Find(const ObjectId& id, uint32_t attempt);
+
+  uint32_t node_;
+  objstore::Store* store_;
+  Outbox* outbox_;
+  Host* host_;
+  uint64_t next_request_ = 1;
+  std::unordered_map<uint64_t, Active> pulls_;
+  struct HeldKey {
+    uint32_t node;
+    uint64_t request;
+    bool operator==(const HeldKey&) const = default;
+  };
+  struct HeldHash {
+    size_t operator()(const HeldKey& k) const { return Mix(k.request ^ uint64_t{k.node} << 40); }
+  };
+  std::unordered_map<HeldKey, const objstore::Store::Entry*, HeldHash> held_;  // for others' transfers
+  uint64_t moved_bytes_ = 0;
+  TimeNs deadline_ = kNever;
+};
+
+}  // namespace rmpi

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bring-up of the raylet: memory, transport, joining the head.
+#include "runtime/raylet/raylet.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "runtime/raylet/raylet_impl.h"
+#include "runtime/transport/mpi.h"
+
+namespace rmpi {
+namespace {
+
+int termination_eventfd = -1;
+
+// PR_SET_PDEATHSIG of the keeper's end, or a signal that somebody sent to us alone.
+void OnTerminate(int) {
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t n = write(termination_eventfd, &one, sizeof one);
+}
+
+sched::Amounts FixedPoint(const std::vector<std::pair<std::string, double>>& in) {
+  sched::Amounts out;
+  for (const auto& [name, amount] : in) out.emplace_back(name, std::llround(amount * sched::kResourceUnit));
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+}  // namespace
+
+int RunRaylet(const RayletConfig& config) {
+  Raylet raylet(config);
+  return raylet.Run();
+}
+
+Raylet::Raylet(const RayletConfig& config)
+    : config_(config),
+      bell_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      gcs_outbox_(&router_),
+      logs_(
+          &loop_, config.log_dir,
+          [this](const WorkerOutput& who, bool is_stderr, std::string_view lines) { RelayLines(who, is_stderr, lines); },
+          [this](JobId job) { return LogsReady(job); }) {}
+
+Raylet::~Raylet() {
+  prefaulter_.reset();
+  if (names_ != nullptr) munmap(names_, board_->slots() * sizeof(NameSlot));
+}
+
+void Raylet::Tell(KeeperMessage::Type type, int32_t pid, int32_t status, const std::string& text) {
+  KeeperMessage m;
+  m.type = type;
+  m.pid = pid;
+  m.wait_status = status;
+  text.copy(m.text, sizeof m.text - 1);
+  send(config_.keeper_fd, &m, sizeof m, MSG_NOSIGNAL);
+}
+
+void Raylet::Fatal(const std::string& text, int status) {
+  spdlog::error("{}", text);
+  Tell(KeeperMessage::kFatal, 0, status, text);
+  fatal_ = status;
+}
+
+int Raylet::Run() {
+  termination_eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  struct sigaction action {};
+  action.sa_handler = OnTerminate;
+  sigaction(SIGTERM, &action, nullptr);
+  signal(SIGINT, SIG_IGN);
+  signal(SIGUSR1, SIG_IGN);
+  signal(SIGPIPE, SIG_IGN);
+  loop_.Add(termination_eventfd, EPOLLIN, [this](uint32_t) {
+    uint64_t n;
+    [[maybe_unused]] const ssize_t r = read(termination_eventfd, &n, sizeof n);
+    Stop(128 + SIGTERM, "the raylet was asked to end");
+  });
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+  }
+  Status s = MapMemory();
+  if (s.ok()) s = BringUp();
+  if (!s.ok()) {
+    Fatal(s.message(), 1);
+    return *fatal_;
+  }
+  Loop();
+  if (transport_) transport_->Shutdown(all_alive_ && !fatal_);
+  return fatal_.value_or(0);
+}
+
+Status Raylet::MapMemory() {
+  auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(
+      (config_.log_dir.empty() ? config_.session : config_.log_dir) + "/raylet-" + std::to_string(getpid()) + ".log");
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>("raylet", sink));
+  spdlog::set_level(static_cast<spdlog::level::level_enum>(config_.log_level));
+  spdlog::flush_on(spdlog::level::warn);
+  if (Status s = lane::Board::Map(config_.board_fd, &board_); !s.ok()) return s;
+  if (Status s = objstore::Arena::Map(config_.arena_fd, 0, &arena_); !s.ok()) return s;
+  if (Status s = objstore::PinTable::Map(config_.pins_fd, &pins_); !s.ok()) return s;
+  const size_t bytes = board_->slots() * sizeof(NameSlot);
+  names_fd_.reset(memfd_create("ray-mpi-names", MFD_CLOEXEC));
+  if (!names_fd_.valid() || ftruncate(names_fd_.get(), static_cast<off_t>(bytes)) != 0) {
+    return Status::Io("cannot make the table of task names", errno);
+  }
+  void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, names_fd_.get(), 0);
+  if (p == MAP_FAILED) return Status::Io("cannot map the table of task names", errno);
+  names_ = static_cast<NameSlot*>(p);
+  board_->OpenRaylet(getpid());
+  port_ = std::make_unique<lane::Port>(board_.get(), kRayletSlot, board_->generation(kRayletSlot), bell_.get());
+  router_.SetPort(port_.get(), board_.get());
+  sched::LocalOptions options;
+  if (!(config_.dedicated_head && rank_ == 0)) options.total = FixedPoint(config_.resources);
+  options.max_workers = config_.max_workers != 0 ? config_.max_workers : static_cast<uint32_t>(board_->slots() - 8);
+  scheduler_ = std::make_unique<sched::LocalScheduler>(options, this);
+  return Status::Ok();
+}
+
+Status Raylet::StartTransport() {
+  if (config_.transport == "none") return Status::Ok();
+  if (config_.transport != "mpi") {
+    return Status::Invalid("transport " + config_.transport + " cannot bring a run up by itself; use mpi");
+  }
+  std::string version;
+  {
+    BringUpAlarm alarm(static_cast<unsigned>(std::max(1.0, config_.bringup_timeout_s)), 1);
+    if (Status s = LoadMpiTransport(config_.mpi_plugin, &transport_, &secret_, &version); !s.ok()) return s;
+  }
+  rank_ = transport_->rank();
+  head_ = rank_ == 0;
+  spdlog::info("rank {} of {} on {}, {}", rank_, transport_->size(), config_.hostname, version);
+  links_ = std::make_unique<PeerLinks>(transport_.get());
+  router_.SetLinks(links_.get());
+  loop_.Add(transport_->EpollFd(), EPOLLIN, [](uint32_t) {});  // every turn polls it
+  return Status::Ok();
+}
+
+NodeRecord Raylet::OwnRecord() const {
+  NodeRecord r;
+  r.rank = rank_;
+  r.pid = getpid();
+  r.hostname = config_.hostname;
+  r.ip = "127.0.0.1";
+  const auto ip = config_.labels.find("ray-mpi.io/ip");
+  if (ip != config_.labels.end()) r.ip = ip->second;
+  r.total = scheduler_->total();
+  r.labels.assign(config_.labels.begin(), config_.labels.end());
+  return r;
+}
+
+Status Raylet::BringUp() {
+  if (Status s = StartTransport(); !s.ok()) return s;
+  loop_.Add(bell_.get(), EPOLLIN, [this](uint32_t) {
+    uint64_t n;
+    [[maybe_unused]] const ssize_t r = read(bell_.get(), &n, sizeof n);
+  });
+  loop_.Add(config_.keeper_fd, EPOLLIN, [this](uint32_t) { OnKeeper(); });
+  if (config_.zygote_fd >= 0) loop_.Add(config_.zygote_fd, EPOLLIN, [this](uint32_t) { OnZygote(); });
+  if (head_) {
+    GcsOptions options;
+    options.run_id = config_.run_id;
+    options.expected_nodes = transport_ ? static_cast<uint32_t>(transport_->size()) : 1;
+    gcs_ = std::make_unique<Gcs>(options, &gcs_outbox_, this);
+    router_.SetIdentity(kHeadNode, true);
+    gcs_->OnJoin(OwnRecord(), MonotonicNow());
+    BecomeNode(kHeadNode, config_.run_id);
+  } else {
+    Join join{OwnRecord()};
+    Writer body;
+    body(join);
+    MessageHeader header;
+    header.type = static_cast<uint16_t>(MsgType::kJoin);
+    header.body_bytes = static_cast<uint32_t>(body.size());
+    header.dst = GcsAddress();
+    links_->Queue(0, header, body.bytes());
+    router_.AddNode(kHeadNode, 0);
+  }
+  return Status::Ok();
+}
+
+// From here on this raylet has a name, and clients may come.
+void Raylet::BecomeNode(uint32_t node, uint64_t run_id) {
+  node_ = node;
+  run_id_ = run_id;
+  router_.SetIdentity(node, head_);
+  scheduler_->SetNode(node);
+  store_ = std::make_unique<objstore::Store>(arena_.get(), pins_.get(), node);
+  pulls_ = std::make_unique<PullManager>(node, store_.get(), &router_, this);
+  StartPrefault();
+  last_from_head_ = MonotonicNow();
+  next_heartbeat_ = last_from_head_;
+  loop_.Add(config_.listen_fd, EPOLLIN, [this](uint32_t) { OnConnect(); });
+  Tell(KeeperMessage::kReady, 0, 0, NodeHex(run_id, node));
+  const uint32_t prestart = config_.zygote_fd >= 0 ? config_.prestart_workers : 0;
+  for (uint32_t i = 0; i < prestart; ++i) StartWorker(JobId{});
+}
+
+void Raylet::StartPrefault() {
+  prefault_bell_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  objstore::Prefaulter::Options options;
+  // A third of the arena, at most 1 GiB: enough that the first large puts find warm pages.
+  options.budget_bytes = std::min<uint64_t>(arena_->size() / 3, 1ULL << 30);
+  options.busy_percent = 25;
+  const int bell = prefault_bell_.get();
+  options.wake = [bell] {
+    const uint64_t one = 1;
+    [[maybe_unused]] const ssize_t n = write(bell, &one, sizeof one);
+  };
+  options.may_take = [](uint64_t) { return true; };
+  prefaulter_ = std::make_unique<objstore::Prefaulter>(arena_.get(), options);
+  loop_.Add(bell, EPOLLIN, [this](uint32_t) {
+    uint64_t n;
+    [[maybe_unused]] const ssize_t r = read(prefault_bell_.get(), &n, sizeof n);
+    if (prefaulter_ && !prefaulter_->Pump(store_->allocator())) {
+      loop_.Remove(prefault_bell_.get());
+      prefaulter_.reset();
+    }
+  });
+}
+
+}  // namespace rmpi

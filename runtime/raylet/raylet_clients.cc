@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who connects, what they get, and what is done when they are gone (PROTOCOL C2, T6).
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "runtime/raylet/raylet_impl.h"
+
+namespace rmpi {
+namespace {
+
+constexpr TimeNs kStatusPatience = 200 * kMillisecond;  // for the keeper to say how it ended
+constexpr TimeNs kJobEndPatience = 700 * kMillisecond;
+constexpr size_t kLogBacklog = 4 << 20;
+
+void SendWithFds(int socket, const ClientWelcome& welcome, const int* fds, int n) {
+  iovec iov{const_cast<ClientWelcome*>(&welcome), sizeof welcome};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kWelcomeFds)] = {};
+  msghdr msg{};
+  msg.msg_iov = &iov;
+  msg.msg_iovlen = 1;
+  if (n > 0) {
+    msg.msg_control = control;
+    msg.msg_controllen = CMSG_SPACE(sizeof(int) * static_cast<size_t>(n));
+    cmsghdr* c = CMSG_FIRSTHDR(&msg);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(int) * static_cast<size_t>(n));
+    std::memcpy(CMSG_DATA(c), fds, sizeof(int) * static_cast<size_t>(n));
+  }
+  sendmsg(socket, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+}  // namespace
+
+void Raylet::OnConnect() {
+  const int fd = accept4(config_.listen_fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  if (fd < 0) return;
+  auto c = std::make_unique<Client>();
+  c->socket.reset(fd);
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || (peer.uid != geteuid() && peer.uid != 0)) return;
+  c->pid = peer.pid;
+  connecting_[fd] = std::move(c);
+  loop_.Add(fd, EPOLLIN, [this, fd](uint32_t) { OnHello(fd); });
+}
+
+void Raylet::Refuse(int fd, const std::string& why) {
+  ClientWelcome w;
+  w.refused = 1;
+  why.copy(w.text, sizeof w.text - 1);
+  SendWithFds(fd, w, nullptr, 0);
+  loop_.Remove(fd);
+  connecting_.erase(fd);
+}
+
+void Raylet::OnHello(int fd) {
+  ClientHello hello;
+  const ssize_t n = recv(fd, &hello, sizeof hello, MSG_DONTWAIT);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n != sizeof hello || hello.magic != kHelloMagic) {
+    loop_.Remove(fd);
+    connecting_.erase(fd);
+    return;
+  }
+  if (hello.version != kWireVersion) return Refuse(fd, "this runtime is of another version of ray-mpi than the program");
+  if (stopping_) return Refuse(fd, "the runtime is shutting down");
+  std::unique_ptr<Client> c = std::move(connecting_.at(fd));
+  connecting_.erase(fd);
+  uint16_t slot = 0;
+  uint32_t generation = 0;
+  if (Status s = board_->OpenSlot(c->pid, &slot, &generation); !s.ok()) {
+    connecting_[fd] = std::move(c);
+    return Refuse(fd, s.message());
+  }
+  c->address = {node_, slot, 0, generation};
+  c->is_driver = hello.is_driver != 0;
+  c->wants_logs = hello.wants_logs != 0;
+  c->token = hello.spawn_token;
+  hello.ray_namespace[sizeof hello.ray_namespace - 1] = 0;
+  c->ray_namespace = hello.ray_namespace;
+  c->pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, c->pid, 0)));
+  std::memset(names_[slot].name, 0, sizeof names_[slot].name);
+  const auto died = [this, slot](uint32_t) {
+    const auto it = clients_.find(slot);
+    if (it != clients_.end()) StartDeath(it->second.get(), MonotonicNow());
+  };
+  loop_.Remove(fd);
+  loop_.Add(fd, EPOLLIN, died);  // nothing is said here any more: readable means closed
+  if (c->pidfd.valid()) loop_.Add(c->pidfd.get(), EPOLLIN, died);
+  Client* client = c.get();
+  clients_[slot] = std::move(c);
+  if (client->is_driver) {
+    JobMessage start;
+    start.driver = client->address;
+    start.nonce = next_nonce_++;
+    start.ray_namespace = client->ray_namespace;
+    job_starts_[start.nonce] = slot;
+    router_.Send(GcsAddress(), MsgType::kJobStart, start);
+    return;
+  }
+  const auto spawn = spawns_.find(client->token);
+  if (spawn != spawns_.end()) {
+    client->job = spawn->second.job;
+    spawns_.erase(spawn);
+  }
+  if (WorkerOutput* out = logs_.Find(client->token)) {
+    out->pid = client->pid;
+    out->slot = slot;
+  }
+  Welcome(client);
+  scheduler_->OnWorkerReady(client->address, client->job, MonotonicNow());
+}
+
+void Raylet::Welcome(Client* c) {
+  ClientWelcome w;
+  w.address = c->address;
+  w.job = c->job;
+  w.run_id = run_id_;
+  const int fds[kWelcomeFds] = {config_.board_fd, config_.arena_fd, config_.pins_fd, bell_.get(), names_fd_.get()};
+  c->ready = true;
+  SendWithFds(c->socket.get(), w, fds, kWelcomeFds);
+}
+
+Raylet::Client* Raylet::ClientAt(const Address& a) {
+  const auto it = clients_.find(a.slot);
+  return it == clients_.end() || it->second->address != a ? nullptr : it->second.get();
+}
+
+// ---- workers ------------------------------------------------------------------------------------------------------
+
+void Raylet::StartWorker(JobId job) {
+  int out[2], err[2];
+  if (pipe2(out, O_CLOEXEC) != 0) {
+    scheduler_->OnWorkerStartFailed(MonotonicNow());
+    return;
+  }
+  if (pipe2(err, O_CLOEXEC) != 0) {
+    close(out[0]);
+    close(out[1]);
+    scheduler_->OnWorkerStartFailed(MonotonicNow());
+    return;
+  }
+  ZygoteRequest request;
+  request.token = next_token_++;
+  request.job = job.value;
+  logs_.Add(request.token, UniqueFd(out[0]), UniqueFd(err[0]));
+  logs_.Find(request.token)->job = job;
+  spawns_[request.token] = Spawn{job, 0, MonotonicNow()};
+  const int fds[2] = {out[1], err[1]};
+  iovec iov{&request, sizeof request};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fds)] = {};
+  msghdr msg{};
+  msg.msg_iov = &iov;
+  msg.msg_iovlen = 1;
+  msg.msg_control = control;
+  msg.msg_controllen = sizeof control;
+  cmsghdr* c = CMSG_FIRSTHDR(&msg);
+  c->cmsg_level = SOL_SOCKET;
+  c->cmsg_type = SCM_RIGHTS;
+  c->cmsg_len = CMSG_LEN(sizeof fds);
+  std::memcpy(CMSG_DATA(c), fds, sizeof fds);
+  const bool sent = sendmsg(config_.zygote_fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof request;
+  close(out[1]);
+  close(err[1]);
+  if (!sent) {
+    spdlog::warn("the zygote took no request: {}", std::strerror(errno));
+    spawns_.erase(request.token);
+    scheduler_->OnWorkerStartFailed(MonotonicNow());
+  }
+}
+
+void Raylet::OnZygote() {
+  ZygoteReply reply;
+  const ssize_t n = recv(config_.zygote_fd, &reply, sizeof reply, MSG_DONTWAIT);
+  if (n == 0) {
+    loop_.Remove(config_.zygote_fd);
+    if (!stopping_) Fatal("the process that forks workers (zygote) on " + config_.hostname + " has ended", 1);
+    return;
+  }
+  if (n != sizeof reply) return;
+  if (WorkerOutput* out = logs_.Find(reply.token); out != nullptr && reply.pid > 0) out->pid = reply.pid;
+  const auto it = spawns_.find(reply.token);
+  if (it == spawns_.end()) return;
+  if (reply.pid < 0) {
+    spdlog::warn("fork of a worker failed: {}", std::strerror(-reply.pid));
+    spawns_.erase(it);
+    scheduler_->OnWorkerStartFailed(MonotonicNow());
+    return;
+  }
+  it->second.pid = reply.pid;
+}
+
+void Raylet::StopWorker(const Address& worker) { router_.Send(worker, MsgType::kExit, Exit{}); }
+
+void Raylet::Kill(const Address& worker, const std::string& why) {
+  Client* c = ClientAt(worker);
+  if (c == nullptr || c->is_driver || c->dying) return;
+  c->kill_reason = why;
+  Tell(KeeperMessage::kKill, c->pid, SIGKILL, why);
+}
+
+// ---- death --------------------------------------------------------------------------------------------------------
+
+void Raylet::OnChildExit(pid_t pid, int wait_status) {
+  for (auto& [slot, c] : clients_) {
+    if (c->pid != pid) continue;
+    c->wait_status = wait_status;
+    StartDeath(c.get(), MonotonicNow());
+    return;
+  }
+  for (auto it = spawns_.begin(); it != spawns_.end(); ++it) {
+    if (it->second.pid != pid) continue;
+    spdlog::warn("a worker (pid {}) ended before it had connected", pid);
+    spawns_.erase(it);
+    scheduler_->OnWorkerStartFailed(MonotonicNow());
+    return;
+  }
+}
+
+void Raylet::StartDeath(Client* c, TimeNs now) {
+  if (c->dying) return;
+  c->dying = true;
+  c->dead_since = now;
+  loop_.Remove(c->socket.get());
+  if (c->pidfd.valid()) loop_.Remove(c->pidfd.get());
+  board_->MarkDead(c->address.slot);
+  // A worker whose socket closed while it lives on must not: its lanes are closed to it.
+  if (!c->is_driver && !c->wait_status) Tell(KeeperMessage::kKill, c->pid, SIGKILL, "");
+}
+
+void Raylet::FinishDeaths(TimeNs now) {
+  std::vector<Client*> done;
+  for (auto& [slot, c] : clients_) {
+    if (!c->dying || !port_->DrainedFrom(slot, c->address.generation)) continue;
+    const bool informed = c->is_driver || c->wait_status || now - c->dead_since > kStatusPatience;
+    if (informed) done.push_back(c.get());
+  }
+  for (Client* c : done) FinishDeath(c);
+}
+
+std::string Raylet::CauseOf(const Client& c) const {
+  std::string how = "it ended";
+  if (c.wait_status && WIFSIGNALED(*c.wait_status)) {
+    how = fmt::format("it was killed by signal {} ({})", WTERMSIG(*c.wait_status), strsignal(WTERMSIG(*c.wait_status)));
+  } else if (c.wait_status && WIFEXITED(*c.wait_status)) {
+    how = fmt::format("it exited with status {}", WEXITSTATUS(*c.wait_status));
+  }
+  return fmt::format("{} {} on {} (node {}, pid {}): {}{}", c.is_driver ? "driver" : "worker", ToString(c.address),
+                     config_.hostname, node_, c.pid, how, c.kill_reason.empty() ? "" : ", because " + c.kill_reason);
+}
+
+// Everything it sent has been handled. Its EOF is the last thing that anybody hears of it.
+void Raylet::FinishDeath(Client* c) {
+  const TimeNs now = MonotonicNow();
+  Eof eof;
+  eof.who = c->address;
+  eof.wait_status = c->wait_status.value_or(0);
+  eof.cause = CauseOf(*c);
+  for (const lane::Claim& claim : board_->ReadClaims(c->address.slot)) {
+    eof.claimed.push_back({claim.task, claim.attempt, false, false});
+  }
+  spdlog::info("{}", eof.cause);
+  const std::unique_ptr<Client> gone = std::move(clients_.at(c->address.slot));
+  clients_.erase(gone->address.slot);
+  Writer body;
+  body(eof);
+  Broadcast(MsgType::kEof, body.bytes());
+  for (uint32_t node = 0; node < gone->nodes_met.size(); ++node) {
+    if (gone->nodes_met[node]) router_.Post(RayletOf(node), MsgType::kEof, body.bytes());
+  }
+  router_.Post(GcsAddress(), MsgType::kEof, body.bytes());
+  scheduler_->OnWorkerGone(gone->address, now);
+  EndOwner(gone->address);
+  pulls_->OnClientGone(gone->address);
+  std::erase_if(waiting_room_, [&](const Room& r) { return r.who == gone->address; });
+  store_->ClientGone(gone->address.slot, gone->address.generation);
+  port_->ForgetPeer(gone->address.slot, gone->address.generation);
+  board_->CloseSlot(gone->address.slot);
+  if (gone->is_driver && gone->job.value != 0) {
+    JobMessage end;
+    end.job = gone->job;
+    end.driver = gone->address;
+    router_.Send(GcsAddress(), MsgType::kJobEnd, end);
+  }
+  AfterFree();
+}
+
+// A process that owned objects and tasks is no more: what ran for it is stopped, what it owned is freed.
+void Raylet::EndOwner(const Address& owner) {
+  for (const Address& worker : scheduler_->OnOwnerGone(owner, MonotonicNow())) {
+    scheduler_->OnRetire(worker, MonotonicNow());
+    Kill(worker, "the process that owned its task has ended");
+  }
+  store_->OwnerGone(owner);
+}
+
+// ---- jobs and output ----------------------------------------------------------------------------------------------
+
+void Raylet::OnJobEnd(const JobMessage& m, TimeNs now) {
+  EndingJob ending;
+  ending.message = m;
+  ending.deadline = now + kJobEndPatience;
+  for (auto& [slot, c] : clients_) {
+    // A worker that has not yet been bound to a job by a lease stays for the next one.
+    if (c->is_driver || c->job != m.job) continue;
+    scheduler_->OnRetire(c->address, now);
+    Kill(c->address, "its job has ended");
+    ending.slots.insert(slot);
+  }
+  ending_jobs_.push_back(std::move(ending));
+  CheckEndingJobs(now);
+}
+
+void Raylet::CheckEndingJobs(TimeNs now) {
+  for (size_t i = 0; i < ending_jobs_.size();) {
+    EndingJob& e = ending_jobs_[i];
+    std::erase_if(e.slots, [&](uint16_t slot) {
+      const auto it = clients_.find(slot);
+      return it == clients_.end() || it->second->job != e.message.job;
+    });
+    if ((!e.slots.empty() || logs_.Open(e.message.job)) && now < e.deadline) {
+      ++i;
+      continue;
+    }
+    logs_.Drain(e.message.job);
+    router_.Send(GcsAddress(), MsgType::kJobEndAck, e.message);
+    job_drivers_.erase(e.message.job.value);
+    ending_jobs_.erase(ending_jobs_.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+}
+
+bool Raylet::LogsReady(JobId job) const {
+  const auto it = job_drivers_.find(job.value);
+  if (it == job_drivers_.end()) return true;  // nobody to wait for
+  if (it->second.node == node_) return port_->backlog_bytes(it->second.slot) < kLogBacklog;
+  return !links_ || !links_->congested();
+}
+
+void Raylet::RelayLines(const WorkerOutput& who, bool is_stderr, std::string_view lines) {
+  JobId job = who.job;
+  LogLines m;
+  if (who.slot != 0) {
+    const auto c = clients_.find(who.slot);
+    if (c != clients_.end() && c->second->token == who.token) job = c->second->job;
+    m.name.assign(names_[who.slot].name, strnlen(names_[who.slot].name, sizeof(NameSlot)));
+  }
+  if (!config_.log_to_driver) return;
+  const auto driver = job_drivers_.find(job.value);
+  if (driver == job_drivers_.end()) return;
+  m.is_stderr = is_stderr;
+  m.pid = who.pid;
+  if (driver->second.node != node_) m.host = config_.hostname;
+  // Cut so that one message stays small.
+  for (size_t at = 0; at < lines.size();) {
+    const size_t n = std::min<size_t>(lines.size() - at, 128 << 10);
+    m.text.assign(lines.substr(at, n));
+    router_.Send(driver->second, MsgType::kLogLines, m);
+    at += n;
+  }
+}
+
+}  // namespace rmpi

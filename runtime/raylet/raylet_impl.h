@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+// Raylet: the loop of a node's process, and the glue between its parts. One thread, the control thread, owns
+// everything here; the data thread of the transfer plugin reports through an eventfd.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "objstore/arena.h"
+#include "objstore/pin_table.h"
+#include "objstore/prefault.h"
+#include "objstore/store.h"
+#include "runtime/gcs/gcs.h"
+#include "runtime/lane/board.h"
+#include "runtime/lane/port.h"
+#include "runtime/raylet/event_loop.h"
+#include "runtime/raylet/handshake.h"
+#include "runtime/raylet/keeper_link.h"
+#include "runtime/raylet/log_relay.h"
+#include "runtime/raylet/peer_links.h"
+#include "runtime/raylet/pull_manager.h"
+#include "runtime/raylet/raylet.h"
+#include "runtime/raylet/router.h"
+#include "runtime/transport/transport.h"
+#include "sched/local_scheduler.h"
+
+namespace rmpi {
+
+class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, public Gcs::Host {
+ public:
+  explicit Raylet(const RayletConfig& config);
+  ~Raylet() override;
+  int Run();
+
+ private:
+  // A driver or worker of this node, from its connection to its EOF.
+  struct Client {
+    UniqueFd socket;
+    UniqueFd pidfd;
+    Address address;
+    pid_t pid = 0;
+    bool is_driver = false;
+    bool wants_logs = false;
+    bool ready = false;  // has been welcomed
+    uint64_t token = 0;
+    JobId job;
+    std::string ray_namespace;
+    std::vector<bool> nodes_met;  // exchanged messages with
+    // death
+    bool dying = false;
+    TimeNs dead_since = 0;
+    std::optional<int> wait_status;
+    std::string kill_reason;  // we asked for it
+  };
+  struct Spawn {
+    JobId job;
+    pid_t pid = 0;
+    TimeNs since = 0;
+  };
+  struct Room {  // an extent request that waits for memory
+    Address who;
+    ExtentRequest request;
+    TimeNs since = 0;
+  };
+  struct EndingJob {
+    JobMessage message;
+    std::set<uint16_t> slots;  // workers that must be gone first
+    TimeNs deadline = 0;
+  };
+
+  // ---- bring-up (raylet.cc)
+  Status MapMemory();
+  Status BringUp();
+  Status StartTransport();
+  Status StartTransfer();
+  NodeRecord OwnRecord() const;
+  void BecomeNode(uint32_t node, uint64_t run_id);
+  void StartPrefault();
+  void Fatal(const std::string& text, int status);
+  void Tell(KeeperMessage::Type type, int32_t pid, int32_t status, const std::string& text);
+
+  // ---- the loop (raylet_loop.cc)
+  void Loop();
+  void Turn();
+  TimeNs NextDeadline() const;
+  void OnTimers(TimeNs now);
+  void SendHeartbeat(TimeNs now);
+  void OnKeeper();
+  void Stop(int status, const std::string& reason);
+  bool StopDone(TimeNs now);
+
+  // ---- messages (raylet_messages.cc)
+  void OnLaneMessage(uint16_t src_slot, uint32_t src_generation, Bytes message);
+  void OnPeerMessage(int peer, const MessageHeader& header, Bytes body);
+  void Deliver(const MessageHeader& header, Bytes body);
+  void OnMessage(const MessageHeader& header, Bytes body);
+  void OnStoreMessage(const MessageHeader& header, Bytes body);
+  void OnWorkerMessage(const MessageHeader& header, Bytes body);
+  void OnClusterMessage(const MessageHeader& header, Bytes body);
+  void Unreachable(const MessageHeader& header);
+  void NoteMet(uint16_t slot, uint32_t node);
+  void Broadcast(MsgType type, Bytes body);
+  void HandleExtent(const Address& from, const ExtentRequest& m, TimeNs now);
+  void RetryRoom(TimeNs now);
+  void AfterFree();
+  std::string StoreFullText(uint64_t wanted) const;
+
+  // ---- clients and workers (raylet_clients.cc)
+  void OnConnect();
+  void OnHello(int fd);
+  void Welcome(Client* c);
+  void Refuse(int fd, const std::string& why);
+  void OnZygote();
+  void OnChildExit(pid_t pid, int wait_status);
+  void StartDeath(Client* c, TimeNs now);
+  void FinishDeaths(TimeNs now);
+  void FinishDeath(Client* c);
+  std::string CauseOf(const Client& c) const;
+  void EndOwner(const Address& owner);
+  void Kill(const Address& worker, const std::string& why);
+  Client* ClientAt(const Address& a);
+  void OnJobEnd(const JobMessage& m, TimeNs now);
+  void CheckEndingJobs(TimeNs now);
+  void RelayLines(const WorkerOutput& who, bool is_stderr, std::string_view lines);
+  bool LogsReady(JobId job) const;
+
+  // ---- LocalScheduler::Host
+  void SendGrant(const Address& owner, const Grant& grant) override;
+  void SendReclaim(const Address& owner) override;
+  void SendDemand(const Demand& demand) override;
+  void SendReject(const Demand& demand) override;
+  void StartWorker(JobId job) override;
+  void StopWorker(const Address& worker) override;
+  // ---- PullManager::Host
+  void Fetch(uint64_t request, uint32_t node, const ObjectId& id, uint32_t attempt, uint64_t src_offset,
+             uint64_t dst_offset, uint64_t bytes) override;
+  bool Reachable(uint32_t node) const override { return router_.PeerOf(node) >= 0; }
+  // ---- Gcs::Host
+  void OnNodeJoined(const NodeRecord& record) override;
+  void OnNodeDead(uint32_t node) override;
+  void Warn(const std::string& text) override;
+
+  RayletConfig config_;
+  EventLoop loop_;
+  UniqueFd bell_;       // eventfd of our lanes' bell
+  UniqueFd names_fd_;
+  NameSlot* names_ = nullptr;
+  std::unique_ptr<lane::Board> board_;
+  std::unique_ptr<lane::Port> port_;
+  std::unique_ptr<objstore::Arena> arena_;
+  std::unique_ptr<objstore::PinTable> pins_;
+  std::unique_ptr<objstore::Store> store_;
+  std::unique_ptr<objstore::Prefaulter> prefaulter_;
+  UniqueFd prefault_bell_;
+  std::unique_ptr<Transport> transport_;
+  std::unique_ptr<PeerLinks> links_;
+  RunSecret secret_{};
+  Router router_;
+  GcsOutbox gcs_outbox_;
+  std::unique_ptr<Gcs> gcs_;
+  std::unique_ptr<sched::LocalScheduler> scheduler_;
+  std::unique_ptr<PullManager> pulls_;
+  LogRelay logs_;
+
+  int rank_ = 0;
+  uint32_t node_ = 0;
+  uint64_t run_id_ = 0;
+  bool head_ = true;
+  std::unordered_map<int, std::unique_ptr<Client>> connecting_;  // socket -> not said hello yet
+  std::unordered_map<uint16_t, std::unique_ptr<Client>> clients_;  // by slot
+  std::unordered_map<uint64_t, Spawn> spawns_;                     // by token
+  uint64_t next_token_ = 1;
+  std::unordered_map<uint32_t, Address> job_drivers_;
+  std::unordered_map<uint64_t, uint16_t> job_starts_;  // nonce -> slot of the driver that waits for its number
+  uint64_t next_nonce_ = 1;
+  std::vector<Room> waiting_room_;
+  std::vector<EndingJob> ending_jobs_;
+  std::unordered_map<uint32_t, NodeRecord> nodes_;
+  uint64_t heartbeat_sequence_ = 0;
+  TimeNs next_heartbeat_ = kNever;
+  TimeNs last_from_head_ = 0;
+  TimeNs last_turn_ = 0;
+  sched::Amounts reported_;
+  uint64_t read_in_place_ = 0;
+  bool stopping_ = false;
+  bool stop_asked_ = false;
+  int stop_status_ = 0;
+  TimeNs stop_deadline_ = kNever;
+  bool all_alive_ = true;
+  std::optional<int> fatal_;
+};
+
+}  // namespace rmpi

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+// The raylet's loop: lanes, frames, timers, the keeper, the end.
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+
+#include "runtime/raylet/raylet_impl.h"
+
+namespace rmpi {
+namespace {
+
+constexpr TimeNs kHeartbeatPeriod = 500 * kMillisecond;
+constexpr TimeNs kReportSpacing = 5 * kMillisecond;
+constexpr TimeNs kFenceAfter = 2 * kSecond;
+constexpr TimeNs kStopPatience = 800 * kMillisecond;
+constexpr size_t kLaneBatch = 256;
+constexpr TimeNs kSpin = 20 * kMicrosecond;
+constexpr TimeNs kSafety = 100 * kMillisecond;  // with MPI: no event may be lost for longer
+
+}  // namespace
+
+void Raylet::Loop() {
+  last_turn_ = MonotonicNow();
+  // The first range to prefault is handed out once the first clients had their turn.
+  if (prefaulter_ && !prefaulter_->Pump(store_->allocator())) prefaulter_.reset();
+  while (!fatal_) {
+    Turn();
+    const TimeNs now = MonotonicNow();
+    if (stopping_ && StopDone(now)) return;
+    if (!router_.local().empty() || port_->HasMail()) {
+      loop_.Poll(0);
+      continue;
+    }
+    if (port_->Spin(kSpin)) continue;
+    // Armed for both kinds of mail before sleeping; either says when something is there already.
+    const bool mail = port_->Publish(lane::Sleeper::kEventFd);
+    const bool frames = transport_ && !transport_->Arm();
+    TimeNs deadline = mail || frames ? 0 : NextDeadline();
+    if (transport_) deadline = std::min(deadline, now + kSafety);
+    loop_.Poll(deadline);
+    port_->Publish(lane::Sleeper::kAwake);
+  }
+}
+
+void Raylet::Turn() {
+  const bool congested = links_ && links_->congested();
+  if (!congested) {
+    port_->Drain([this](uint16_t slot, uint32_t generation, Bytes message) { OnLaneMessage(slot, generation, message); },
+                 kLaneBatch);
+  }
+  if (links_) {
+    links_->Poll([this](int peer, const MessageHeader& header, Bytes body) { OnPeerMessage(peer, header, body); });
+  }
+  // What was sent to ourselves; handling it may add more.
+  for (size_t i = 0; i < kLaneBatch && !router_.local().empty(); ++i) {
+    const Router::Local m = std::move(router_.local().front());
+    router_.local().pop_front();
+    OnMessage(m.header, m.body.bytes());
+  }
+  OnTimers(MonotonicNow());
+  port_->Flush();
+  if (links_) links_->Flush();
+}
+
+TimeNs Raylet::NextDeadline() const {
+  TimeNs d = std::min({next_heartbeat_, stop_deadline_, scheduler_->NextDeadline()});
+  if (gcs_) d = std::min(d, gcs_->NextDeadline());
+  if (pulls_) d = std::min(d, pulls_->NextDeadline());
+  const TimeNs soon = MonotonicNow() + 10 * kMillisecond;
+  const bool dying = std::any_of(clients_.begin(), clients_.end(), [](const auto& c) { return c.second->dying; });
+  if (dying || !waiting_room_.empty() || !ending_jobs_.empty() || stopping_) d = std::min(d, soon);
+  if (port_->total_backlog_bytes() != 0) d = std::min(d, soon);
+  if (store_ && store_->sweep_needed()) d = std::min(d, soon);
+  return d;
+}
+
+void Raylet::OnTimers(TimeNs now) {
+  // A suspension (of the job, of the machine) is nobody's silence.
+  if (now - last_turn_ > kSecond) last_from_head_ += now - last_turn_;
+  last_turn_ = now;
+  if (node_ == 0) return;
+  FinishDeaths(now);
+  scheduler_->OnTimer(now);
+  pulls_->OnTimer(now);
+  if (gcs_) gcs_->OnTimer(now);
+  if (store_->sweep_needed()) store_->Sweep();
+  if (!waiting_room_.empty()) RetryRoom(now);
+  logs_.Resume();
+  if (!ending_jobs_.empty()) CheckEndingJobs(now);
+  SendHeartbeat(now);
+  if (!head_ && !stopping_ && now - last_from_head_ > kFenceAfter) {
+    Fatal("node " + std::to_string(node_) + " (" + config_.hostname + ", rank " + std::to_string(rank_) +
+              ") has not heard from the head for 2 s: it stops its work, since the head will start it elsewhere",
+          1);
+  }
+}
+
+void Raylet::SendHeartbeat(TimeNs now) {
+  const bool changed = scheduler_->available() != reported_;
+  if (head_) {  // no frame needed to tell oneself
+    if (!changed) {
+      next_heartbeat_ = kNever;
+      return;
+    }
+  } else if (now < next_heartbeat_) {
+    if (changed) next_heartbeat_ = std::min(next_heartbeat_, now + kReportSpacing);
+    return;
+  }
+  Heartbeat m;
+  m.sequence = ++heartbeat_sequence_;
+  m.changed = changed;
+  if (changed) {
+    reported_ = scheduler_->available();
+    m.available = reported_;
+  }
+  next_heartbeat_ = head_ ? kNever : now + kHeartbeatPeriod;
+  router_.Send(GcsAddress(), MsgType::kHeartbeat, m);
+}
+
+// ---- the keeper and the end ---------------------------------------------------------------------------------------
+
+void Raylet::OnKeeper() {
+  KeeperMessage m;
+  const ssize_t n = recv(config_.keeper_fd, &m, sizeof m, MSG_DONTWAIT);
+  if (n == 0) {  // the keeper is gone: so are we, with everything of ours
+    loop_.Remove(config_.keeper_fd);
+    for (auto& [slot, c] : clients_) {
+      if (!c->is_driver) kill(c->pid, SIGKILL);
+    }
+    fatal_ = 1;
+    return;
+  }
+  if (n != sizeof m) return;
+  switch (m.type) {
+    case KeeperMessage::kChildExit:
+      OnChildExit(m.pid, m.wait_status);
+      break;
+    case KeeperMessage::kDriverExit:
+    case KeeperMessage::kStop:
+      if (gcs_) {
+        if (!stop_asked_) gcs_->Shutdown(m.wait_status, m.type == KeeperMessage::kStop ? "signal" : "driver ended");
+        stop_asked_ = true;
+      } else {
+        Stop(m.wait_status, "signal");
+      }
+      break;
+    default:
+      break;
+  }
+}
+
+void Raylet::Stop(int status, const std::string& reason) {
+  if (stopping_) return;
+  spdlog::info("stopping: {}", reason);
+  stopping_ = true;
+  stop_status_ = status;
+  stop_deadline_ = MonotonicNow() + kStopPatience;
+  for (auto& [slot, c] : clients_) {
+    if (!c->is_driver) Tell(KeeperMessage::kKill, c->pid, SIGKILL, "");
+  }
+  for (auto& [token, spawn] : spawns_) {
+    if (spawn.pid > 0) Tell(KeeperMessage::kKill, spawn.pid, SIGKILL, "");
+  }
+}
+
+// Over when no worker is left and their last words are out, or patience is.
+bool Raylet::StopDone(TimeNs now) {
+  const bool workers = std::any_of(clients_.begin(), clients_.end(), [](const auto& c) { return !c.second->is_driver; });
+  if ((workers || logs_.Open(JobId{}) || !spawns_.empty()) && now < stop_deadline_) return false;
+  logs_.Drain(JobId{});
+  port_->Flush();
+  if (links_) links_->Flush();
+  Tell(KeeperMessage::kDone, 0, stop_status_, "");
+  return true;
+}
+
+}  // namespace rmpi

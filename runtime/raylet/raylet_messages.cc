@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the raylet does with each message: its own, or on its way through.
+#include <spdlog/spdlog.h>
+
+#include <cstring>
+
+#include "runtime/raylet/raylet_impl.h"
+
+namespace rmpi {
+namespace {
+
+constexpr TimeNs kRoomPatience = 2 * kSecond;
+
+template <class M, class F>
+void Handle(Bytes body, F&& fn) {
+  M m;
+  Reader reader(body);
+  reader(m);
+  if (reader.Done()) {
+    fn(m);
+  } else {
+    spdlog::warn("a malformed message was dropped");
+  }
+}
+
+}  // namespace
+
+void Raylet::OnLaneMessage(uint16_t src_slot, uint32_t src_generation, Bytes message) {
+  MessageHeader header;
+  if (message.size() < sizeof header) return;
+  std::memcpy(&header, message.data(), sizeof header);
+  const Bytes body = message.subspan(sizeof header);
+  if (header.version != kWireVersion || header.body_bytes != body.size()) return;
+  // Nobody speaks for another process.
+  if (header.src.node != node_ || header.src.slot != src_slot || header.src.generation != src_generation) return;
+  Deliver(header, body);
+}
+
+void Raylet::OnPeerMessage(int peer, const MessageHeader& header, Bytes body) {
+  if (static_cast<MsgType>(header.type) == MsgType::kJoin && gcs_) {
+    Handle<Join>(body, [&](Join& m) {
+      m.record.rank = peer;
+      gcs_->OnJoin(m.record, MonotonicNow());
+    });
+    return;
+  }
+  if (peer == 0) last_from_head_ = MonotonicNow();
+  if (node_ != 0 && header.dst.node != node_) return;  // for a former life of this rank
+  Deliver(header, body);
+}
+
+void Raylet::Deliver(const MessageHeader& header, Bytes body) {
+  if (header.src.node == node_ && header.dst.node != node_) NoteMet(header.src.slot, header.dst.node);
+  if (header.src.node != node_ && header.dst.node == node_) NoteMet(header.dst.slot, header.src.node);
+  const bool ours = header.dst.node == node_ || node_ == 0;
+  if (ours && (header.dst.slot == kRayletSlot || (header.dst.slot == kGcsSlot && gcs_))) {
+    OnMessage(header, body);
+  } else if (!router_.Forward(header, body)) {
+    Unreachable(header);
+  }
+}
+
+void Raylet::NoteMet(uint16_t slot, uint32_t node) {
+  const auto it = clients_.find(slot);
+  if (it == clients_.end()) return;
+  auto& met = it->second->nodes_met;
+  if (met.size() <= node) met.resize(node + 1);
+  met[node] = true;
+}
+
+// The sender is told that its peer is no more. A peer whose death is still being worked up announces itself.
+void Raylet::Unreachable(const MessageHeader& header) {
+  const auto it = clients_.find(header.dst.slot);
+  if (header.dst.node == node_ && it != clients_.end() && it->second->address == header.dst) return;
+  const auto node = nodes_.find(header.dst.node);
+  Eof eof;
+  eof.who = header.dst;
+  eof.claims_known = false;
+  eof.cause = "process " + ToString(header.dst) + " is gone" +
+              (node != nodes_.end() && !node->second.alive ? ": " + node->second.death_reason : "");
+  router_.Send(header.src, MsgType::kEof, eof);
+}
+
+void Raylet::Broadcast(MsgType type, Bytes body) {
+  for (const auto& [slot, c] : clients_) {
+    if (c->ready && !c->dying) router_.Post(c->address, type, body);
+  }
+}
+
+void Raylet::OnMessage(const MessageHeader& header, Bytes body) {
+  if (header.dst.slot == kGcsSlot) {
+    gcs_->OnMessage(header, body, MonotonicNow());
+    return;
+  }
+  const auto type = header.type;
+  if (type < static_cast<uint16_t>(MsgType::kExtentRequest)) {
+    const TimeNs now = MonotonicNow();
+    if (type == static_cast<uint16_t>(MsgType::kLeaseRequest)) {
+      Handle<LeaseRequest>(body, [&](const LeaseRequest& m) { scheduler_->OnLeaseRequest(header.src, m, now); });
+    } else if (type == static_cast<uint16_t>(MsgType::kLeaseReturn)) {
+      Handle<LeaseReturn>(body, [&](const LeaseReturn& m) { scheduler_->OnLeaseReturn(m.lease, now); });
+    }
+  } else if (type < static_cast<uint16_t>(MsgType::kBlocked)) {
+    OnStoreMessage(header, body);
+  } else if (type < static_cast<uint16_t>(MsgType::kJoin)) {
+    OnWorkerMessage(header, body);
+  } else {
+    OnClusterMessage(header, body);
+  }
+}
+
+void Raylet::OnStoreMessage(const MessageHeader& header, Bytes body) {
+  if (!store_) return;
+  const TimeNs now = MonotonicNow();
+  const Address& from = header.src;
+  switch (static_cast<MsgType>(header.type)) {
+    case MsgType::kExtentRequest:
+      Handle<ExtentRequest>(body, [&](const ExtentRequest& m) { HandleExtent(from, m, now); });
+      break;
+    case MsgType::kExtentReturn:
+      Handle<ExtentReturn>(body, [&](const ExtentReturn& m) {
+        store_->ReturnExtent(from.slot, from.generation, {m.offset, m.bytes});
+        AfterFree();
+      });
+      break;
+    case MsgType::kSealed:
+      Handle<ObjectAt>(body, [&](const ObjectAt& m) {
+        const objstore::Locator at{node_, m.place.segment, m.place.offset, m.size};
+        store_->OnSealed(from.slot, from.generation, m.id, m.attempt, at, m.id.owner());
+      });
+      break;
+    case MsgType::kFree:
+      Handle<FreeObject>(body, [&](const FreeObject& m) {
+        store_->Free(m.id, m.attempt);
+        AfterFree();
+      });
+      break;
+    case MsgType::kConfirmReply:
+      Handle<FreeObject>(body, [&](const FreeObject& m) {
+        if (m.keep) return;
+        store_->Free(m.id, m.attempt);
+        AfterFree();
+      });
+      break;
+    case MsgType::kPull:
+      Handle<Pull>(body, [&](const Pull& m) { pulls_->OnPull(from, m, now); });
+      break;
+    case MsgType::kPin:
+      Handle<PinRequest>(body, [&](const PinRequest& m) {
+        // Its SEALED may still be in a lane: it was published before the locator left.
+        if (store_->Find(m.id, m.attempt) == nullptr) {
+          port_->Drain([this](uint16_t s, uint32_t g, Bytes msg) { OnLaneMessage(s, g, msg); }, 1 << 16);
+        }
+        pulls_->OnPin(from, m);
+      });
+      break;
+    case MsgType::kPinned:
+      Handle<Pinned>(body, [&](const Pinned& m) { pulls_->OnPinned(m, now); });
+      break;
+    case MsgType::kUnpin:
+      Handle<PinRequest>(body, [&](const PinRequest& m) { pulls_->OnUnpin(from, m); });
+      break;
+    default:
+      break;
+  }
+}
+
+std::string Raylet::StoreFullText(uint64_t wanted) const {
+  const auto s = store_->GetStats();
+  return "the object store of node " + std::to_string(node_) + " (" + config_.hostname + ") has no room for " +
+         std::to_string(wanted) + " bytes: " + std::to_string(s.used_bytes) + " of " +
+         std::to_string(s.capacity_bytes) + " bytes are in use, " + std::to_string(s.primary_bytes) + " by " +
+         std::to_string(s.primaries) + " objects that are still referenced, " + std::to_string(s.copy_bytes) +
+         " by copies in use. Drop references, use smaller objects, or start with a larger --object-store-memory";
+}
+
+void Raylet::HandleExtent(const Address& from, const ExtentRequest& m, TimeNs now) {
+  const auto range = store_->LeaseExtent(from.slot, from.generation, m.bytes);
+  if (range) {
+    ExtentReply reply;
+    reply.nonce = m.nonce;
+    reply.offset = range->offset;
+    reply.bytes = range->bytes;
+    router_.Send(from, MsgType::kExtentReply, reply);
+    return;
+  }
+  waiting_room_.push_back({from, m, now});
+}
+
+void Raylet::RetryRoom(TimeNs now) {
+  std::vector<Room> waiting = std::move(waiting_room_);
+  waiting_room_.clear();
+  for (Room& r : waiting) {
+    if (const auto range = store_->LeaseExtent(r.who.slot, r.who.generation, r.request.bytes)) {
+      ExtentReply reply;
+      reply.nonce = r.request.nonce;
+      reply.offset = range->offset;
+      reply.bytes = range->bytes;
+      router_.Send(r.who, MsgType::kExtentReply, reply);
+    } else if (now - r.since > kRoomPatience || r.request.bytes > arena_->size()) {
+      ExtentReply reply;
+      reply.nonce = r.request.nonce;
+      reply.text = StoreFullText(r.request.bytes);
+      router_.Send(r.who, MsgType::kExtentReply, reply);
+    } else {
+      waiting_room_.push_back(std::move(r));
+    }
+  }
+}
+
+void Raylet::AfterFree() {
+  if (!waiting_room_.empty()) RetryRoom(MonotonicNow());
+}
+
+void Raylet::OnWorkerMessage(const MessageHeader& header, Bytes body) {
+  const TimeNs now = MonotonicNow();
+  const Address& from = header.src;
+  switch (static_cast<MsgType>(header.type)) {
+    case MsgType::kBlocked:
+      Handle<Blocked>(body, [&](const Blocked& m) { scheduler_->OnBlocked(from, m.depth, now); });
+      break;
+    case MsgType::kUnblocked:
+      scheduler_->OnUnblocked(from, now);
+      break;
+    case MsgType::kRetire:
+      scheduler_->OnRetire(from, now);
+      break;
+    case MsgType::kKillTask:
+      Handle<KillTask>(body, [&](const KillTask& m) {
+        for (const lane::Claim& claim : board_->ReadClaims(m.worker.slot)) {
+          if (claim.task == m.task && claim.attempt == m.attempt && ClientAt(m.worker) != nullptr) {
+            Kill(m.worker, "its task was cancelled with force=True");
+            break;
+          }
+        }
+      });
+      break;
+    case MsgType::kJobOver: {
+      Client* c = ClientAt(from);
+      if (c == nullptr) break;
+      Handle<Nonce>(body, [&](const Nonce& m) {
+        JobMessage end;
+        end.job = c->job;
+        end.driver = from;
+        end.nonce = m.nonce;
+        router_.Send(GcsAddress(), MsgType::kJobEnd, end);
+      });
+      break;
+    }
+    case MsgType::kStats:
+      Handle<Nonce>(body, [&](const Nonce& m) {
+        const auto s = store_->GetStats();
+        StatsReply reply;
+        reply.nonce = m.nonce;
+        reply.capacity = s.capacity_bytes;
+        reply.used = s.primary_bytes + s.copy_bytes;
+        reply.objects = s.primaries + s.copies;
+        reply.moved = pulls_->moved_bytes();
+        router_.Send(from, MsgType::kStatsReply, reply);
+      });
+      break;
+    case MsgType::kEof:  // of a process on another node that met somebody here
+      Handle<Eof>(body, [&](const Eof& m) {
+        EndOwner(m.who);
+        Broadcast(MsgType::kEof, body);
+      });
+      break;
+    default:
+      break;
+  }
+}
+
+void Raylet::OnClusterMessage(const MessageHeader& header, Bytes body) {
+  const TimeNs now = MonotonicNow();
+  switch (static_cast<MsgType>(header.type)) {
+    case MsgType::kJoined:
+      if (node_ != 0) break;
+      Handle<Joined>(body, [&](const Joined& m) {
+        for (const NodeRecord& r : m.nodes) OnNodeJoined(r);
+        BecomeNode(m.node, m.run_id);
+        if (prefaulter_) prefaulter_->Pump(store_->allocator());
+      });
+      break;
+    case MsgType::kNodeAdded:
+      Handle<Join>(body, [&](const Join& m) { OnNodeJoined(m.record); });
+      break;
+    case MsgType::kNodeDead:
+      Handle<Join>(body, [&](const Join& m) {
+        nodes_[m.record.node] = m.record;
+        if (!head_) OnNodeDead(m.record.node);
+        std::vector<Address> workers;
+        scheduler_->OnOwnerNodeGone(m.record.node, &workers, now);
+        for (const Address& w : workers) Kill(w, "its owner's node died");
+        pulls_->OnNodeDead(m.record.node, now);
+        store_->NodeGone(m.record.node);
+        Broadcast(MsgType::kNodeDead, body);
+      });
+      break;
+    case MsgType::kAssign:
+      Handle<Demand>(body, [&](const Demand& m) { scheduler_->OnAssign(m, now); });
+      break;
+    case MsgType::kHandedOff:
+      Handle<HandedOff>(body, [&](const HandedOff& m) { scheduler_->OnHandedOff(m, now); });
+      break;
+    case MsgType::kShutdown:
+      Handle<Shutdown>(body, [&](const Shutdown& m) { Stop(m.status, m.reason); });
+      break;
+    case MsgType::kJobStartReply:
+      Handle<JobMessage>(body, [&](const JobMessage& m) {
+        job_drivers_[m.job.value] = m.driver;
+        const auto it = job_starts_.find(m.nonce);
+        if (m.driver.node != node_ || it == job_starts_.end()) return;
+        const auto c = clients_.find(it->second);
+        job_starts_.erase(it);
+        if (c == clients_.end() || c->second->address != m.driver) return;
+        c->second->job = m.job;
+        Welcome(c->second.get());
+      });
+      break;
+    case MsgType::kJobEnd:
+      Handle<JobMessage>(body, [&](const JobMessage& m) { OnJobEnd(m, now); });
+      break;
+    default:
+      break;
+  }
+}
+
+// ---- hosts --------------------------------------------------------------------------------------------------------
+
+void Raylet::SendGrant(const Address& owner, const Grant& grant) {
+  router_.Send(owner, MsgType::kGrant, grant);
+  Client* c = ClientAt(grant.worker);
+  if (c == nullptr) return;
+  if (owner.node != node_) NoteMet(grant.worker.slot, owner.node);
+  // A worker forked ahead of demand belongs to the job of its first lease.
+  c->job = scheduler_->JobOf(grant.worker);
+  if (WorkerOutput* out = logs_.Find(c->token)) out->job = c->job;
+}
+void Raylet::SendReclaim(const Address& owner) { router_.Send(owner, MsgType::kReclaim, Reclaim{}); }
+void Raylet::SendDemand(const Demand& demand) { router_.Send(GcsAddress(), MsgType::kDemand, demand); }
+void Raylet::SendReject(const Demand& demand) { router_.Send(GcsAddress(), MsgType::kAssignReject, demand); }
+
+void Raylet::Fetch(uint64_t request, uint32_t node, const ObjectId&, uint32_t, uint64_t, uint64_t, uint64_t) {
+  pulls_->OnFetched(request, false, "no data transport to node " + std::to_string(node), MonotonicNow());
+}
+
+void Raylet::OnNodeJoined(const NodeRecord& record) {
+  nodes_[record.node] = record;
+  if (record.rank != rank_ || !transport_) router_.AddNode(record.node, record.rank);
+}
+
+void Raylet::OnNodeDead(uint32_t node) {
+  all_alive_ = false;
+  const int peer = router_.PeerOf(node);
+  if (peer >= 0 && links_) links_->Drop(peer);
+  router_.RemoveNode(node);
+}
+
+void Raylet::Warn(const std::string& text) {
+  spdlog::warn("{}", text);
+  LogLines lines;
+  lines.is_stderr = true;
+  lines.name = "ray-mpi scheduler";
+  lines.text = text + "\n";
+  for (const auto& [job, driver] : job_drivers_) router_.Send(driver, MsgType::kLogLines, lines);
+}
+
+}  // namespace rmpi

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// CoreWorker: key/value, functions, nodes, statistics.
+#include "runtime/worker/impl.h"
+
+namespace rmpi {
+namespace {
+
+constexpr TimeNs kAnswerPatience = 60 * kSecond;
+constexpr char kFunctions[] = "fun";
+
+ResourceList FromFixed(const std::vector<std::pair<std::string, int64_t>>& in) {
+  ResourceList out;
+  for (const auto& [name, amount] : in) out.emplace_back(name, static_cast<double>(amount) / 10000);
+  return out;
+}
+
+}  // namespace
+
+const Address& CoreWorker::address() const { return impl_->self_; }
+JobId CoreWorker::job_id() const {
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);
+  return impl_->core_.objects().job();
+}
+uint64_t CoreWorker::run_id() const { return impl_->run_id_; }
+uint32_t CoreWorker::node() const { return impl_->self_.node; }
+std::string CoreWorker::session() const { return impl_->session_; }
+
+// A call to the raylet or the GCS: sends, waits for the answer that carries the same nonce, decodes it.
+template <class Request, class Reply>
+Status CoreWorker::Impl::Call(const Address& to, MsgType type, Request request, TimeNs deadline, Reply* reply) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  request.nonce = next_nonce_++;
+  asked_[request.nonce] = true;
+  Send(to, type, request);
+  Blob bytes;
+  Status s;
+  do {
+    s = Ask(lock, request.nonce, deadline, &bytes);
+  } while (s.code() == StatusCode::kInterrupted);
+  if (!s.ok()) return s;
+  Reader reader(bytes.bytes());
+  reader(*reply);
+  return reader.Done() ? Status::Ok() : Status::Internal("an answer of the runtime could not be read");
+}
+
+Status CoreWorker::Export(const std::string& key, Bytes value) {
+  KvRequest m;
+  m.op = KvOp::kPut;
+  m.ns = kFunctions;
+  m.key = key;
+  m.value = Blob::Copy(value);
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);
+  impl_->Send(GcsAddress(), MsgType::kKvRequest, m);
+  impl_->FlushLanes();
+  return Status::Ok();
+}
+
+Status CoreWorker::Import(const std::string& key, TimeNs deadline, Blob* value) {
+  KvRequest m;
+  m.op = KvOp::kWaitGet;
+  m.ns = kFunctions;
+  m.key = key;
+  KvReply reply;
+  Status s = impl_->Call(GcsAddress(), MsgType::kKvRequest, m, deadline, &reply);
+  if (s.ok()) *value = std::move(reply.value);
+  return s;
+}
+
+Status CoreWorker::KvPut(const std::string& ns, const std::string& key, Bytes value, bool overwrite, bool* added) {
+  KvRequest m;
+  m.op = KvOp::kPut;
+  m.overwrite = overwrite;
+  m.ns = "kv:" + ns;
+  m.key = key;
+  m.value = Blob::Copy(value);
+  KvReply reply;
+  Status s = impl_->Call(GcsAddress(), MsgType::kKvRequest, m, MonotonicNow() + kAnswerPatience, &reply);
+  *added = reply.found;
+  return s;
+}
+
+Status CoreWorker::KvGet(const std::string& ns, const std::string& key, std::optional<Blob>* value) {
+  KvRequest m;
+  m.ns = "kv:" + ns;
+  m.key = key;
+  KvReply reply;
+  Status s = impl_->Call(GcsAddress(), MsgType::kKvRequest, m, MonotonicNow() + kAnswerPatience, &reply);
+  value->reset();
+  if (s.ok() && reply.found) *value = std::move(reply.value);
+  return s;
+}
+
+Status CoreWorker::KvDel(const std::string& ns, const std::string& key, bool* deleted) {
+  KvRequest m;
+  m.op = KvOp::kDelete;
+  m.ns = "kv:" + ns;
+  m.key = key;
+  KvReply reply;
+  Status s = impl_->Call(GcsAddress(), MsgType::kKvRequest, m, MonotonicNow() + kAnswerPatience, &reply);
+  *deleted = reply.found;
+  return s;
+}
+
+Status CoreWorker::KvKeys(const std::string& ns, const std::string& prefix, std::vector<std::string>* keys) {
+  KvRequest m;
+  m.op = KvOp::kKeys;
+  m.ns = "kv:" + ns;
+  m.key = prefix;
+  KvReply reply;
+  Status s = impl_->Call(GcsAddress(), MsgType::kKvRequest, m, MonotonicNow() + kAnswerPatience, &reply);
+  *keys = std::move(reply.keys);
+  return s;
+}
+
+Status CoreWorker::Nodes(std::vector<NodeInfo>* out) {
+  NodesReply reply;
+  Status s = impl_->Call(GcsAddress(), MsgType::kNodesRequest, Nonce{}, MonotonicNow() + kAnswerPatience, &reply);
+  out->clear();
+  for (const NodeRecord& r : reply.nodes) {
+    NodeInfo n;
+    n.node = r.node;
+    n.hex_id = NodeHex(impl_->run_id_, r.node);
+    n.alive = r.alive;
+    n.hostname = r.hostname;
+    n.ip = r.ip;
+    n.rank = r.rank;
+    n.total = FromFixed(r.total);
+    n.available = FromFixed(r.available);
+    n.labels = r.labels;
+    n.death_reason = r.death_reason;
+    out->push_back(std::move(n));
+  }
+  return s;
+}
+
+StoreStats CoreWorker::Stats() {
+  StoreStats out;
+  StatsReply reply;
+  if (!impl_->Call(RayletOf(impl_->self_.node), MsgType::kStats, Nonce{}, MonotonicNow() + kAnswerPatience, &reply).ok()) {
+    return out;
+  }
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);
+  out.capacity_bytes = reply.capacity;
+  out.used_bytes = reply.used;
+  out.objects = reply.objects;
+  out.bytes_moved = reply.moved;
+  out.bytes_read_in_place = impl_->read_in_place_;
+  out.owned_entries = impl_->core_.objects().owned_count();
+  out.borrowed_entries = impl_->core_.objects().borrowed_count();
+  out.pending_tasks = impl_->core_.submitter().pending_count();
+  return out;
+}
+
+SystemError DecodeSystemError(Bytes bytes) {
+  SystemError e;
+  Reader reader(bytes);
+  uint8_t type = 0;
+  reader(type, e.message, e.context);
+  e.type = static_cast<ErrorType>(type);
+  return e;
+}
+
+}  // namespace rmpi

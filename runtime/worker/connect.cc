@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+// CoreWorker's connection: session file, handshake, mapping of the shared memory, and the end of it all.
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "runtime/worker/impl.h"
+
+namespace rmpi {
+namespace {
+
+std::atomic<CoreWorker*> current{nullptr};
+std::atomic<uint32_t> current_epoch{0};
+uint32_t next_epoch = 1;
+
+// Name of the abstract socket in <session>/session.json.
+Status SocketName(const std::string& session, std::string* name) {
+  std::ifstream in(session + "/session.json");
+  if (!in) return Status::Unavailable("no ray-mpi runtime at " + session + " (there is no session.json to read)");
+  const auto json = nlohmann::json::parse(in, nullptr, false);
+  if (json.is_discarded() || !json.contains("socket")) {
+    return Status::Unavailable(session + "/session.json is not a session file");
+  }
+  *name = json["socket"].get<std::string>();
+  return Status::Ok();
+}
+
+Status OpenSocket(const std::string& name, UniqueFd* out) {
+  UniqueFd fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  sockaddr_un addr{};
+  addr.sun_family = AF_UNIX;
+  if (name.size() + 1 > sizeof addr.sun_path) return Status::Invalid("socket name too long: " + name);
+  std::memcpy(addr.sun_path + 1, name.data(), name.size());  // abstract: starts with a zero byte
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  if (connect(fd.get(), reinterpret_cast<sockaddr*>(&addr), size) != 0) {
+    return Status::Unavailable(fmt::format("cannot connect to the runtime's socket @{}: {}", name, std::strerror(errno)));
+  }
+  *out = std::move(fd);
+  return Status::Ok();
+}
+
+Status ReceiveWelcome(int fd, ClientWelcome* welcome, UniqueFd* fds) {
+  iovec iov{welcome, sizeof *welcome};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kWelcomeFds)] = {};
+  msghdr msg{};
+  msg.msg_iov = &iov;
+  msg.msg_iovlen = 1;
+  msg.msg_control = control;
+  msg.msg_controllen = sizeof control;
+  ssize_t n;
+  do {
+    n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
+  } while (n < 0 && errno == EINTR);
+  const cmsghdr* c = CMSG_FIRSTHDR(&msg);
+  if (c != nullptr && c->cmsg_type == SCM_RIGHTS) {
+    const size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count && i < kWelcomeFds; ++i) {
+      int received;
+      std::memcpy(&received, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+      fds[i].reset(received);
+    }
+  }
+  if (n != sizeof *welcome || welcome->magic != kHelloMagic) {
+    return Status::Unavailable("the runtime closed the connection before it answered: it is ending, or has failed");
+  }
+  if (welcome->refused) return Status::Unavailable(welcome->text);
+  if (!fds[kWelcomeFds - 1].valid()) return Status::Internal("the runtime sent no shared memory");
+  return Status::Ok();
+}
+
+void InChildOfUserFork() {
+  // A child that user code forked shares our memory but is nobody to the runtime: its handles are inert.
+  current.store(nullptr);
+  current_epoch.store(0);
+}
+
+}  // namespace
+
+CoreWorker::CoreWorker() : impl_(std::make_unique<Impl>()) {}
+
+CoreWorker* CoreWorker::Current() { return current.load(std::memory_order_acquire); }
+
+Status CoreWorker::Connect(const Options& options, std::unique_ptr<CoreWorker>* out) {
+  if (Current() != nullptr) return Status::Invalid("this process is connected to a runtime already");
+  std::unique_ptr<CoreWorker> worker(new CoreWorker);
+  if (Status s = worker->impl_->Connect(options); !s.ok()) {
+    worker->impl_->stop_ = true;
+    return s;
+  }
+  static const int once = pthread_atfork(nullptr, nullptr, InChildOfUserFork);
+  (void)once;
+  current_epoch.store(worker->impl_->epoch_);
+  current.store(worker.get(), std::memory_order_release);
+  *out = std::move(worker);
+  return Status::Ok();
+}
+
+Status CoreWorker::Impl::Connect(const Options& options) {
+  session_ = options.session;
+  mode_ = options.mode;
+  std::string name;
+  if (Status s = SocketName(session_, &name); !s.ok()) return s;
+  if (Status s = OpenSocket(name, &socket_); !s.ok()) return s;
+  ClientHello hello;
+  hello.is_driver = mode_ == Mode::kDriver;
+  hello.wants_logs = options.log_to_driver;
+  hello.spawn_token = options.spawn_token;
+  options.ray_namespace.copy(hello.ray_namespace, sizeof hello.ray_namespace - 1);
+  if (send(socket_.get(), &hello, sizeof hello, MSG_NOSIGNAL) != sizeof hello) {
+    return Status::Unavailable("the runtime at " + session_ + " does not listen any more");
+  }
+  ClientWelcome welcome;
+  UniqueFd fds[kWelcomeFds];
+  if (Status s = ReceiveWelcome(socket_.get(), &welcome, fds); !s.ok()) return s;
+  if (Status s = lane::Board::Map(fds[0].get(), &board_); !s.ok()) return s;
+  if (Status s = objstore::Arena::Map(fds[1].get(), 0, &arena_); !s.ok()) return s;
+  if (Status s = objstore::PinTable::Map(fds[2].get(), &pins_); !s.ok()) return s;
+  raylet_bell_ = std::move(fds[3]);
+  names_bytes_ = board_->slots() * sizeof(NameSlot);
+  void* p = mmap(nullptr, names_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fds[4].get(), 0);
+  if (p == MAP_FAILED) return Status::Io("cannot map the table of task names", errno);
+  names_ = static_cast<NameSlot*>(p);
+  self_ = welcome.address;
+  run_id_ = welcome.run_id;
+  epoch_ = next_epoch++;
+  core_.SetIdentity(self_, welcome.job);
+  core_.objects().SetEpoch(epoch_);
+  port_ = std::make_unique<lane::Port>(board_.get(), self_.slot, self_.generation, raylet_bell_.get());
+  client_ = std::make_unique<objstore::Client>(arena_.get(), pins_.get(), self_.node, self_.slot);
+  if (mode_ == Mode::kDriver && options.log_to_driver) {
+    printer_ = std::make_unique<LogPrinter>(options.log_fd_out, options.log_fd_err);
+  }
+  port_->Publish(lane::Sleeper::kBackground);
+  // Signals belong to the program's own threads.
+  sigset_t all, old;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &old);
+  background_ = std::thread([this] { Background(); });
+  pthread_sigmask(SIG_SETMASK, &old, nullptr);
+  pthread_setname_np(background_.native_handle(), "ray-mpi-io");
+  return Status::Ok();
+}
+
+bool CoreWorker::Impl::RayletGone() {
+  pollfd p{socket_.get(), POLLIN | POLLRDHUP, 0};
+  return poll(&p, 1, 0) > 0 && (p.revents & (POLLHUP | POLLRDHUP | POLLERR | POLLIN)) != 0;
+}
+
+CoreWorker::~CoreWorker() {
+  if (impl_ == nullptr) return;
+  impl_->Disconnect();
+  // Handles that outlive us still read their ids: the table stays as long as somebody may hold one.
+  static auto* graveyard = new std::vector<std::unique_ptr<Impl>>;
+  bool empty;
+  {
+    const std::lock_guard<std::mutex> lock(impl_->mutex_);
+    empty = impl_->core_.objects().owned_count() == 0 && impl_->core_.objects().borrowed_count() == 0;
+  }
+  if (!empty) graveyard->push_back(std::move(impl_));
+}
+
+void CoreWorker::Impl::Disconnect() {
+  if (!background_.joinable()) return;
+  if (mode_ == Mode::kDriver && !gone_) {
+    // The job is over when its workers are gone and their last output has come.
+    std::unique_lock<std::mutex> lock(mutex_);
+    const uint64_t nonce = next_nonce_++;
+    asked_[nonce] = true;
+    Send(RayletOf(self_.node), MsgType::kJobOver, Nonce{nonce});
+    Blob reply;
+    const TimeNs deadline = MonotonicNow() + 1500 * kMillisecond;
+    while (Ask(lock, nonce, deadline, &reply).code() == StatusCode::kInterrupted) {
+    }
+  }
+  CoreWorker* self = CoreWorker::Current();
+  current_epoch.store(0);
+  if (self != nullptr) current.store(nullptr, std::memory_order_release);
+  stop_ = true;
+  port_->Kick(lane::Sleeper::kBackground);
+  background_.join();
+  if (printer_) printer_->Flush(MonotonicNow(), true);
+  socket_.reset();
+  munmap(names_, names_bytes_);
+  names_ = nullptr;
+}
+
+// ---- Ref ----------------------------------------------------------------------------------------------------------
+
+Ref::Ref(const Ref& o) : entry_(o.entry_) {
+  if (entry_ != nullptr) entry_->handles.fetch_add(1, std::memory_order_relaxed);
+}
+
+Ref::~Ref() {
+  if (entry_ == nullptr) return;
+  CoreWorker* worker = CoreWorker::Current();
+  if (worker == nullptr || entry_->epoch != current_epoch.load(std::memory_order_relaxed)) return;
+  auto& impl = *worker->impl_;
+  const std::lock_guard<std::mutex> lock(impl.mutex_);
+  impl.core_.objects().DropHandle(entry_);
+  impl.core_.Settle(MonotonicNow());
+  impl.FlushLanes();
+}
+
+const ObjectId& Ref::id() const { return entry_->id; }
+bool Ref::ready() const { return !entry_->pending(); }
+
+}  // namespace rmpi

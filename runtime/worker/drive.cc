@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who reads this process's lanes, and when: the thread that waits, else the background thread.
+#include <cstring>
+
+#include "runtime/worker/impl.h"
+
+namespace rmpi {
+namespace {
+
+constexpr size_t kBatch = 128;  // messages per hold of the core lock
+constexpr TimeNs kSpin = 50 * kMicrosecond;
+constexpr TimeNs kLookAtSocket = 500 * kMillisecond;
+constexpr TimeNs kCoalesce = 200 * kMicrosecond;  // the background thread is rung at most this often
+
+}  // namespace
+
+void CoreWorker::Impl::Post(const Address& to, MsgType type, Bytes body) {
+  MessageHeader header;
+  header.type = static_cast<uint16_t>(type);
+  header.body_bytes = static_cast<uint32_t>(body.size());
+  header.src = self_;
+  header.dst = to;
+  if (to == self_) {
+    to_self_.emplace_back(header, Blob::Copy(body));
+    return;
+  }
+  const std::array<Bytes, 2> parts = {Bytes(reinterpret_cast<const std::byte*>(&header), sizeof header), body};
+  const bool here = to.node == self_.node && to.slot != kGcsSlot && to.slot != kRayletSlot;
+  if (here && port_->Send(to.slot, to.generation, parts)) return;
+  // The raylet passes it on, or says that there is nobody.
+  port_->Send(kRayletSlot, board_->generation(kRayletSlot), parts);
+}
+
+size_t CoreWorker::Impl::DrainLocked() {
+  const TimeNs now = MonotonicNow();
+  const size_t n = port_->Drain(
+      [&](uint16_t slot, uint32_t generation, Bytes message) {
+        MessageHeader header;
+        if (message.size() < sizeof header) return;
+        std::memcpy(&header, message.data(), sizeof header);
+        const Bytes body = message.subspan(sizeof header);
+        if (header.version != kWireVersion || header.body_bytes != body.size()) return;
+        const bool honest = slot == kRayletSlot || (header.src.node == self_.node && header.src.slot == slot &&
+                                                    header.src.generation == generation);
+        if (!honest) return;
+        if (header.type == static_cast<uint16_t>(MsgType::kEof)) {
+          eofs_.emplace_back(header, Blob::Copy(body));
+        } else {
+          core_.OnMessage(header, body, now);
+        }
+      },
+      kBatch);
+  while (!to_self_.empty()) {
+    const auto [header, body] = std::move(to_self_.front());
+    to_self_.pop_front();
+    core_.OnMessage(header, body.bytes(), now);
+  }
+  // EOF is the last word of a process: what it wrote to us directly comes first.
+  for (size_t i = eofs_.size(); i-- > 0;) {
+    const auto [header, body] = std::move(eofs_.front());
+    eofs_.pop_front();
+    Eof eof;
+    Reader reader(body.bytes());
+    reader(eof);
+    if (!reader.Done()) continue;
+    if (eof.who.node == self_.node && !port_->DrainedFrom(eof.who.slot, eof.who.generation)) {
+      eofs_.emplace_back(header, body);
+      continue;
+    }
+    core_.OnMessage(header, body.bytes(), now);
+    if (eof.who.node == self_.node) port_->ForgetPeer(eof.who.slot, eof.who.generation);
+  }
+  if (now >= core_.NextDeadline()) core_.OnTimer(now);
+  if (n != 0 && waiters_ != 0) progress_.notify_all();
+  return n;
+}
+
+void CoreWorker::Impl::FlushLanes() {
+  port_->Flush();
+  if (answered_ != retired_ && port_->total_backlog_bytes() == 0) {
+    board_->RetireClaims(self_.slot, answered_ - retired_);
+    retired_ = answered_;
+  }
+}
+
+Status CoreWorker::Impl::SleepOnce(std::unique_lock<std::mutex>& lock, TimeNs deadline, bool* spun) {
+  if (driving_) {
+    ++waiters_;
+    progress_.wait_for(lock, std::chrono::milliseconds(20));
+    --waiters_;
+    // A thread that does not drive cannot see a signal: let the binding look.
+    return Status(StatusCode::kInterrupted, "");
+  }
+  driving_ = true;
+  port_->Publish(lane::Sleeper::kAwake);
+  const TimeNs until = std::min({deadline, core_.NextDeadline(), MonotonicNow() + kLookAtSocket});
+  lock.unlock();
+  lane::Wake wake = lane::Wake::kMail;
+  if (!*spun) {
+    *spun = !port_->Spin(kSpin);
+  } else {
+    wake = port_->Sleep(lane::Sleeper::kMain, until);
+  }
+  const bool gone = wake == lane::Wake::kTimeout && RayletGone();
+  lock.lock();
+  driving_ = false;
+  gone_ |= gone;
+  if (waiters_ != 0) progress_.notify_one();
+  return wake == lane::Wake::kSignal ? Status(StatusCode::kInterrupted, "signal") : Status::Ok();
+}
+
+// The last thread that waited goes back to user code: from now on mail rings the background thread.
+void CoreWorker::Impl::Leave() {
+  FlushLanes();
+  if (foreground_ != 0) {
+    if (waiters_ != 0) progress_.notify_one();
+    return;
+  }
+  port_->Publish(lane::Sleeper::kBackground);
+  if (core_.NextDeadline() < background_deadline_.load(std::memory_order_relaxed)) {
+    port_->Kick(lane::Sleeper::kBackground);
+  }
+}
+
+void CoreWorker::Impl::RunDue(std::unique_lock<std::mutex>& lock) {
+  while (core_.objects().has_callbacks() || !due_lines_.empty()) {
+    const auto callbacks = core_.objects().TakeCallbacks();
+    const auto lines = std::move(due_lines_);
+    due_lines_.clear();
+    lock.unlock();
+    const TimeNs now = MonotonicNow();
+    for (const LogLines& l : lines) {
+      if (printer_) printer_->Print(l, now);
+    }
+    for (const auto& fn : callbacks) fn();
+    lock.lock();
+  }
+}
+
+void CoreWorker::Impl::Background() {
+  while (!stop_) {
+    TimeNs deadline;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      deadline = std::min(core_.NextDeadline(), MonotonicNow() + 2 * kLookAtSocket);
+      background_deadline_ = deadline;
+    }
+    port_->Park(lane::Sleeper::kBackground, deadline);
+    background_deadline_ = 0;  // awake: looks at the deadlines by itself before it parks again
+    if (stop_) break;
+    const bool gone = RayletGone();
+    std::unique_lock<std::mutex> lock(mutex_);
+    gone_ |= gone;
+    if (gone_ && waiters_ != 0) progress_.notify_all();
+    while (foreground_ == 0 && !stop_) {
+      const size_t n = DrainLocked();
+      RunDue(lock);
+      FlushLanes();
+      if (foreground_ != 0) break;
+      if (n == 0) {
+        port_->Publish(lane::Sleeper::kBackground);
+        break;
+      }
+      lock.unlock();
+      // Coalesce: more mail within this time costs its senders no wake-up.
+      timespec pause{0, kCoalesce};
+      nanosleep(&pause, nullptr);
+      lock.lock();
+    }
+    lock.unlock();
+    if (printer_) printer_->Flush(MonotonicNow(), false);
+    if (gone) {
+      timespec pause{0, 20 * kMillisecond};
+      nanosleep(&pause, nullptr);
+    }
+  }
+}
+
+}  // namespace rmpi

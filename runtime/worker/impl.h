@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// The inside of CoreWorker.
+//
+// Threads. `mutex_` is the core lock: it guards core_, port_ (but for what port.h allows), client_ and the maps
+// here. At most one thread *drives* (drains the port, sleeps on it): whoever waits in a call; others that wait
+// at the same time sleep on progress_. While nobody waits, the background thread is rung by incoming mail.
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+
+#include "objstore/arena.h"
+#include "objstore/client.h"
+#include "objstore/copy.h"
+#include "objstore/pin_table.h"
+#include "runtime/core/core.h"
+#include "runtime/lane/board.h"
+#include "runtime/lane/port.h"
+#include "runtime/raylet/handshake.h"
+#include "runtime/worker/core_worker.h"
+#include "runtime/worker/log_printer.h"
+
+namespace rmpi {
+
+struct PreparedTemplate {
+  std::shared_ptr<core::Template> tmpl;
+};
+
+struct CoreWorker::Impl : public Outbox, public core::Core::Host {
+  Impl() : core_(this, this) {}
+
+  // ---- connection (connect.cc)
+  Status Connect(const Options& options);
+  void Disconnect();
+  bool RayletGone();  // looks at the socket
+
+  // ---- Outbox
+  void Post(const Address& to, MsgType type, Bytes body) override;
+
+  // ---- driving (drive.cc)
+  // Drains a batch and acts on it. Lock held. Returns how many messages there were.
+  size_t DrainLocked();
+  // Waits until pred() (called with the lock held). kTimeout, kInterrupted, kUnavailable as core_worker.h says.
+  template <class Pred>
+  Status WaitUntil(std::unique_lock<std::mutex>& lock, TimeNs deadline, bool in_task, Pred&& pred);
+  Status SleepOnce(std::unique_lock<std::mutex>& lock, TimeNs deadline, bool* spun);
+  void Leave();
+  bool OnMainThread() const { return has_main_thread_ && pthread_equal(main_thread_, pthread_self()) != 0; }
+  void Background();
+  // Callbacks and lines that became due, run without the lock.
+  void RunDue(std::unique_lock<std::mutex>& lock);
+  void FlushLanes();
+
+  // ---- objects
+  bool Ready(core::Entry* e, bool fetch);
+  void RequestFetch(core::Entry* e);
+  Status StoreValue(const ValueSource& source, const ObjectId& id, uint32_t attempt, std::unique_lock<std::mutex>& lock,
+                    objstore::Locator* at);
+  Status GetExtent(uint64_t bytes, std::unique_lock<std::mutex>& lock);
+  Place PlaceHere(const core::Entry& e) const;  // node 0: not on this node
+  Ref Handle(core::Entry* e);
+  Status Pinned(const ObjectId& id, uint32_t attempt, const Place& place, uint64_t size, ValueView* out);
+  template <class Request, class Reply>
+  Status Call(const Address& to, MsgType type, Request request, TimeNs deadline, Reply* reply);
+  Status Ask(std::unique_lock<std::mutex>& lock, uint64_t nonce, TimeNs deadline, Blob* reply);
+
+  // ---- core::Core::Host
+  bool Claim(const TaskId& task, uint32_t attempt) override;
+  void Answered() override { ++answered_; }
+  void Interrupt(const TaskId& task, uint32_t attempt) override;
+  void CancelChildren(uint32_t serial, bool force) override { core_.submitter().CancelChildren(serial, force); }
+  bool PinArgs(core::ExecItem& item) override;
+  void OnPullReply(const PullReply& m) override;
+  void OnExtentReply(const ExtentReply& m) override { extents_[m.nonce] = m; }
+  void OnExit() override { exit_requested_ = true; }
+  void OnLogLines(const LogLines& m) override { due_lines_.push_back(m); }
+  void OnReply(MsgType type, Bytes body) override;
+
+  std::mutex mutex_;
+  std::condition_variable progress_;
+  core::Core core_;
+  Address self_;
+  uint64_t run_id_ = 0;
+  std::string session_;
+  Mode mode_ = Mode::kDriver;
+  uint32_t epoch_ = 0;
+  UniqueFd socket_;
+  UniqueFd raylet_bell_;
+  std::unique_ptr<lane::Board> board_;
+  std::unique_ptr<lane::Port> port_;
+  std::unique_ptr<objstore::Arena> arena_;
+  std::unique_ptr<objstore::PinTable> pins_;
+  std::unique_ptr<objstore::Client> client_;
+  NameSlot* names_ = nullptr;
+  size_t names_bytes_ = 0;
+  std::unique_ptr<LogPrinter> printer_;
+
+  bool driving_ = false;     // some thread in WaitUntil spins or sleeps on the port
+  uint32_t foreground_ = 0;  // threads in WaitUntil
+  uint32_t waiters_ = 0;     // of those, on progress_
+  std::thread background_;
+  std::atomic<bool> stop_{false};
+  std::atomic<TimeNs> background_deadline_{kNever};
+  bool gone_ = false;  // the raylet is
+  std::deque<std::pair<MessageHeader, Blob>> to_self_;
+  std::deque<std::pair<MessageHeader, Blob>> eofs_;  // until the dead process's lane is read
+
+  uint64_t next_nonce_ = 1;
+  std::unordered_map<uint64_t, Blob> replies_;      // to calls that wait
+  std::unordered_map<uint64_t, bool> asked_;        // nonces that somebody waits for
+  std::unordered_map<uint64_t, ExtentReply> extents_;
+  std::unordered_map<ObjectId, std::string> fetch_full_;  // gets that found no room here
+  std::unordered_map<std::string, Blob> functions_;
+  std::vector<core::Entry*> pinned_for_job_;
+  std::vector<LogLines> due_lines_;
+
+  // execution
+  pthread_t main_thread_{};
+  bool has_main_thread_ = false;
+  std::vector<ValueView> arg_views_;  // of the item whose arguments PinArgs just pinned
+  uint64_t answered_ = 0, retired_ = 0;  // results posted; of those, known to be in their lanes
+  std::unordered_map<ObjectId, std::vector<std::function<void()>>> local_callbacks_;  // OnReady, until fetched
+  const WireTemplate* named_ = nullptr;  // whose name stands in names_
+  std::atomic<bool> cancel_requested_{false};
+  bool exit_requested_ = false;
+  bool retire_ = false;
+  std::atomic<uint64_t> read_in_place_{0};
+};
+
+template <class Pred>
+Status CoreWorker::Impl::WaitUntil(std::unique_lock<std::mutex>& lock, TimeNs deadline, bool in_task, Pred&& pred) {
+  ++foreground_;
+  bool spun = false, blocked = false;
+  Status status;
+  for (;;) {
+    if (DrainLocked() != 0) spun = false;
+    RunDue(lock);
+    if (pred()) break;
+    if (gone_) {
+      status = Status::Unavailable("the ray-mpi runtime of this node is gone (its raylet or keeper has ended)");
+      break;
+    }
+    if (cancel_requested_.load(std::memory_order_relaxed) && OnMainThread()) {
+      status = {StatusCode::kInterrupted, "the task was cancelled"};
+      break;
+    }
+    if (deadline != kNever && MonotonicNow() >= deadline) {
+      status = Status::Timeout("the deadline has passed");
+      break;
+    }
+    if (in_task && spun && !blocked) {
+      blocked = true;
+      core_.executor().Block();
+    }
+    FlushLanes();
+    status = SleepOnce(lock, deadline, &spun);
+    if (!status.ok()) break;
+  }
+  if (blocked) core_.executor().Unblock();
+  --foreground_;
+  Leave();
+  return status;
+}
+
+}  // namespace rmpi

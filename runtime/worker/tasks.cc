@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+// CoreWorker: submitting and executing tasks.
+#include <signal.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "runtime/worker/impl.h"
+
+namespace rmpi {
+
+using core::Entry;
+
+TemplateHandle CoreWorker::Prepare(const TaskTemplate& t) {
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);
+  auto prepared = std::make_shared<PreparedTemplate>();
+  prepared->tmpl = impl_->core_.submitter().Prepare(t);
+  return prepared;
+}
+
+Status CoreWorker::Submit(const TemplateHandle& t, const TaskArgs& args, std::vector<Ref>* returns) {
+  Impl& impl = *impl_;
+  Blob bytes;
+  if (args.size != 0) {
+    bytes = Blob::Allocate(args.size);
+    args.write(bytes.mutable_data());
+  }
+  const std::lock_guard<std::mutex> lock(impl.mutex_);
+  if (impl.gone_) return Status::Unavailable("the ray-mpi runtime of this node is gone");
+  auto& objects = impl.core_.objects();
+  std::vector<Entry*> refs;
+  if (!args.refs.empty() || !args.nested.empty()) {
+    refs.reserve(args.refs.size() + args.nested.size());
+    for (const Ref& r : args.refs) refs.push_back(r.entry());
+    for (const Ref& r : args.nested) refs.push_back(r.entry());
+    for (Entry* e : refs) objects.AddHold(e);
+  }
+  const core::ExecItem* current = impl.core_.executor().current();
+  const TimeNs now = MonotonicNow();
+  const uint32_t depth = current == nullptr ? 0 : current->depth + 1;
+  const auto top_level = static_cast<uint32_t>(args.refs.size());
+  core::Record* record = impl.core_.submitter().Submit(t->tmpl, std::move(bytes), std::move(refs), top_level, depth,
+                                                       current == nullptr ? 0 : current->serial);
+  returns->clear();
+  for (uint32_t i = 0; i < record->returns; ++i) returns->push_back(impl.Handle(objects.ReturnOf(record, i)));
+  impl.core_.submitter().Start(record, now);
+  impl.core_.Settle(now);
+  impl.FlushLanes();
+  return Status::Ok();
+}
+
+Status CoreWorker::Cancel(const Ref& ref, bool force, bool recursive) {
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);
+  impl_->core_.submitter().Cancel(ref.entry(), force, recursive);
+  impl_->core_.Settle(MonotonicNow());
+  impl_->FlushLanes();
+  return Status::Ok();
+}
+
+// ---- execution ----------------------------------------------------------------------------------------------------
+
+bool CoreWorker::Impl::Claim(const TaskId& task, uint32_t attempt) {
+  if (board_->PushClaim(self_.slot, {task, attempt})) return true;
+  FlushLanes();  // the log is full: tell that what was answered is answered
+  return board_->PushClaim(self_.slot, {task, attempt});
+}
+
+bool CoreWorker::Impl::PinArgs(core::ExecItem& item) {
+  arg_views_.clear();
+  for (size_t i = 0; i < item.resolved.size(); ++i) {
+    const WireValue& v = item.resolved[i].value;
+    ValueView view;
+    if (v.state == ValueState::kStored) {
+      if (!Pinned(item.resolved[i].id, v.attempt, item.local[i], v.size, &view).ok()) return false;
+      read_in_place_ += v.size;
+    } else {
+      view.bytes = v.bytes.bytes();
+      view.keep_alive = std::make_shared<Blob>(v.bytes);
+    }
+    arg_views_.push_back(std::move(view));
+  }
+  return true;
+}
+
+void CoreWorker::Impl::Interrupt(const TaskId&, uint32_t) {
+  cancel_requested_.store(true);
+  if (has_main_thread_) pthread_kill(main_thread_, SIGINT);
+}
+
+Status CoreWorker::NextTask(ExecTask* out) {
+  Impl& impl = *impl_;
+  std::unique_lock<std::mutex> lock(impl.mutex_);
+  if (!impl.has_main_thread_) {
+    impl.main_thread_ = pthread_self();
+    impl.has_main_thread_ = true;
+  }
+  core::Executor& executor = impl.core_.executor();
+  core::ExecItem* item = nullptr;
+  while (item == nullptr) {
+    if (!executor.has_ready()) {
+      const auto leaving = [&] {
+        // Objects that others still use keep this process, without tasks, until nobody does (R7).
+        return (executor.retiring() || impl.exit_requested_) && executor.unsettled() == 0 &&
+               impl.core_.objects().owned_count() == 0 && impl.core_.submitter().pending_count() == 0;
+      };
+      Status s = impl.WaitUntil(lock, kNever, false, [&] { return executor.has_ready() || leaving(); });
+      if (!s.ok()) return s;
+      if (!executor.has_ready()) return Status::Unavailable("this worker has been told to end");
+    }
+    item = executor.Take(MonotonicNow());
+    if (item == nullptr && executor.has_ready()) {  // 256 results are stuck on their way out
+      Status s = impl.WaitUntil(lock, MonotonicNow() + kMillisecond, false, [] { return false; });
+      if (s.code() == StatusCode::kUnavailable) return s;
+    }
+  }
+  impl.cancel_requested_.store(false);
+  if (item->tmpl.get() != impl.named_) {
+    impl.named_ = item->tmpl.get();
+    NameSlot& slot = impl.names_[impl.self_.slot];
+    std::strncpy(slot.name, item->tmpl->name.c_str(), sizeof slot.name - 1);
+  }
+  out->id = item->task;
+  out->attempt = item->attempt;
+  out->function_id = item->tmpl->function_id;
+  out->function_name = item->tmpl->function_name;
+  out->name = item->tmpl->name;
+  out->retry_list = item->tmpl->retry_list;
+  out->num_returns = item->tmpl->num_returns;
+  out->max_calls = item->tmpl->max_calls;
+  out->retry_exceptions = item->tmpl->retry_exceptions;
+  out->retries_left = item->retries_left;
+  out->args = item->args.bytes();
+  if (item->resolved.empty()) {
+    out->values.clear();
+  } else {
+    if (item->local.empty()) impl.PinArgs(*item);  // all inline
+    out->values = std::move(impl.arg_views_);
+    impl.arg_views_.clear();
+  }
+  out->internal = item;
+  return Status::Ok();
+}
+
+Status CoreWorker::FinishTask(ExecTask& task, std::span<const ValueSource> results, bool retryable_error) {
+  Impl& impl = *impl_;
+  std::vector<WireValue> values(results.size());
+  for (size_t i = 0; i < results.size(); ++i) {
+    values[i].kind = static_cast<uint8_t>(results[i].kind);
+    for (const Ref& r : results[i].contained) values[i].contained.push_back(r.id());
+    if (results[i].size > kInlineLimit) continue;
+    Blob b = Blob::Allocate(results[i].size);
+    results[i].write(b.mutable_data());
+    values[i].bytes = std::move(b);
+  }
+  std::unique_lock<std::mutex> lock(impl.mutex_);
+  task.values.clear();  // unpins the arguments
+  Status status;
+  for (size_t i = 0; i < results.size() && status.ok(); ++i) {
+    if (results[i].size <= kInlineLimit) continue;
+    objstore::Locator at;
+    status = impl.StoreValue(results[i], {task.id, static_cast<uint32_t>(i), 0}, task.attempt, lock, &at);
+    values[i].state = ValueState::kStored;
+    values[i].attempt = task.attempt;
+    values[i].size = at.size;
+    values[i].places = {{impl.self_.node, at.segment, at.offset}};
+  }
+  std::vector<Entry*> contained;
+  if (!status.ok()) {  // the result has no room: that is the task's result
+    values.assign(1, WireValue{});
+    values[0].kind = static_cast<uint8_t>(ValueKind::kSystemError);
+    const auto type = status.code() == StatusCode::kStoreFull ? ErrorType::kObjectStoreFull : ErrorType::kWorkerCrashed;
+    values[0].bytes = core::EncodeSystemError(static_cast<uint8_t>(type), status.message(), Hex(task.id));
+  } else {
+    for (const ValueSource& r : results) {
+      for (const Ref& ref : r.contained) {
+        impl.core_.objects().AddHold(ref.entry());
+        contained.push_back(ref.entry());
+      }
+    }
+  }
+  impl.core_.executor().Finish(std::move(values), std::move(contained), retryable_error && status.ok(), MonotonicNow());
+  impl.cancel_requested_.store(false);
+  task.internal = nullptr;
+  if (impl.retire_) impl.core_.executor().Retire();
+  impl.FlushLanes();
+  return Status::Ok();
+}
+
+TaskId CoreWorker::current_task() const {
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);
+  if (const core::ExecItem* item = impl_->core_.executor().current()) return item->task;
+  return {impl_->core_.objects().job(), impl_->self_, TaskId::Sequence(TaskKind::kDriver, 0)};
+}
+
+bool CoreWorker::CancelRequested() const { return impl_->cancel_requested_.load(std::memory_order_relaxed); }
+
+std::string CoreWorker::current_task_name() const {
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);
+  const core::ExecItem* item = impl_->core_.executor().current();
+  return item == nullptr ? "" : item->tmpl->name;
+}
+
+std::string CoreWorker::current_function_name() const {
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);
+  const core::ExecItem* item = impl_->core_.executor().current();
+  return item == nullptr ? "" : item->tmpl->function_name;
+}
+
+ResourceList CoreWorker::current_resources() const {
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);
+  ResourceList out;
+  if (const core::ExecItem* item = impl_->core_.executor().current()) {
+    for (const auto& [name, amount] : item->tmpl->resources) out.emplace_back(name, static_cast<double>(amount) / 10000);
+  }
+  return out;
+}
+
+void CoreWorker::RetireAfterThisTask() {
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);
+  impl_->retire_ = true;
+}
+
+}  // namespace rmpi

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sched/global_scheduler.h"
+
+#include <algorithm>
+
+#include "runtime/worker/core_worker.h"
+
+namespace rmpi::sched {
+namespace {
+
+constexpr auto kSpreadStrategy = static_cast<uint8_t>(Strategy::kSpread);
+constexpr auto kAffinityStrategy = static_cast<uint8_t>(Strategy::kNodeAffinity);
+
+}  // namespace
+
+void GlobalScheduler::AddNode(uint32_t node, const Amounts& total) {
+  nodes_[node] = Node{total, total, 0};
+  Schedule();
+}
+
+void GlobalScheduler::RemoveNode(uint32_t node) {
+  nodes_.erase(node);
+  demands_.remove_if([&](const Waiting& w) { return w.origin == node || w.demand.owner.node == node; });
+  Schedule();
+}
+
+void GlobalScheduler::OnReport(uint32_t node, const Amounts& available) {
+  const auto it = nodes_.find(node);
+  if (it == nodes_.end()) return;
+  it->second.available = available;
+  if (!demands_.empty()) Schedule();
+}
+
+const Amounts* GlobalScheduler::available(uint32_t node) const {
+  const auto it = nodes_.find(node);
+  return it == nodes_.end() ? nullptr : &it->second.available;
+}
+
+void GlobalScheduler::OnDemand(uint32_t origin, const Demand& m) {
+  auto it = std::find_if(demands_.begin(), demands_.end(), [&](const Waiting& w) {
+    return w.origin == origin && w.demand.owner == m.owner && w.demand.shape_key == m.shape_key;
+  });
+  if (m.count == 0) {
+    if (it != demands_.end()) demands_.erase(it);
+    return;
+  }
+  if (it == demands_.end()) it = demands_.insert(demands_.end(), Waiting{origin, m, false});
+  it->demand.count = m.count;
+  Schedule();
+}
+
+void GlobalScheduler::OnReject(uint32_t node, const Demand& m) {
+  // Its report comes with the rejection or soon after; until then it is full for us.
+  const auto n = nodes_.find(node);
+  if (n != nodes_.end()) {
+    for (auto& [name, amount] : n->second.available) amount = std::min<int64_t>(amount, 0);
+  }
+  for (Waiting& w : demands_) {
+    if (w.demand.owner == m.owner && w.demand.shape_key == m.shape_key) {
+      w.demand.count += m.count;
+      Schedule();
+      return;
+    }
+  }
+  demands_.push_back({m.owner.node, m, false});
+  Schedule();
+}
+
+void GlobalScheduler::OnOwnerGone(const Address& owner) {
+  demands_.remove_if([&](const Waiting& w) { return w.demand.owner == owner; });
+}
+
+bool GlobalScheduler::Feasible(const Shape& shape) const {
+  return std::any_of(nodes_.begin(), nodes_.end(), [&](const auto& n) { return Fits(n.second.total, shape.resources); });
+}
+
+std::string GlobalScheduler::Infeasible(const Shape& shape) const {
+  std::string have;
+  for (const auto& [id, n] : nodes_) {
+    if (have.size() > 400) {
+      have += ", ...";
+      break;
+    }
+    have += (have.empty() ? "" : ", ") + ("node " + std::to_string(id)) + " has " + ToString(n.total);
+  }
+  return "no node can ever run a task that asks for " + ToString(shape.resources) + " (" + have +
+         "); it waits for a node that can";
+}
+
+void GlobalScheduler::Assign(Waiting* w, uint32_t node, uint32_t count) {
+  Demand d = w->demand;
+  d.count = count;
+  w->demand.count -= count;
+  Node& n = nodes_.at(node);
+  for (uint32_t i = 0; i < count && i < 1024; ++i) Subtract(&n.available, d.shape.resources);
+  host_->SendHandedOff(w->origin, HandedOff{d.owner, d.shape_key, count});
+  host_->SendAssign(node, d);
+}
+
+uint32_t GlobalScheduler::PickDefault(const Waiting& w) {
+  const Shape& shape = w.demand.shape;
+  const auto wish = nodes_.find(shape.affinity_node);
+  if (wish != nodes_.end() && Fits(wish->second.available, shape.resources)) return wish->first;
+  // The origin serves its own default demand by itself; for a wish elsewhere it is as good as any.
+  const bool origin_too = shape.affinity_node != 0 && shape.affinity_node != w.origin;
+  uint32_t best = 0;
+  double best_use = 2;
+  for (const auto& [id, n] : nodes_) {
+    if ((id == w.origin && !origin_too) || !Fits(n.available, shape.resources)) continue;
+    const double use = CriticalUse(n.total, n.available);
+    if (use < best_use) {
+      best = id;
+      best_use = use;
+    }
+  }
+  return best;
+}
+
+uint32_t GlobalScheduler::PickSpread(const Waiting& w) {
+  for (int round = 0; round < 2; ++round) {  // from the cursor to the end, then from the start
+    for (auto it = nodes_.upper_bound(round == 0 ? spread_cursor_ : 0); it != nodes_.end(); ++it) {
+      if (!Fits(it->second.available, w.demand.shape.resources)) continue;
+      spread_cursor_ = it->first;
+      return it->first;
+    }
+  }
+  return 0;
+}
+
+bool GlobalScheduler::Place(Waiting* w) {
+  const Shape& shape = w->demand.shape;
+  if (shape.strategy == kAffinityStrategy) {
+    const auto it = nodes_.find(shape.affinity_node);
+    const bool possible = it != nodes_.end() && Fits(it->second.total, shape.resources);
+    if (possible && (!shape.affinity_soft || Fits(it->second.available, shape.resources))) {
+      Assign(w, it->first, shape.affinity_soft ? 1 : w->demand.count);
+      return true;
+    }
+    if (!possible && !shape.affinity_soft) {
+      Unschedulable m;
+      m.shape_key = w->demand.shape_key;
+      m.reason = it == nodes_.end()
+                     ? "the node of its NodeAffinitySchedulingStrategy (node " + std::to_string(shape.affinity_node) +
+                           ") does not exist or is dead, and soft=False"
+                     : "the node of its NodeAffinitySchedulingStrategy (node " + std::to_string(shape.affinity_node) +
+                           ") has " + ToString(it->second.total) + ", the task asks for " +
+                           ToString(shape.resources) + ", and soft=False";
+      host_->SendHandedOff(w->origin, HandedOff{w->demand.owner, w->demand.shape_key, w->demand.count});
+      host_->SendUnschedulable(w->demand.owner, m);
+      w->demand.count = 0;
+      return false;
+    }
+    if (possible) return false;  // soft, but its node only has to finish something first
+  }
+  const uint32_t node = shape.strategy == 0 ? PickDefault(*w) : PickSpread(*w);
+  if (node != 0) {
+    Assign(w, node, 1);
+    return true;
+  }
+  if (!w->warned && !Feasible(shape)) {
+    w->warned = true;
+    host_->Warn(Infeasible(shape));
+  }
+  return false;
+}
+
+void GlobalScheduler::Schedule() {
+  if (scheduling_) return;  // a send to ourselves came back
+  scheduling_ = true;
+  for (auto it = demands_.begin(); it != demands_.end();) {
+    while (it->demand.count > 0 && Place(&*it)) {
+    }
+    it = it->demand.count == 0 ? demands_.erase(it) : std::next(it);
+  }
+  scheduling_ = false;
+}
+
+}  // namespace rmpi::sched

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// The head's choice of a node for demand that a raylet could not place itself. Works on its own view of the
+// nodes: what they last reported, less what it has assigned since. A node that turns out to be fuller than
+// believed rejects, and the demand is placed again.
+#pragma once
+
+#include <list>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "runtime/base/time.h"
+#include "runtime/message/messages.h"
+#include "sched/resources.h"
+
+namespace rmpi::sched {
+
+class GlobalScheduler {
+ public:
+  class Host {
+   public:
+    virtual ~Host() = default;
+    virtual void SendAssign(uint32_t node, const Demand& demand) = 0;
+    virtual void SendHandedOff(uint32_t origin, const HandedOff& m) = 0;
+    virtual void SendUnschedulable(const Address& owner, const Unschedulable& m) = 0;
+    virtual void Warn(const std::string& text) = 0;  // for the people at the driver, once per reason
+  };
+
+  explicit GlobalScheduler(Host* host) : host_(host) {}
+
+  void AddNode(uint32_t node, const Amounts& total);
+  void RemoveNode(uint32_t node);
+  void OnReport(uint32_t node, const Amounts& available);
+  void OnDemand(uint32_t origin, const Demand& m);
+  void OnReject(uint32_t node, const Demand& m);
+  void OnOwnerGone(const Address& owner);
+
+  const Amounts* available(uint32_t node) const;
+  size_t pending() const { return demands_.size(); }
+
+ private:
+  struct Node {
+    Amounts total, available;
+    double score = 0;
+  };
+  struct Waiting {
+    uint32_t origin = 0;
+    Demand demand;
+    bool warned = false;
+  };
+
+  void Schedule();
+  bool Place(Waiting* w);  // false: nothing more can be placed now
+  uint32_t PickDefault(const Waiting& w);
+  uint32_t PickSpread(const Waiting& w);
+  void Assign(Waiting* w, uint32_t node, uint32_t count);
+  bool Feasible(const Shape& shape) const;
+  std::string Infeasible(const Shape& shape) const;
+
+  Host* host_;
+  std::map<uint32_t, Node> nodes_;
+  std::list<Waiting> demands_;
+  uint32_t spread_cursor_ = 0;
+  bool scheduling_ = false;
+};
+
+}  // namespace rmpi::sched

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sched/local_scheduler.h"
+
+#include <algorithm>
+
+namespace rmpi::sched {
+namespace {
+
+constexpr TimeNs kAssignPatience = 100 * kMillisecond;
+constexpr TimeNs kReclaimPeriod = 20 * kMillisecond;
+constexpr TimeNs kFirstPace = 1 * kSecond;
+constexpr TimeNs kLastPace = 10 * kSecond;
+constexpr TimeNs kIdleWorker = 2 * kSecond;  // workers beyond one per CPU end after this
+constexpr uint8_t kDefaultStrategy = 0;
+
+}  // namespace
+
+Amounts LocalScheduler::CpuOf(const Amounts& a) const {
+  const int64_t cpu = AmountOf(a, "CPU");
+  return cpu == 0 ? Amounts{} : Amounts{{"CPU", cpu}};
+}
+
+// Whether we may serve the shape without asking the head.
+bool LocalScheduler::Local(const Shape& shape) const {
+  return shape.strategy == kDefaultStrategy &&
+         (shape.affinity_node == 0 || shape.affinity_node == options_.node);
+}
+
+// ---- demand -----------------------------------------------------------------------------------------------------
+
+void LocalScheduler::OnLeaseRequest(const Address& owner, const LeaseRequest& m, TimeNs now) {
+  auto it = std::find_if(demands_.begin(), demands_.end(), [&](const LocalDemand& d) {
+    return !d.assigned && d.owner == owner && d.shape_key == m.shape_key;
+  });
+  if (it == demands_.end()) {
+    if (m.wanted == 0) return;
+    LocalDemand d;
+    d.owner = owner;
+    d.shape_key = m.shape_key;
+    d.shape = m.shape;
+    d.order = next_order_++;
+    const auto where = std::find_if(demands_.begin(), demands_.end(),
+                                    [&](const LocalDemand& o) { return o.shape.depth < d.shape.depth; });
+    it = demands_.insert(where, std::move(d));
+  }
+  it->count = m.wanted;
+  it->since = now;
+  Dispatch(now);
+}
+
+void LocalScheduler::OnAssign(const Demand& m, TimeNs now) {
+  LocalDemand d;
+  d.owner = m.owner;
+  d.shape_key = m.shape_key;
+  d.shape = m.shape;
+  d.count = m.count;
+  d.assigned = true;
+  d.since = now;
+  d.order = next_order_++;
+  const auto where = std::find_if(demands_.begin(), demands_.end(),
+                                  [&](const LocalDemand& o) { return o.shape.depth < d.shape.depth; });
+  demands_.insert(where, std::move(d));
+  Dispatch(now);
+}
+
+void LocalScheduler::OnHandedOff(const HandedOff& m, TimeNs now) {
+  for (LocalDemand& d : demands_) {
+    if (d.assigned || d.owner != m.owner || d.shape_key != m.shape_key) continue;
+    d.count -= std::min(d.count, m.count);
+    d.reported -= std::min(d.reported, m.count);
+  }
+  Dispatch(now);
+}
+
+void LocalScheduler::Report(LocalDemand* d) {
+  if (d->assigned || d->count == d->reported) return;
+  d->reported = d->count;
+  Demand m;
+  m.owner = d->owner;
+  m.shape_key = d->shape_key;
+  m.count = d->count;
+  m.shape = d->shape;
+  host_->SendDemand(m);
+}
+
+// ---- leases -----------------------------------------------------------------------------------------------------
+
+LocalScheduler::Worker* LocalScheduler::IdleWorker(JobId job) {
+  for (size_t i = idle_.size(); i-- > 0;) {
+    Worker& w = workers_.at(idle_[i]);
+    if (w.job != job && w.job != JobId{}) continue;
+    w.job = job;
+    idle_.erase(idle_.begin() + static_cast<std::ptrdiff_t>(i));
+    return &w;
+  }
+  return nullptr;
+}
+
+bool LocalScheduler::GrantOne(LocalDemand* d, TimeNs) {
+  Worker* w = IdleWorker(d->shape.job);
+  if (w == nullptr) return false;
+  const uint64_t lease = next_lease_++;
+  w->lease = lease;
+  Subtract(&available_, d->shape.resources);
+  leases_.emplace(lease, LeaseRecord{d->owner, w->address, d->shape.resources});
+  --d->count;
+  Grant g;
+  g.shape_key = d->shape_key;
+  g.lease = lease;
+  g.worker = w->address;
+  host_->SendGrant(d->owner, g);
+  return true;
+}
+
+// A new process is free of limits for tasks deeper than every blocked one (they make progress for those); else
+// the first above one per CPU come 1 s apart, then 2 s, up to 10 s.
+bool LocalScheduler::MayStart(const LocalDemand& d, TimeNs now) {
+  if (workers_.size() + starting_ >= options_.max_workers) return false;
+  const auto cpus = static_cast<uint32_t>(std::max<int64_t>(1, AmountOf(options_.total, "CPU") / kResourceUnit));
+  if (starting_ >= std::max(cpus, 4U)) return false;
+  const uint32_t deepest = blocked_depths_.empty() ? 0 : blocked_depths_.rbegin()->first;
+  if (blocked_depths_.empty() || d.shape.depth > deepest) return true;
+  if (now < last_paced_start_ + pace_) {
+    Arm(last_paced_start_ + pace_);
+    return false;
+  }
+  pace_ = pace_ == 0 ? kFirstPace : std::min(2 * pace_, kLastPace);
+  last_paced_start_ = now;
+  Arm(now + pace_);
+  return true;
+}
+
+void LocalScheduler::Dispatch(TimeNs now) {
+  if (dispatching_) return;
+  dispatching_ = true;
+  bool starved = false;
+  uint32_t starts_wanted = 0;
+  for (auto it = demands_.begin(); it != demands_.end();) {
+    LocalDemand& d = *it;
+    if (d.assigned || Local(d.shape)) {
+      while (d.count > 0 && Fits(available_, d.shape.resources)) {
+        if (GrantOne(&d, now)) continue;
+        // No process: as many new ones as fit, beyond those already on their way.
+        Amounts left = available_;
+        for (uint32_t i = 0; i < d.count && Fits(left, d.shape.resources); ++i) {
+          Subtract(&left, d.shape.resources);
+          if (++starts_wanted <= starting_) continue;
+          if (!MayStart(d, now)) break;
+          ++starting_;
+          host_->StartWorker(d.shape.job);
+        }
+        break;
+      }
+      starved |= d.count > 0 && !Fits(available_, d.shape.resources);
+      if (d.assigned && d.count > 0) {
+        if (d.shape.strategy != 2 && now - d.since > kAssignPatience) {
+          Demand back{d.owner, d.shape_key, d.count, d.shape};
+          d.count = 0;
+          host_->SendReject(back);
+        } else {
+          Arm(d.since + kAssignPatience + 1);
+        }
+      }
+    }
+    // What fits here but waits for a process of ours to start is not the head's business.
+    if (!d.assigned && (!Local(d.shape) || !Fits(available_, d.shape.resources) || d.count == 0)) Report(&d);
+    it = d.count == 0 && (d.assigned || d.reported == 0) ? demands_.erase(it) : std::next(it);
+  }
+  if (starved) {
+    if (now >= next_reclaim_) {
+      next_reclaim_ = now + kReclaimPeriod;
+      std::vector<Address> owners;
+      for (const auto& [id, lease] : leases_) owners.push_back(lease.owner);
+      std::sort(owners.begin(), owners.end());
+      owners.erase(std::unique(owners.begin(), owners.end()), owners.end());
+      for (const Address& owner : owners) host_->SendReclaim(owner);
+    }
+    Arm(next_reclaim_);
+  }
+  dispatching_ = false;
+}
+
+void LocalScheduler::EndLease(uint64_t lease, TimeNs now) {
+  const auto it = leases_.find(lease);
+  if (it == leases_.end()) return;
+  const LeaseRecord record = std::move(it->second);
+  leases_.erase(it);
+  Add(&available_, record.resources);
+  const auto w = workers_.find(record.worker);
+  if (w == workers_.end()) return;
+  Worker& worker = w->second;
+  if (worker.blocked) {  // its CPU was back already
+    Subtract(&available_, CpuOf(record.resources));
+    worker.blocked = false;
+    if (--blocked_depths_[worker.blocked_depth] == 0) blocked_depths_.erase(worker.blocked_depth);
+  }
+  worker.lease = 0;
+  worker.idle_since = now;
+  if (worker.retiring) {
+    workers_.erase(w);
+  } else {
+    idle_.push_back(worker.address);
+    Arm(now + kIdleWorker);
+  }
+}
+
+void LocalScheduler::OnLeaseReturn(uint64_t lease, TimeNs now) {
+  EndLease(lease, now);
+  Dispatch(now);
+}
+
+// ---- workers ----------------------------------------------------------------------------------------------------
+
+void LocalScheduler::OnWorkerReady(const Address& worker, JobId job, TimeNs now) {
+  if (starting_ > 0) --starting_;
+  Worker w;
+  w.address = worker;
+  w.job = job;
+  w.idle_since = now;
+  workers_.emplace(worker, w);
+  idle_.push_back(worker);
+  Dispatch(now);
+}
+
+void LocalScheduler::OnWorkerStartFailed(TimeNs now) {
+  if (starting_ > 0) --starting_;
+  Dispatch(now);
+}
+
+void LocalScheduler::OnWorkerGone(const Address& worker, TimeNs now) {
+  const auto it = workers_.find(worker);
+  if (it == workers_.end()) return;
+  if (it->second.lease != 0) {
+    it->second.retiring = true;
+    EndLease(it->second.lease, now);  // erases it
+  } else {
+    std::erase(idle_, worker);
+    workers_.erase(it);
+  }
+  Dispatch(now);
+}
+
+void LocalScheduler::OnRetire(const Address& worker, TimeNs now) {
+  const auto it = workers_.find(worker);
+  if (it == workers_.end()) return;
+  it->second.retiring = true;
+  if (it->second.lease == 0) {
+    std::erase(idle_, worker);
+    workers_.erase(it);
+  }
+  Dispatch(now);
+}
+
+void LocalScheduler::OnBlocked(const Address& worker, uint32_t depth, TimeNs now) {
+  const auto it = workers_.find(worker);
+  if (it == workers_.end() || it->second.lease == 0 || it->second.blocked) return;
+  it->second.blocked = true;
+  it->second.blocked_depth = depth;
+  ++blocked_depths_[depth];
+  Add(&available_, CpuOf(leases_.at(it->second.lease).resources));
+  Dispatch(now);
+}
+
+void LocalScheduler::OnUnblocked(const Address& worker, TimeNs now) {
+  const auto it = workers_.find(worker);
+  if (it == workers_.end() || !it->second.blocked) return;
+  it->second.blocked = false;
+  if (--blocked_depths_[it->second.blocked_depth] == 0) blocked_depths_.erase(it->second.blocked_depth);
+  if (blocked_depths_.empty()) pace_ = 0;
+  Subtract(&available_, CpuOf(leases_.at(it->second.lease).resources));  // may be a debt
+  Dispatch(now);
+}
+
+std::vector<Address> LocalScheduler::OnOwnerGone(const Address& owner, TimeNs now) {
+  std::vector<Address> ran;
+  demands_.remove_if([&](LocalDemand& d) {
+    if (d.owner != owner) return false;
+    d.count = 0;
+    Report(&d);
+    return true;
+  });
+  std::vector<uint64_t> ended;
+  for (const auto& [id, lease] : leases_) {
+    if (lease.owner == owner) {
+      ended.push_back(id);
+      ran.push_back(lease.worker);
+    }
+  }
+  for (uint64_t id : ended) EndLease(id, now);
+  Dispatch(now);
+  return ran;
+}
+
+void LocalScheduler::OnOwnerNodeGone(uint32_t node, std::vector<Address>* workers, TimeNs now) {
+  std::vector<Address> owners;
+  for (const LocalDemand& d : demands_) {
+    if (d.owner.node == node) owners.push_back(d.owner);
+  }
+  for (const auto& [id, lease] : leases_) {
+    if (lease.owner.node == node) owners.push_back(lease.owner);
+  }
+  std::sort(owners.begin(), owners.end());
+  owners.erase(std::unique(owners.begin(), owners.end()), owners.end());
+  for (const Address& owner : owners) {
+    for (const Address& w : OnOwnerGone(owner, now)) workers->push_back(w);
+  }
+}
+
+JobId LocalScheduler::JobOf(const Address& worker) const {
+  const auto it = workers_.find(worker);
+  return it == workers_.end() ? JobId{} : it->second.job;
+}
+
+void LocalScheduler::OnTimer(TimeNs now) {
+  if (now < deadline_) return;
+  deadline_ = kNever;
+  const auto keep = static_cast<size_t>(std::max<int64_t>(1, AmountOf(options_.total, "CPU") / kResourceUnit));
+  while (idle_.size() > keep) {  // the front has been idle longest
+    const Address worker = idle_.front();
+    const TimeNs since = workers_.at(worker).idle_since;
+    if (now - since < kIdleWorker) {
+      Arm(since + kIdleWorker);
+      break;
+    }
+    idle_.erase(idle_.begin());
+    workers_.erase(worker);
+    host_->StopWorker(worker);
+  }
+  Dispatch(now);
+}
+
+}  // namespace rmpi::sched

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a raylet decides by itself (PROTOCOL T2, T7): which demand gets a lease on which of its workers, when
+// another worker is forked, what is passed on to the head.
+//
+// Invariants: the pool never grants what it does not have; a debt comes only from UNBLOCKED; a lease holds its
+// resources from grant to return, less the CPU while its task is blocked.
+#pragma once
+
+#include <list>
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "runtime/base/time.h"
+#include "runtime/message/messages.h"
+#include "sched/resources.h"
+
+namespace rmpi::sched {
+
+struct LocalOptions {
+  uint32_t node = 0;
+  Amounts total;
+  uint32_t max_workers = 200;
+};
+
+class LocalScheduler {
+ public:
+  class Host {
+   public:
+    virtual ~Host() = default;
+    virtual void SendGrant(const Address& owner, const Grant& grant) = 0;
+    virtual void SendReclaim(const Address& owner) = 0;
+    // To the head: this much of the demand found no place here (absolute).
+    virtual void SendDemand(const Demand& demand) = 0;
+    virtual void SendReject(const Demand& demand) = 0;
+    virtual void StartWorker(JobId job) = 0;
+    virtual void StopWorker(const Address& worker) = 0;  // idle for long, one too many
+  };
+
+  LocalScheduler(const LocalOptions& options, Host* host)
+      : options_(options), host_(host), available_(options.total) {}
+
+  void SetNode(uint32_t node) { options_.node = node; }
+
+  void OnLeaseRequest(const Address& owner, const LeaseRequest& m, TimeNs now);
+  void OnAssign(const Demand& m, TimeNs now);      // the head chose us for somebody's demand
+  void OnHandedOff(const HandedOff& m, TimeNs now);  // the head placed some of ours elsewhere
+  void OnLeaseReturn(uint64_t lease, TimeNs now);
+  void OnWorkerReady(const Address& worker, JobId job, TimeNs now);  // job 0: serves whichever comes first
+  void OnWorkerStartFailed(TimeNs now);
+  void OnWorkerGone(const Address& worker, TimeNs now);
+  void OnRetire(const Address& worker, TimeNs now);
+  void OnBlocked(const Address& worker, uint32_t depth, TimeNs now);
+  void OnUnblocked(const Address& worker, TimeNs now);
+  // The owner is dead: its demand goes, its leases end. Returns the workers that ran for it.
+  std::vector<Address> OnOwnerGone(const Address& owner, TimeNs now);
+  void OnOwnerNodeGone(uint32_t node, std::vector<Address>* workers, TimeNs now);
+  void OnTimer(TimeNs now);
+  TimeNs NextDeadline() const { return deadline_; }
+
+  const Amounts& total() const { return options_.total; }
+  const Amounts& available() const { return available_; }
+  size_t worker_count() const { return workers_.size(); }
+  size_t lease_count() const { return leases_.size(); }
+  size_t demand_count() const { return demands_.size(); }
+  JobId JobOf(const Address& worker) const;
+
+ private:
+  struct LocalDemand {
+    Address owner;
+    uint32_t shape_key = 0;
+    Shape shape;
+    uint32_t count = 0;
+    uint32_t reported = 0;  // what the head believes we could not place
+    bool assigned = false;  // by the head: never passed on, rejected when it waits for long
+    TimeNs since = 0;
+    uint64_t order = 0;
+  };
+  struct Worker {
+    Address address;
+    JobId job;
+    uint64_t lease = 0;
+    bool retiring = false;
+    bool blocked = false;
+    uint32_t blocked_depth = 0;
+    TimeNs idle_since = 0;
+  };
+  struct LeaseRecord {
+    Address owner;
+    Address worker;
+    Amounts resources;
+  };
+
+  void Dispatch(TimeNs now);
+  bool GrantOne(LocalDemand* d, TimeNs now);
+  bool Local(const Shape& shape) const;
+  Worker* IdleWorker(JobId job);
+  void EndLease(uint64_t lease, TimeNs now);
+  void Report(LocalDemand* d);
+  bool MayStart(const LocalDemand& d, TimeNs now);
+  Amounts CpuOf(const Amounts& a) const;
+  void Arm(TimeNs when) {
+    if (when < deadline_) deadline_ = when;
+  }
+
+  LocalOptions options_;
+  Host* host_;
+  Amounts available_;
+  std::list<LocalDemand> demands_;  // deeper first, then oldest
+  std::unordered_map<Address, Worker> workers_;
+  std::vector<Address> idle_;  // most recently used last
+  std::unordered_map<uint64_t, LeaseRecord> leases_;
+  std::map<uint32_t, uint32_t> blocked_depths_;  // depth -> how many
+  uint64_t next_lease_ = 1;
+  uint64_t next_order_ = 1;
+  uint32_t starting_ = 0;
+  TimeNs last_paced_start_ = 0;
+  TimeNs pace_ = 0;
+  TimeNs next_reclaim_ = 0;
+  TimeNs deadline_ = kNever;
+  bool dispatching_ = false;
+};
+
+}  // namespace rmpi::sched
