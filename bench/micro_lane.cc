@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The lane by itself: records per second one way, and round trips of one small message, spinning and
-// sleeping, with the two ends on CPUs of their own (as the kernel likes) and on one CPU. Peers are threads
-// with a port each. Beside them, in the same run, the limit that decides the sleeping ones: a bare futex
-// round trip.
+// The lane by itself: records per second one way (ends on two CPUs), and round trips of one small message,
+// spinning and sleeping, on two CPUs and on one. Peers are threads with a port each. Beside them, in the same
+// run, the limit that decides the sleeping ones: a bare futex round trip.
 #include <benchmark/benchmark.h>
 #include <sched.h>
 
@@ -15,8 +14,8 @@
 namespace rmpi::lane {
 namespace {
 
+// Where the ends run decides more than anything else here, and a busy scheduler puts both on one CPU.
 void PinTo(int cpu) {
-  if (cpu < 0) return;
   cpu_set_t set;
   CPU_ZERO(&set);
   CPU_SET(cpu, &set);
@@ -58,7 +57,9 @@ void BM_OneWay(benchmark::State& state) {
   const int batch = static_cast<int>(state.range(1));
   Pair pair;
   Port sender(pair.board.get(), pair.a.slot, pair.a.generation, -1);
+  PinTo(0);
   std::thread peer([&] {
+    PinTo(1);
     Port port(pair.board.get(), pair.b.slot, pair.b.generation, -1);
     for (bool stop = false; !stop;) {
       port.Drain(
@@ -95,11 +96,12 @@ void BM_OneWay(benchmark::State& state) {
 }
 BENCHMARK(BM_OneWay)->Args({64, 1})->Args({64, 32})->Args({256, 32})->Args({4096, 8})->UseRealTime();
 
-void RoundTrip(benchmark::State& state, TimeNs spin_ns, int cpu) {
+void RoundTrip(benchmark::State& state, TimeNs spin_ns, int cpu, int peer_cpu) {
   Pair pair;
   Port port(pair.board.get(), pair.a.slot, pair.a.generation, -1);
-  PinTo(cpu);  // inherited by the peer
+  PinTo(cpu);
   std::thread peer([&] {
+    PinTo(peer_cpu);
     Port echo(pair.board.get(), pair.b.slot, pair.b.generation, -1);
     for (bool stop = false; !stop;) {
       echo.Drain(
@@ -124,13 +126,13 @@ void RoundTrip(benchmark::State& state, TimeNs spin_ns, int cpu) {
   peer.join();
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK_CAPTURE(RoundTrip, spinning, 50 * kMicrosecond, -1)->UseRealTime();
-BENCHMARK_CAPTURE(RoundTrip, sleeping, 0, -1)->UseRealTime();
-BENCHMARK_CAPTURE(RoundTrip, spinning_one_cpu, 50 * kMicrosecond, 0)->UseRealTime();
-BENCHMARK_CAPTURE(RoundTrip, sleeping_one_cpu, 0, 0)->UseRealTime();
+BENCHMARK_CAPTURE(RoundTrip, spinning_two_cpus, 50 * kMicrosecond, 0, 1)->UseRealTime();
+BENCHMARK_CAPTURE(RoundTrip, sleeping_two_cpus, 0, 0, 1)->UseRealTime();
+BENCHMARK_CAPTURE(RoundTrip, spinning_one_cpu, 50 * kMicrosecond, 0, 0)->UseRealTime();
+BENCHMARK_CAPTURE(RoundTrip, sleeping_one_cpu, 0, 0, 0)->UseRealTime();
 
 // The limit: two threads, two futex words, nothing else.
-void FutexRoundTrip(benchmark::State& state, int cpu) {
+void FutexRoundTrip(benchmark::State& state, int cpu, int peer_cpu) {
   Pair affinity;
   PinTo(cpu);
   std::atomic<uint32_t> there{0}, back{0};
@@ -143,6 +145,7 @@ void FutexRoundTrip(benchmark::State& state, int cpu) {
     FutexWake(word);
   };
   std::thread peer([&] {
+    PinTo(peer_cpu);
     for (uint32_t n = 0; !stop.load(std::memory_order_acquire); ++n) {
       await(&there, n);
       post(&back);
@@ -158,8 +161,8 @@ void FutexRoundTrip(benchmark::State& state, int cpu) {
   peer.join();
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK_CAPTURE(FutexRoundTrip, any_cpu, -1)->UseRealTime();
-BENCHMARK_CAPTURE(FutexRoundTrip, one_cpu, 0)->UseRealTime();
+BENCHMARK_CAPTURE(FutexRoundTrip, two_cpus, 0, 1)->UseRealTime();
+BENCHMARK_CAPTURE(FutexRoundTrip, one_cpu, 0, 0)->UseRealTime();
 
 // What one message costs its sender when nobody sleeps and nobody listens in: reserve, copy, commit, flush.
 void BM_SendFlushDrainSelf(benchmark::State& state) {
