@@ -46,14 +46,14 @@ def submit_behind_blocked(n):
 
 @row("queued_tasks", "tasks/s", once=True)
 def queued():
-    n = 1_000_000 if full() and os.environ.get("BENCH_MILLION") == "1" else 50_000 if full() else 10_000
+    n = 50_000 if full() else 5_000
     return lambda: submit_behind_blocked(n), n
 
 
 @row("queued_task_bytes", "B/task", value=True)
 def queued_bytes():
     """Of the first queue of a process: later ones reuse its memory."""
-    return submit_behind_blocked(20_000)
+    return submit_behind_blocked(10_000)
 
 
 if __name__ == "__main__":

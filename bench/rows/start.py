@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A runtime from nothing, once per process: its caller starts this program anew for every sample.
 
-    start.py first     import, init, first result; then shutdown
+    start.py first     import, init, first result; the first large put; shutdown
     start.py workers   eight CPUs: eight tasks that meet each other, so that eight processes must be there
-    start.py put       the first large put of a process
 """
 
 import os
@@ -38,9 +37,19 @@ def first():
     ray.init(num_cpus=2, include_dashboard=False)
     ray.get(noop.remote())
     seconds("embedded_init_and_first_result", began)
+    put(100_000_000)
     start = time.perf_counter()
     ray.shutdown()
     seconds("embedded_shutdown", start)
+
+
+def put(number_of_bytes):
+    import numpy as np
+
+    array = np.ones(number_of_bytes // 8)
+    start = time.perf_counter()
+    ray.put(array)
+    emit(row="put_gigabytes_cold", unit="GB/s", samples=[number_of_bytes / 1e9 / (time.perf_counter() - start)])
 
 
 def workers(n=8):
@@ -52,16 +61,5 @@ def workers(n=8):
     ray.shutdown()
 
 
-def put(number_of_bytes=100_000_000):
-    import numpy as np
-
-    array = np.ones(number_of_bytes // 8)
-    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=1_000_000_000)
-    start = time.perf_counter()
-    ray.put(array)
-    emit(row="put_gigabytes_cold", unit="GB/s", samples=[number_of_bytes / 1e9 / (time.perf_counter() - start)])
-    ray.shutdown()
-
-
 if __name__ == "__main__":
-    {"first": first, "workers": workers, "put": put}[sys.argv[1]]()
+    {"first": first, "workers": workers}[sys.argv[1]]()

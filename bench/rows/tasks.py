@@ -44,7 +44,7 @@ def tasks_with_array():
 
 @row("multi_client_tasks_async", "tasks/s", once=True)
 def multi_client():
-    clients, each = 4, 10_000 if full() else 2_000
+    clients, each = 4, 10_000 if full() else 1_000
     return lambda: ray.get([submit.remote(each) for _ in range(clients)]), clients * each
 
 
