@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "runtime/transport/direct_transport.h"
+#include "runtime/transport/siphash.h"
 
 namespace rmpi {
 namespace {

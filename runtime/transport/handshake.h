@@ -39,9 +39,4 @@ enum class Prover : uint64_t { kAcceptor = 1, kConnector = 2 };
 
 bool DrawNonce(Nonce* nonce);
 ProofBytes Prove(const RunSecret& secret, Prover who, const Hello& hello, const Nonce& acceptor_nonce);
-// Takes as long whatever the bytes are.
-bool SameBytes(const void* a, const void* b, size_t size);
-
-uint64_t SipHash24(const std::array<uint8_t, 16>& key, const void* data, size_t size);
-
 }  // namespace rmpi

@@ -10,6 +10,7 @@
 #include <cstdlib>
 
 #include "runtime/transport/interface.h"
+#include "runtime/transport/scoped_environment.h"
 
 #ifndef RMPI_VERSION
 #error "RMPI_VERSION must be defined by the build"
@@ -29,42 +30,45 @@ void OnAlarm(int) {
   _exit(g_alarm_exit_status);
 }
 
-void SetDefault(const char* name, const std::string& value) { setenv(name, value.c_str(), /*overwrite=*/0); }
-
 const char* EnvOr(const char* name, const char* otherwise) {
   const char* value = getenv(name);
   return value != nullptr ? value : otherwise;
+}
+
+// Open MPI's parameters, where the user has not set them: pml ob1 over btl self,tcp, bound to one interface
+// (loopback when all ranks share a host), frames never rendezvous.
+void PrepareEnvironment(ScopedEnvironment* environment) {
+  environment->Default("OMPI_MCA_pml", "ob1");  // the only one that survives a peer's death
+  environment->Default("OMPI_MCA_btl",
+                       "self,tcp");  // the only one with sockets to sleep on; hosts talk within by lanes
+  // A frame must leave as one eager message: a rendezvous with a peer that dies half-way would hold one of
+  // our few receive buffers for ever. 4 KiB leave room for our trailer and MPI's headers.
+  const std::string eager = std::to_string(kMaxFrameBytes + 4096);
+  environment->Default("OMPI_MCA_btl_tcp_eager_limit", eager);
+  environment->Default("OMPI_MCA_btl_tcp_rndv_eager_limit", eager);
+  environment->Default("OMPI_MCA_btl_tcp_max_send_size", eager);
+  environment->Default("OMPI_MCA_btl_tcp_progress_thread", "0");
+  environment->Default("OMPI_MCA_mpi_warn_on_fork", "0");
+  environment->Default("UCX_HANDLE_ERRORS",
+                       "none");  // Open MPI loads UCX, which else takes SIGSEGV and friends
+  if (getenv("OMPI_MCA_btl_tcp_if_include") == nullptr && getenv("OMPI_MCA_btl_tcp_if_exclude") == nullptr) {
+    NetInterface interface;
+    if (LaunchIsOneHost()) {
+      environment->Default("OMPI_MCA_btl_tcp_if_include", "lo");
+    } else if (JobInterface(&interface).ok()) {
+      environment->Default("OMPI_MCA_btl_tcp_if_include", interface.name);
+    }
+  }
 }
 
 }  // namespace
 
 std::string BuildVersion() { return RMPI_VERSION; }
 
-void PrepareMpiEnvironment() {
-  SetDefault("OMPI_MCA_pml", "ob1");  // the only one that survives a peer's death
-  SetDefault("OMPI_MCA_btl",
-             "self,tcp");  // the only one with sockets to sleep on; hosts talk within by lanes
-  // A frame must leave as one eager message: a rendezvous with a peer that dies half-way would hold one of
-  // our few receive buffers for ever. 4 KiB leave room for our trailer and MPI's headers.
-  const std::string eager = std::to_string(kMaxFrameBytes + 4096);
-  SetDefault("OMPI_MCA_btl_tcp_eager_limit", eager);
-  SetDefault("OMPI_MCA_btl_tcp_rndv_eager_limit", eager);
-  SetDefault("OMPI_MCA_btl_tcp_max_send_size", eager);
-  SetDefault("OMPI_MCA_btl_tcp_progress_thread", "0");
-  SetDefault("OMPI_MCA_mpi_warn_on_fork", "0");
-  if (getenv("OMPI_MCA_btl_tcp_if_include") == nullptr && getenv("OMPI_MCA_btl_tcp_if_exclude") == nullptr) {
-    NetInterface interface;
-    if (LaunchIsOneHost()) {
-      SetDefault("OMPI_MCA_btl_tcp_if_include", "lo");
-    } else if (JobInterface(&interface).ok()) {
-      SetDefault("OMPI_MCA_btl_tcp_if_include", interface.name);
-    }
-  }
-}
-
 Status LoadMpiTransport(const std::string& plugin_path, std::unique_ptr<Transport>* out, RunSecret* secret,
                         std::string* version_info, const std::string& own_version) {
-  PrepareMpiEnvironment();
+  ScopedEnvironment environment;
+  PrepareEnvironment(&environment);
   // RTLD_GLOBAL: Open MPI's own components look for libmpi's symbols in the global scope.
   void* handle = dlopen(plugin_path.c_str(), RTLD_NOW | RTLD_GLOBAL);
   if (handle == nullptr) {

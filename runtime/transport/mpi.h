@@ -14,14 +14,10 @@ namespace rmpi {
 // The version of this build, as ranks compare it at bring-up.
 std::string BuildVersion();
 
-// Sets Open MPI's parameters in this process's environment where the user has not: pml ob1 over btl self,tcp,
-// bound to one interface (loopback when all ranks share a host), frames never rendezvous. LoadMpiTransport
-// calls it; exposed for `ray-mpi doctor`.
-void PrepareMpiEnvironment();
-
-// dlopens the plugin and joins the launch. Blocks in MPI_Init until every rank is there: guard it with a
-// BringUpAlarm. All ranks fail together, with the same message, when they do not run the same version.
-// `secret` receives the run's secret (drawn by rank 0), `version_info` the MPI library's name.
+// dlopens the plugin and joins the launch, with Open MPI's parameters set as we need them where the user has
+// not set them (they are gone from the environment afterwards). Blocks in MPI_Init until every rank is there:
+// guard it with a BringUpAlarm. All ranks fail together, with the same message, when they do not run the same
+// version. `secret` receives the run's secret (drawn by rank 0), `version_info` the MPI library's name.
 Status LoadMpiTransport(const std::string& plugin_path, std::unique_ptr<Transport>* out, RunSecret* secret,
                         std::string* version_info, const std::string& own_version = BuildVersion());
 

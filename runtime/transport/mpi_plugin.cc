@@ -60,7 +60,7 @@ bool OnlySelfAndTcp(const char* list) {
   return l == "self,tcp" || l == "tcp,self" || l == "tcp";
 }
 
-// All of MPI's traffic goes through sockets that we can find. True for Open MPI as PrepareMpiEnvironment sets
+// All of MPI's traffic goes through sockets that we can find. True for Open MPI as the loader sets
 // it; whoever sets other transports gets a timer that backs off instead.
 bool TrafficIsOnSockets() {
 #ifdef OPEN_MPI

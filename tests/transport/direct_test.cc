@@ -16,6 +16,7 @@
 #include "runtime/base/unique_fd.h"
 #include "runtime/transport/endpoint.h"
 #include "runtime/transport/handshake.h"
+#include "runtime/transport/siphash.h"
 #include "tests/transport/traffic.h"
 
 namespace rmpi {
