@@ -35,26 +35,28 @@ constexpr std::array<std::string_view, 19> kRankPrefixes = {"PMIX_",
 constexpr std::array<std::string_view, 5> kRankNames = {"SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID",
                                                         "SLURM_TASK_PID", "SLURM_LAUNCH_NODE_IPADDR"};
 
-// What mpirun itself sets for its ranks. Any other OMPI_MCA_* is the user's, from the shell or mpirun --mca.
+// What mpirun sets for its ranks, and MPI_Init in its own process. Any other OMPI_MCA_* is the user's, from
+// the shell or from mpirun --mca.
 constexpr std::string_view kMca = "OMPI_MCA_";
-constexpr std::array<std::string_view, 18> kMcaOfMpirun = {"ess",
-                                                           "ess_base_",
-                                                           "initial_wdir",
-                                                           "mpi_oversubscribe",
-                                                           "orte_app_num",
-                                                           "orte_bound_at_launch",
-                                                           "orte_ess_",
-                                                           "orte_hnp_uri",
-                                                           "orte_jobfam_session_dir",
-                                                           "orte_launch",
-                                                           "orte_local_daemon_uri",
-                                                           "orte_node_regex",
-                                                           "orte_num_nodes",
-                                                           "orte_precondition_transports",
-                                                           "orte_tmpdir_base",
-                                                           "orte_top_session_dir",
-                                                           "pmix",
-                                                           "shmem_RUNTIME_QUERY_hint"};
+constexpr std::array<std::string_view, 19> kMcaOfMpi = {"ess",
+                                                        "ess_base_",
+                                                        "initial_wdir",
+                                                        "mpi_oversubscribe",
+                                                        "orte_app_num",
+                                                        "orte_bound_at_launch",
+                                                        "orte_ess_",
+                                                        "orte_externally_bound",
+                                                        "orte_hnp_uri",
+                                                        "orte_jobfam_session_dir",
+                                                        "orte_launch",
+                                                        "orte_local_daemon_uri",
+                                                        "orte_node_regex",
+                                                        "orte_num_nodes",
+                                                        "orte_precondition_transports",
+                                                        "orte_tmpdir_base",
+                                                        "orte_top_session_dir",
+                                                        "pmix",
+                                                        "shmem_RUNTIME_QUERY_hint"};
 
 bool Matches(std::string_view name, std::string_view pattern) {
   return pattern.ends_with('_') ? name.starts_with(pattern) : name == pattern;
@@ -71,8 +73,9 @@ std::string OriginalName(std::string_view name) { return std::string(kOriginalPr
 
 bool IsOfRank(const Environment& env, std::string_view name) {
   if (name.starts_with(kMca)) {
-    if (Get(env, "OMPI_COMM_WORLD_SIZE").empty()) return false;
-    return std::any_of(kMcaOfMpirun.begin(), kMcaOfMpirun.end(),
+    const bool in_rank = env.contains("OMPI_COMM_WORLD_SIZE") || env.contains("OMPI_MCA_orte_ess_num_procs");
+    if (!in_rank) return false;
+    return std::any_of(kMcaOfMpi.begin(), kMcaOfMpi.end(),
                        [&](std::string_view own) { return Matches(name.substr(kMca.size()), own); });
   }
   return std::any_of(kRankPrefixes.begin(), kRankPrefixes.end(),

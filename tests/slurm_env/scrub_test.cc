@@ -97,6 +97,13 @@ TEST(Scrub, MpirunsOwnParametersGoTheUsersStay) {
   }
 }
 
+TEST(Scrub, WhatMpiInitPutIntoItsOwnEnvironmentGoesToo) {
+  // Under srun, Open MPI 4.1; an mpirun that finds these ends at once without a word.
+  EXPECT_EQ(
+      Get(ScrubEnvironment({{"OMPI_MCA_ess", "pmi"}, {"OMPI_MCA_orte_ess_num_procs", "4"}}), "OMPI_MCA_ess"),
+      "");
+}
+
 TEST(Scrub, WithoutMpirunAllParametersAreTheUsers) {
   EXPECT_EQ(Get(ScrubEnvironment({{"OMPI_MCA_pmix", "s2"}}), "OMPI_MCA_pmix"), "s2");
 }
