@@ -147,7 +147,7 @@ KeeperConfig MakeConfig(const Options& options, const Paths& paths, const Enviro
   clean.erase(kLauncherVariable);
   config.driver_environment = clean;
   AddPythonPath(paths, &clean);
-  config.driver_is_python = options.kind != ProgramKind::kExecutable;
+  config.driver_is_python = options.kind != ProgramKind::kExecutable;  // an embedding one is
   if (config.driver_is_python) config.driver_environment = clean;
   if (!paths.python.empty() && !paths.package.empty()) {
     config.zygote = {paths.python, "-c", kZygoteCode};
@@ -161,7 +161,7 @@ int Usage(const std::string& text) {
   return kUsageStatus;
 }
 
-Status CheckParts(const Options& options, const Paths& paths, const KeeperConfig& config) {
+Status CheckParts(const Paths& paths, const KeeperConfig& config) {
   if (config.raylet.transport == "mpi" && config.raylet.mpi_plugin.empty()) {
     return Status::NotFound(
         fmt::format("there are {} ranks, but libray-mpi-mpi.so is not installed (looked in {}/lib). "
@@ -174,7 +174,6 @@ Status CheckParts(const Options& options, const Paths& paths, const KeeperConfig
                     "or run the ray-mpi of the build tree",
                     paths.executable));
   }
-  if (options.kind == ProgramKind::kNone && config.control_fd < 0) return Status::Invalid("no program given");
   return Status::Ok();
 }
 
@@ -194,26 +193,27 @@ int RunRank(const Options& options, const Paths& paths, const Environment& envir
   UniqueFd launcher;
   if (launch.rank == 0) launcher = JoinLauncher(environment);
 
-  KeeperConfig config = MakeConfig(options, paths, environment, launch);
-  config.launcher_fd = launcher.get();
-  if (embedded) {
-    config.control_fd = options.control_fd;
-    ::fcntl(options.control_fd, F_SETFD, FD_CLOEXEC);
-    ::setsid();  // fails where we already lead one; then there is no terminal to leave either
-    config.driver_is_python = true;
-  }
-  Status status = CheckParts(options, paths, config);
-  // Every rank looks, so that a wrong path ends all of them at once instead of leaving them to wait for rank
-  // 0.
+  // Every rank looks, so that a wrong path ends all of them at once: they need not wait for rank 0.
   std::vector<std::string> driver;
-  if (status.ok() && !embedded) status = DriverCommand(options, paths, environment, &driver);
-  if (launch.rank == 0) config.driver = driver;
+  KeeperConfig config;
+  Status status = embedded ? Status::Ok() : DriverCommand(options, paths, environment, &driver);
+  if (status.ok()) {
+    config = MakeConfig(options, paths, environment, launch);
+    status = CheckParts(paths, config);
+  }
   if (!status.ok()) {
     SendStatus(launcher.get(), kUsageStatus);
     if (embedded) SendLine(options.control_fd, "error " + status.message());
     return Usage(launch.rank == 0
                      ? status.message()
                      : fmt::format("rank {} on {}: {}", launch.rank, Hostname(), status.message()));
+  }
+  if (launch.rank == 0) config.driver = driver;
+  config.launcher_fd = launcher.get();
+  if (embedded) {
+    config.control_fd = options.control_fd;
+    ::fcntl(options.control_fd, F_SETFD, FD_CLOEXEC);
+    ::setsid();  // fails where we already lead one; then there is no terminal to leave either
   }
   const int exit_status = Keeper(std::move(config), std::move(raylet)).Run();
   SendStatus(launcher.get(), exit_status);
