@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""await ref, ref.future(), ref.as_future(): attached to ObjectRef.
+
+The extension tells which refs became ready through a queue with an eventfd (see completion.cc). Each event loop
+reads one of its own; futures of other threads share one that a helper thread reads.
+"""
+
+import asyncio
+import concurrent.futures
+import itertools
+import os
+import select
+import threading
+import weakref
+
+from ray_mpi import _core
+
+
+class _Watcher:
+    """A queue and the callbacks that wait for its tokens."""
+
+    def __init__(self):
+        self.queue = _core.Completions()
+        self._callbacks = {}
+        self._tokens = itertools.count(1)
+
+    def watch(self, ref, callback):
+        """callback(ref) in the thread that calls run(), once ref is ready."""
+        token = next(self._tokens)
+        self._callbacks[token] = (callback, ref)  # the ref is held: nobody else may
+        self.queue.watch(ref, token)
+
+    def run(self):
+        for token in self.queue.drain():
+            entry = self._callbacks.pop(token, None)
+            if entry is not None:
+                entry[0](entry[1])
+
+
+_loops = weakref.WeakKeyDictionary()  # event loop -> its watcher
+
+
+def _watcher_of(loop):
+    watcher = _loops.get(loop)
+    if watcher is None:
+        watcher = _loops[loop] = _Watcher()
+        loop.add_reader(watcher.queue.fileno(), watcher.run)
+    return watcher
+
+
+def _settle(future, ref):
+    """Give a future (of either kind) the value of a ready ref."""
+    if future.done():
+        return
+    try:
+        value = _core.get(ref)
+    except Exception as error:  # noqa: BLE001  (it is the task's)
+        future.set_exception(_acceptable(error))
+    else:
+        future.set_result(value)
+
+
+def _acceptable(error):
+    """asyncio refuses StopIteration, which is also a class that tasks can raise."""
+    if isinstance(error, StopIteration):
+        return RuntimeError(f"the task raised StopIteration: {error}")
+    return error
+
+
+def as_future(ref, _internal=False):
+    """An asyncio.Future of the running loop for this object."""
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    _watcher_of(loop).watch(ref, lambda ready: _settle(future, ready))
+    return future
+
+
+def _await(ref):
+    return as_future(ref).__await__()
+
+
+class _Helper:
+    """The thread that settles concurrent futures; made when the first one is."""
+
+    def __init__(self):
+        self._watcher = _Watcher()
+        self._poll = select.poll()
+        self._poll.register(self._watcher.queue.fileno(), select.POLLIN)
+        threading.Thread(target=self._run, name="ray-mpi-futures", daemon=True).start()
+
+    def watch(self, ref, callback):
+        self._watcher.watch(ref, callback)
+
+    def _run(self):
+        while True:
+            self._poll.poll()
+            self._watcher.run()
+
+
+_helper = None
+_helper_lock = threading.Lock()
+
+
+def _get_helper():
+    global _helper
+    with _helper_lock:
+        if _helper is None:
+            _helper = _Helper()
+        return _helper
+
+
+def future(ref):
+    """A concurrent.futures.Future for this object."""
+    result = concurrent.futures.Future()
+    _get_helper().watch(ref, lambda ready: _settle_running(result, ready))
+    return result
+
+
+def _settle_running(result, ref):
+    if result.set_running_or_notify_cancel():
+        _settle(result, ref)
+
+
+def _on_completed(ref, callback):
+    """Call callback(value or exception) once the object is ready, on the helper thread."""
+
+    def run(ready):
+        try:
+            value = _core.get(ready)
+        except Exception as error:  # noqa: BLE001
+            value = error
+        callback(value)
+
+    _get_helper().watch(ref, run)
+
+
+def _forget_after_fork():
+    global _helper
+    _helper = None
+    _loops.clear()
+
+
+def attach():
+    """Give ObjectRef its asynchronous side."""
+    cls = _core.ObjectRef
+    cls.__await__ = _await
+    cls.future = future
+    cls.as_future = as_future
+    cls._on_completed = _on_completed
+    os.register_at_fork(after_in_child=_forget_after_fork)

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What @ray.remote(...) and .options(...) accept: names, types, values, defaults, with Ray's errors."""
+
+import math
+from numbers import Real
+
+_NUMBER = (float, int, type(None))
+_RESOURCE_STEP = 1e-4  # amounts are fixed point
+
+
+class Option:
+    """One keyword: its types, a check that returns what is wrong with a value, and its default."""
+
+    def __init__(self, types=None, check=None, default=None):
+        self.types = types
+        self.check = check
+        self.default = default
+
+    def validate(self, keyword, value):
+        if self.types is not None and not isinstance(value, self.types):
+            raise TypeError(
+                f"The type of keyword '{keyword}' must be {self.types}, but received type {type(value)}"
+            )
+        if self.check is not None:
+            wrong = self.check(value)
+            if wrong:
+                raise ValueError(wrong)
+
+
+def _amount_error(name, value):
+    if value is None:
+        return None
+    if math.isnan(value) or value < 0:
+        return f"The quantity of resource {name} cannot be negative"
+    if value > 0 and round(value / _RESOURCE_STEP) * _RESOURCE_STEP < _RESOURCE_STEP:
+        return f"The precision of the fractional quantity of resource {name} cannot go beyond {_RESOURCE_STEP}"
+    return None
+
+
+def _amount(name):
+    return Option(_NUMBER, lambda value: _amount_error(name, value))
+
+
+def _gpus_error(value):
+    wrong = _amount_error("num_gpus", value)
+    if not wrong and value is not None and value > 1 and value != int(value):
+        return f"num_gpus above 1 must be whole: a task uses part of one GPU or several whole ones, not {value}"
+    return wrong
+
+
+def _resources_error(value):
+    if value is None:
+        return None
+    if "CPU" in value or "GPU" in value:
+        return "Use the 'num_cpus' and 'num_gpus' keyword instead of 'CPU' and 'GPU' in 'resources' keyword"
+    for name, amount in value.items():
+        if not isinstance(amount, Real):
+            return f"The quantity of resource {name} must be a number, not {amount!r}"
+        wrong = _amount_error(name, amount)
+        if wrong:
+            return wrong
+    return None
+
+
+def _retry_exceptions_error(value):
+    if isinstance(value, bool):
+        return None
+    for item in value:
+        if not (isinstance(item, type) and issubclass(item, BaseException)):
+            return (
+                "The keyword 'retry_exceptions' must be a boolean or a list of exceptions, "
+                f"but it contains {item!r}"
+            )
+    return None
+
+
+class _NumReturns(Option):
+    def validate(self, keyword, value):
+        if value is None or value in ("dynamic", "streaming"):
+            return
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError(
+                "The type of keyword 'num_returns' must be an integer, 'dynamic' or 'streaming', "
+                f"but received {value!r} of type {type(value)}"
+            )
+        if value < 0:
+            raise ValueError("The keyword 'num_returns' only accepts None, a non-negative integer, 'dynamic' or 'streaming'")
+
+
+class _Strategy(Option):
+    def validate(self, keyword, value):
+        from ray_mpi.util import scheduling_strategies as known
+
+        if value is None or isinstance(value, known.CLASSES):
+            return
+        if not isinstance(value, str):
+            raise TypeError(f"The type of keyword 'scheduling_strategy' must be a string or a strategy, but received {type(value)}")
+        if value not in ("DEFAULT", "SPREAD"):
+            raise ValueError(f"scheduling_strategy must be 'DEFAULT', 'SPREAD' or a strategy object, not {value!r}")
+
+
+def _at_least(keyword, least):
+    def wrong(value):
+        if value is not None and value < least:
+            return f"The keyword '{keyword}' only accepts an integer of at least {least}, not {value}"
+        return None
+
+    return wrong
+
+
+def _forbidden(value):
+    if value is not None:
+        return "Setting 'object_store_memory' is not implemented for tasks"
+    return None
+
+
+_COMMON = {
+    "label_selector": Option((dict, type(None))),
+    "fallback_strategy": Option((list, type(None))),
+    "accelerator_type": Option((str, type(None))),
+    "memory": _amount("memory"),
+    "name": Option((str, type(None))),
+    "num_cpus": _amount("num_cpus"),
+    "num_gpus": Option(_NUMBER, _gpus_error),
+    "object_store_memory": Option((int, float, type(None)), _forbidden),
+    "placement_group": Option(None, default="default"),
+    "placement_group_bundle_index": Option(int, default=-1),
+    "placement_group_capture_child_tasks": Option((bool, type(None))),
+    "resources": Option((dict, type(None)), _resources_error),
+    "runtime_env": Option((dict, type(None))),
+    "scheduling_strategy": _Strategy(),
+    "enable_task_events": Option(bool, default=True),
+    "_labels": Option((dict, type(None))),
+}
+_TASK_ONLY = {
+    "max_calls": Option(int, _at_least("max_calls", 0), 0),
+    "max_retries": Option((int, type(None)), _at_least("max_retries", -1), 3),
+    "num_returns": _NumReturns(),
+    "retry_exceptions": Option((bool, list, tuple), _retry_exceptions_error, False),
+    "_generator_backpressure_num_objects": Option(
+        (int, type(None)),
+        lambda value: "_generator_backpressure_num_objects=0 is not allowed: use -1 to switch it off" if value == 0 else None,
+    ),
+    "_num_objects_per_yield": Option((int, type(None))),
+}
+_INT = Option((int, type(None)))
+_ACTOR_ONLY = {
+    "concurrency_groups": Option((list, dict, type(None))),
+    "enable_tensor_transport": Option((bool, type(None))),
+    "lifetime": Option((str, type(None))),
+    "max_concurrency": _INT,
+    "max_restarts": Option(int, _at_least("max_restarts", -1), 0),
+    "max_task_retries": Option(int, _at_least("max_task_retries", -1), 0),
+    "max_pending_calls": Option(int, default=-1),
+    "namespace": Option((str, type(None))),
+    "get_if_exists": Option(bool, default=False),
+    "allow_out_of_order_execution": Option((bool, type(None))),
+    "_actor_generator_backpressure_num_objects": _INT,
+}
+task_options = {**_COMMON, **_TASK_ONLY}
+actor_options = {**_COMMON, **_ACTOR_ONLY}
+valid_options = {**_COMMON, **_TASK_ONLY, **_ACTOR_ONLY}
+
+
+def validate_task_options(options, in_options):
+    """Raise for what a remote function does not take. in_options: from .options(), not from the decorator."""
+    for keyword, value in options.items():
+        option = task_options.get(keyword)
+        if option is None:
+            raise ValueError(
+                f"Invalid option keyword {keyword} for remote functions. Valid ones are {list(task_options)}."
+            )
+        option.validate(keyword, value)
+    if in_options and "max_calls" in options:
+        raise ValueError("Setting 'max_calls' is not supported in '.options()'.")
+    group = options.get("placement_group", "default")
+    if group not in ("default", None) and options.get("scheduling_strategy") is not None:
+        raise ValueError("Placement groups should be specified via the scheduling_strategy option, not beside it.")
+
+
+def default_of(keyword):
+    return task_options[keyword].default
+
+
+def update_options(old, new):
+    """The options of a wrapper made by .options(): the newer ones win."""
+    return {**old, **new}
+
+
+def task_resources(options):
+    """The sorted [(name, amount)] that a task needs; zero amounts are left out."""
+    amounts = dict(options.get("resources") or {})
+    cpus = options.get("num_cpus")
+    amounts["CPU"] = 1 if cpus is None else cpus
+    amounts["GPU"] = options.get("num_gpus") or 0
+    amounts["memory"] = options.get("memory") or 0
+    if options.get("accelerator_type"):
+        amounts[f"accelerator_type:{options['accelerator_type']}"] = 0.001
+    return sorted((name, float(amount)) for name, amount in amounts.items() if amount)

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""@ray.remote, and the names of Ray's interface that say what is not there yet."""
+
+import inspect
+from types import FunctionType
+
+from ray_mpi import _options
+from ray_mpi.remote_function import RemoteFunction
+
+_NOT_YET = "is not there yet in this version of ray-mpi"
+
+
+def remote(*args, **kwargs):
+    """Make a function remote: @ray.remote, or @ray.remote(num_cpus=2, num_returns=3, ...).
+
+    The words: num_cpus, num_gpus, memory, resources, accelerator_type, name, num_returns, max_retries,
+    retry_exceptions, max_calls, scheduling_strategy, enable_task_events, runtime_env, label_selector.
+    """
+    if len(args) == 1 and not kwargs and (inspect.isclass(args[0]) or _is_function(args[0])):
+        return _make(args[0], {})
+    if args or not kwargs:
+        raise AssertionError(
+            "The @ray.remote decorator must be applied either with no arguments and no parentheses, for example "
+            "'@ray.remote', or it must be applied using some of the arguments in the list "
+            f"{list(_options.valid_options)}, for example '@ray.remote(num_returns=2, "
+            "resources={\"CustomResource\": 1})'."
+        )
+    return lambda target: _make(target, kwargs)
+
+
+def _is_function(target):
+    return isinstance(target, FunctionType) or type(target).__name__ == "cython_function_or_method"
+
+
+def _make(target, options):
+    if _is_function(target):
+        _options.validate_task_options(options, in_options=False)
+        return RemoteFunction(target, options)
+    if inspect.isclass(target):
+        return _actor_class(target, options)
+    raise TypeError("The @ray.remote decorator must be applied to either a function or a class.")
+
+
+def _actor_class(cls, options):
+    from ray_mpi.actor import ActorClass
+
+    for keyword in options:
+        if keyword not in _options.actor_options:
+            raise ValueError(
+                f"Invalid option keyword {keyword} for actors. Valid ones are {list(_options.actor_options)}."
+            )
+    return ActorClass(cls, options)
+
+
+def method(*args, **kwargs):
+    """Options of an actor's method; kept on the function for when actors are there."""
+    if args:
+        raise AssertionError("ray.method takes options by name, for example @ray.method(num_returns=2)")
+
+    def annotate(function):
+        for name, value in kwargs.items():
+            setattr(function, f"__ray_{name}__", value)
+        return function
+
+    return annotate
+
+
+def kill(actor, *, no_restart=True):
+    """End an actor: not there yet."""
+    raise ValueError(f"ray.kill() only supported for actors. For tasks, try ray.cancel(). Got: {type(actor)}.")
+
+
+def get_actor(name, namespace=None):
+    """A handle on a named actor: not there yet, so nobody has a name."""
+    if not name:
+        raise ValueError("Please supply a non-empty value to get_actor")
+    raise ValueError(f"Failed to look up actor with name '{name}': actors are not there yet in this version of ray-mpi.")
+
+
+def java_function(class_name, function_name):
+    raise NotImplementedError(f"java_function(): Java {_NOT_YET}")
+
+
+def java_actor_class(class_name):
+    raise NotImplementedError(f"java_actor_class(): Java {_NOT_YET}")
+
+
+def cpp_function(function_name):
+    raise NotImplementedError(f"cpp_function(): calling C++ functions from Python {_NOT_YET}")
+
+
+def client(address=None, _deprecation_warn_enabled=True):
+    raise NotImplementedError(f"ray.client(): the Ray client {_NOT_YET}; run the program with ray-mpi instead")

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finding a running session, and starting the embedded one-node runtime of a plain `python app.py`."""
+
+import glob
+import json
+import os
+import socket
+import subprocess
+import sys
+
+PACKAGE = os.path.dirname(os.path.abspath(__file__))
+_START_TIMEOUT_S = 60.0
+
+
+def find_running():
+    """The run directory of this user's newest live session on this node, or None."""
+    found = []
+    for base in _bases():
+        for path in glob.glob(os.path.join(base, f"ray-mpi-{os.getuid()}-*")):
+            session = read_session(path)
+            if session and _alive(session.get("keeper_pid", 0)):
+                found.append((session.get("created", 0), path))
+    return max(found)[1] if found else None
+
+
+def _bases():
+    names = ("RAY_MPI_DIR", "SLURM_TMPDIR", "XDG_RUNTIME_DIR", "TMPDIR")
+    return dict.fromkeys([*filter(None, map(os.environ.get, names)), "/tmp"])
+
+
+def read_session(path):
+    """The contents of session.json, or None when this is no run directory of ours."""
+    try:
+        with open(os.path.join(path, "session.json"), encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return None
+
+
+def _alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid > 0
+
+
+def resolve(address):
+    """The run directory to attach to, or None: start an embedded runtime. ConnectionError as Ray's."""
+    launched = os.environ.get("RAY_MPI_SESSION")
+    if address == "local":
+        return None
+    if address in (None, ""):
+        address = os.environ.get("RAY_ADDRESS") or None
+        if launched and address in (None, "auto", "local"):
+            return launched
+        if address in (None, "local"):
+            return None
+    if address == "auto":
+        path = launched or find_running()
+        if path is None:
+            raise ConnectionError(
+                "Could not find any running Ray instance: no live run directory of this user in "
+                f"{', '.join(_bases())}. Start the program with `ray-mpi app.py`, or leave address out."
+            )
+        return path
+    if read_session(address) is None:
+        kind = "ray:// (the Ray client) is not there in ray-mpi; " if address.startswith("ray://") else ""
+        raise ConnectionError(
+            f"{kind}address={address!r} is no run directory of ray-mpi on this node. "
+            "Use 'auto', 'local', or the path that RAY_MPI_SESSION has inside of the run."
+        )
+    return address
+
+
+class Embedded:
+    """A one-node runtime that lives as long as our end of the control socket is open."""
+
+    def __init__(self, options):
+        program = _program()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            fd = theirs.fileno()
+            argv = [program, "embedded", f"--control-fd={fd}", f"--python={sys.executable}", *options]
+            try:
+                # Its stdin is the terminal's, which is the driver's alone.
+                self._process = subprocess.Popen(
+                    argv, close_fds=True, pass_fds=(fd,), stdin=subprocess.DEVNULL, env=_environment()
+                )
+            except OSError as error:
+                ours.close()
+                raise RuntimeError(f"cannot start {program}: {error}") from error
+        self._control = ours
+        try:
+            self.session = self._await_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _await_ready(self):
+        self._control.settimeout(_START_TIMEOUT_S)
+        line = b""
+        try:
+            while not line.endswith(b"\n"):
+                part = self._control.recv(4096)
+                if not part:
+                    break
+                line += part
+        except socket.timeout:
+            raise RuntimeError(f"the runtime was not ready after {_START_TIMEOUT_S:.0f} s") from None
+        word, _, rest = line.decode(errors="replace").strip().partition(" ")
+        if word == "session":
+            return rest
+        raise RuntimeError(f"the runtime did not start: {rest or 'it ended without a word (see stderr)'}")
+
+    def stop(self):
+        """Ends the runtime: it sees our end close. Bounded."""
+        self._control.close()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def abandon(self):
+        """In a forked child: it is the parent's."""
+        self._control.close()
+
+
+def _program():
+    candidates = [os.environ.get("RAY_MPI_PROGRAM"), os.path.join(PACKAGE, "bin", "ray-mpi")]
+    for path in filter(None, candidates):
+        if os.access(path, os.X_OK):
+            return path
+    raise RuntimeError(f"the program ray-mpi is missing: looked for {candidates[1]}. Reinstall the package ray-mpi.")
+
+
+def _environment():
+    """The runtime's: a program inside of an MPI or Slurm step starts a runtime of its own, no rank of that step."""
+    environment = dict(os.environ)
+    environment.pop("RAY_MPI_SESSION", None)
+    return environment
+
+
+def start_embedded(num_cpus, num_gpus, resources, labels, object_store_memory, memory):
+    """Starts the runtime with what ray.init was given."""
+    options = []
+    if num_cpus is not None:
+        options.append(f"--num-cpus={num_cpus}")
+    if num_gpus is not None:
+        options.append(f"--num-gpus={num_gpus}")
+    if resources:
+        options.append(f"--resources={json.dumps(resources)}")
+    if labels:
+        options.append("--labels=" + ",".join(f"{key}={value}" for key, value in labels.items()))
+    if object_store_memory is not None:
+        options.append(f"--object-store-memory={int(object_store_memory)}")
+    if memory is not None:
+        options.append(f"--memory={int(memory)}")
+    return Embedded(options)

@@ -1,0 +1,510 @@
+# SPDX-License-Identifier: Apache-2.0
+"""This process's connection: init, shutdown, and what the extension calls when something is rare or wrong."""
+
+import atexit
+import faulthandler
+import logging
+import os
+import platform
+import resource
+import signal
+import sys
+import threading
+import traceback
+import uuid
+import warnings
+from numbers import Real
+
+from ray_mpi import _core, _serialization, _session, exceptions
+from ray_mpi._ids import TaskID
+from ray_mpi._version import RAY_COMMIT, RAY_VERSION
+
+logger = logging.getLogger("ray")
+
+SCRIPT_MODE, WORKER_MODE = 0, 1
+LOCAL_MODE = 2
+_OPEN_FILES = 65536
+
+
+class Worker:
+    """State of this process. `mode` is None, SCRIPT_MODE (driver) or WORKER_MODE."""
+
+    def __init__(self):
+        self.mode = None
+        self.embedded = None
+        self.namespace = None
+        self.job_config = {}
+        self.lock = threading.RLock()
+        self.node_ip = None
+        self.pid = os.getpid()
+
+    @property
+    def connected(self):
+        return _core.connected()
+
+
+global_worker = Worker()
+
+
+class BaseContext:
+    """What ray.init returns: also a context manager that disconnects at its end."""
+
+    def __init__(self, address_info):
+        self.address_info = address_info
+        self.dashboard_url = ""
+        self.python_version = platform.python_version()
+        self.ray_version = RAY_VERSION
+        self.ray_commit = RAY_COMMIT
+
+    def disconnect(self):
+        shutdown()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.disconnect()
+
+    def __getitem__(self, key):
+        return self.address_info[key]
+
+    def __contains__(self, key):
+        return key in self.address_info
+
+    def __iter__(self):
+        return iter(self.address_info)
+
+    def __len__(self):
+        return len(self.address_info)
+
+    def keys(self):
+        return self.address_info.keys()
+
+    def get(self, key, default=None):
+        return self.address_info.get(key, default)
+
+    def __repr__(self):
+        return (
+            f"RayContext(dashboard_url={self.dashboard_url!r}, python_version={self.python_version!r}, "
+            f"ray_version={self.ray_version!r}, ray_commit={self.ray_commit!r})"
+        )
+
+
+class RayContext(BaseContext):
+    """The context of a driver."""
+
+
+# Accepted for source compatibility; they describe parts of Ray that ray-mpi does not have.
+_HIDDEN = {
+    "object_spilling_directory", "_cgroup_path", "_enable_object_reconstruction", "_plasma_directory",
+    "_node_ip_address", "_driver_object_store_memory", "_memory", "_redis_username", "_redis_password",
+    "_redis_max_memory", "_temp_dir", "_metrics_export_port", "_system_config", "_tracing_startup_hook",
+    "_node_name", "_skip_env_hook", "storage",
+}  # fmt: skip
+
+
+def init(
+    address=None,
+    *,
+    num_cpus=None,
+    num_gpus=None,
+    resources=None,
+    labels=None,
+    object_store_memory=None,
+    local_mode=False,
+    ignore_reinit_error=False,
+    include_dashboard=None,
+    dashboard_host="127.0.0.1",
+    dashboard_port=None,
+    job_config=None,
+    configure_logging=True,
+    logging_level="info",
+    logging_format=None,
+    logging_config=None,
+    log_to_driver=None,
+    namespace=None,
+    runtime_env=None,
+    enable_resource_isolation=False,
+    cgroup_path=None,
+    system_reserved_cpu=None,
+    system_reserved_memory=None,
+    proxy_server_url=None,
+    **kwargs,
+):
+    """Connect this program to the runtime: the one it was launched in, or a new one-node runtime.
+
+    Args:
+        address: None (the launch around us, else RAY_ADDRESS, else a new runtime), "auto" (an existing one or
+            ConnectionError), "local" (always a new one), or a run directory.
+        num_cpus, num_gpus, resources, labels, object_store_memory: of the new runtime's node. Under a launch
+            the node's resources are fixed; a warning says so.
+        ignore_reinit_error: a second init returns the context instead of raising RuntimeError.
+        log_to_driver: repeat the workers' output here (default: environment RAY_LOG_TO_DRIVER, else yes).
+        namespace: of this job's named things; a random one by default.
+
+    The other words are accepted for programs written for Ray and have no effect.
+    """
+    unknown = sorted(set(kwargs) - _HIDDEN)
+    if unknown:
+        raise RuntimeError(f"Unknown keyword argument(s): {', '.join(unknown)}")
+    with global_worker.lock:
+        if _core.connected():
+            if ignore_reinit_error:
+                logger.info("Calling ray.init() again after it has already been called.")
+                return _context()
+            raise RuntimeError(
+                "Maybe you called ray.init twice by accident? This error can be suppressed by passing in "
+                "'ignore_reinit_error=True' or by calling 'ray.shutdown()' prior to 'ray.init()'."
+            )
+        if local_mode:
+            raise RuntimeError("local_mode is not supported any more: run with num_cpus=1 to look for errors")
+        node = _node_options(num_cpus, num_gpus, resources, labels, object_store_memory, kwargs.get("_memory"))
+        if namespace is not None and not isinstance(namespace, str):
+            raise TypeError(f"namespace must be a string, not {type(namespace)}")
+        if namespace == "":
+            raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
+        _refuse_runtime_env(runtime_env, job_config)
+        if log_to_driver is None:
+            log_to_driver = os.environ.get("RAY_LOG_TO_DRIVER", "1") not in ("0", "false", "False")
+        _connect_driver(address, node, namespace or str(uuid.uuid4()), bool(log_to_driver))
+        return _context()
+
+
+def _refuse_runtime_env(runtime_env, job_config):
+    env = dict(runtime_env or getattr(job_config, "runtime_env", None) or {})
+    env.pop("worker_process_setup_hook", None) if env.get("worker_process_setup_hook") is None else None
+    if env:
+        raise NotImplementedError(
+            f"ray.init(runtime_env=...) is not there yet in this version of ray-mpi (given: {', '.join(sorted(env))}). "
+            "Workers run in the environment of the program: set variables before, install packages beside it."
+        )
+
+
+def _node_options(num_cpus, num_gpus, resources, labels, object_store_memory, memory):
+    for name, value in (("num_cpus", num_cpus), ("num_gpus", num_gpus), ("object_store_memory", object_store_memory), ("_memory", memory)):
+        if value is None:
+            continue
+        if not isinstance(value, Real):
+            raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+        if value < 0:
+            raise ValueError(f"{name} must not be negative, but is {value}")
+    if resources is not None:
+        if not isinstance(resources, dict):
+            raise TypeError(f"resources must be a dict of name and amount, not {type(resources).__name__}")
+        for reserved in ("CPU", "GPU", "memory", "object_store_memory"):
+            if reserved in resources:
+                raise ValueError(f"Use the keyword of ray.init for {reserved} (num_cpus, num_gpus, ...), not 'resources'.")
+        for name, amount in resources.items():
+            if not isinstance(amount, Real) or amount < 0:
+                raise ValueError(f"resources[{name!r}] must be a number that is not negative, but is {amount!r}")
+    return {
+        "num_cpus": num_cpus,
+        "num_gpus": num_gpus,
+        "resources": resources,
+        "labels": labels,
+        "object_store_memory": object_store_memory,
+        "memory": memory,
+    }
+
+
+def _connect_driver(address, node, namespace, log_to_driver):
+    session = _session.resolve(address)
+    given = [name for name, value in node.items() if value is not None]
+    if session is None:
+        global_worker.embedded = _session.start_embedded(**node)
+        session = global_worker.embedded.session
+    elif given:
+        if session == os.environ.get("RAY_MPI_SESSION"):
+            warnings.warn(
+                f"ray.init({', '.join(given)}): under ray-mpi the resources of the nodes come from the launch; "
+                "these are ignored (use the options of ray-mpi instead).",
+                stacklevel=4,
+            )
+        else:
+            _session_conflict(given)
+    try:
+        _core.connect(session, False, 0, os.path.basename(sys.argv[0] or "python"), namespace, log_to_driver)
+        global_worker.mode = SCRIPT_MODE
+        global_worker.namespace = namespace
+        _export_job_config(namespace)
+    except BaseException:
+        _core.disconnect()
+        _stop_embedded()
+        raise
+    _process_settings()
+
+
+def _session_conflict(given):
+    raise ValueError(
+        f"When connecting to an existing cluster, {' and '.join(given)} must not be provided."
+    )
+
+
+def _export_job_config(namespace):
+    """What workers need before the first task of this job: where modules lie, the folder, the namespace."""
+    config = {"sys_path": _driver_path(), "cwd": os.getcwd(), "namespace": namespace, "argv0": sys.argv[0] if sys.argv else ""}
+    global_worker.job_config = config
+    _core.export_bytes(f"job:{_core.job_id()}", _serialization.dumps_inband(config))
+
+
+def _driver_path():
+    folders = [os.path.abspath(path) for path in sys.path if path != "" or True]
+    return list(dict.fromkeys([*folders[:1], os.getcwd(), *folders[1:]]))
+
+
+def _process_settings():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if threading.current_thread() is threading.main_thread():
+        ignore_step_signals()
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _on_sigterm)
+
+
+def ignore_step_signals():
+    """Slurm's --signal may reach every process of the step; Python's default would end us. A handler, not
+    SIG_IGN: that would be inherited by what the program starts."""
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        # pytest -p faulthandler and the like register at C level: those show as SIG_DFL only when nothing is there
+        if signal.getsignal(number) is signal.SIG_DFL and not faulthandler.is_enabled():
+            signal.signal(number, lambda *_: None)
+
+
+def _on_sigterm(signum, frame):
+    sys.exit(128 + signum)
+
+
+def _context():
+    session = _core.session()
+    return RayContext(
+        {
+            "node_ip_address": node_ip_address(),
+            "node_id": _core.node_hex(),
+            "address": session,
+            "gcs_address": session,
+            "session_dir": session,
+            "object_store_address": session,
+            "raylet_socket_name": session,
+            "redis_address": None,
+            "webui_url": "",
+            "dashboard_url": "",
+            "metrics_export_port": 0,
+        }
+    )
+
+
+def auto_init():
+    """Ray's rule: the first call that needs the runtime starts it."""
+    with global_worker.lock:
+        if not _core.connected():
+            if global_worker.mode == WORKER_MODE:
+                raise exceptions.RaySystemError("the runtime of this worker is gone")
+            init()
+
+
+def is_initialized():
+    """Whether ray.init has been called and ray.shutdown has not."""
+    return _core.connected()
+
+
+def shutdown(*, wait_for_processes=False, _exiting_interpreter=False):
+    """End this program's job, and the runtime if it was started for it. Safe to call twice."""
+    with global_worker.lock:
+        if global_worker.mode == WORKER_MODE:
+            return  # a task's runtime is not its own to end
+        _core.disconnect()
+        _stop_embedded()
+        global_worker.mode = None
+        global_worker.namespace = None
+
+
+def _stop_embedded():
+    if global_worker.embedded is not None:
+        global_worker.embedded.stop()
+        global_worker.embedded = None
+
+
+def _at_exit():
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError, AttributeError):
+        pass  # closed by the program, or nobody reads it any more
+    shutdown(_exiting_interpreter=True)
+
+
+atexit.register(_at_exit)
+
+
+def _after_fork_in_child():
+    if global_worker.pid == os.getpid():
+        return
+    global_worker.pid = os.getpid()
+    if global_worker.mode == SCRIPT_MODE:
+        # A child made by user code (multiprocessing) has a copy of our memory, not our place in the runtime.
+        _core.abandon_after_fork()
+        if global_worker.embedded is not None:
+            global_worker.embedded.abandon()
+            global_worker.embedded = None
+        global_worker.mode = None
+        global_worker.lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def node_ip_address():
+    """This node's address as its peers see it."""
+    if global_worker.node_ip is None:
+        from ray_mpi.util import get_node_ip_address
+
+        global_worker.node_ip = get_node_ip_address()
+    return global_worker.node_ip
+
+
+# ---- called by the extension ----------------------------------------------------------------------------------
+
+
+def status_error(code, message):
+    """The exception for a failed call of the core; codes as in runtime/base/status.h."""
+    makers = {
+        1: ValueError,
+        2: ValueError,
+        3: exceptions.GetTimeoutError,
+        5: exceptions.ObjectStoreFullError,
+    }
+    return makers.get(code, exceptions.RaySystemError)(message)
+
+
+def raise_value(error):
+    """Raise what an error object holds, or what a task returned that is an error of ours."""
+    if isinstance(error, exceptions.StoredTaskError):
+        error = error.restore()
+    if isinstance(error, exceptions.RayTaskError):
+        raise error.as_instanceof_cause()
+    raise error
+
+
+def raise_system(kind, message, context, object_hex):
+    """Raise the exception of an error made by the runtime; kinds as ErrorType of core_worker.h."""
+    if kind == 1:
+        raise exceptions.WorkerCrashedError(message) if message else exceptions.WorkerCrashedError()
+    if kind == 2:
+        raise exceptions.TaskCancelledError(_task_id(context), message or None)
+    if kind in (3, 4):
+        error = (exceptions.ObjectLostError if kind == 3 else exceptions.OwnerDiedError)(object_hex, None, "")
+        error.reason = message
+        raise error
+    makers = {
+        5: exceptions.NodeDiedError,
+        6: exceptions.ObjectStoreFullError,
+        7: exceptions.TaskUnschedulableError,
+        10: exceptions.OutOfMemoryError,
+    }
+    raise makers.get(kind, exceptions.RaySystemError)(message)
+
+
+def _task_id(text):
+    try:
+        return TaskID.from_hex(text[:48])
+    except ValueError:
+        return None
+
+
+def raise_get_timeout(missing, total):
+    raise exceptions.GetTimeoutError(f"Get timed out: some object(s) not ready ({missing} of {total}).")
+
+
+def raise_bad_get(value, inside_list):
+    """Refuse what is no ref; `value` alone may also be something that get() hands back."""
+    if inside_list:
+        raise TypeError(f"Attempting to call `get` on the value {value}, which is not an ray.ObjectRef.")
+    raise ValueError(
+        f"Invalid type of object refs, {type(value)}, is given. 'object_refs' must either be an ObjectRef or a "
+        "list of ObjectRefs. "
+    )
+
+
+def check_put(*args, **kwargs):
+    """Refuse what put() does not take; returns what to store."""
+    if kwargs.pop("_owner", None) is not None:
+        raise ValueError("The experimental `_owner` argument to `ray.put` has been removed in Ray 2.56.")
+    if kwargs.pop("_tensor_transport", None) is not None:
+        raise NotImplementedError("ray.put(_tensor_transport=...) is not there yet in this version of ray-mpi")
+
+    def put(value):
+        return value
+
+    value = put(*args, **kwargs)
+    if isinstance(value, _core.ObjectRef):
+        raise TypeError(
+            "Calling 'put' on an ray.ObjectRef is not allowed. If you really want to do this, you can wrap the "
+            "ray.ObjectRef in a list and call 'put' on it."
+        )
+    return value
+
+
+def wait(ray_waitables, *, num_returns=1, timeout=None, fetch_local=True):
+    """Split a list of refs into (ready, not ready), in the list's order.
+
+    Waits until num_returns are ready (exactly so many are returned as ready) or `timeout` seconds have passed.
+    fetch_local: ready means that the value is on this node.
+    """
+    if type(ray_waitables) is not list:
+        _refuse_waitables(ray_waitables)
+    if not _core.connected():
+        auto_init()
+    if not ray_waitables:
+        return [], []
+    if num_returns <= 0:
+        raise ValueError(f"Invalid number of objects to return {num_returns}.")
+    if num_returns > len(ray_waitables):
+        raise ValueError("num_returns cannot be greater than the number of ray_waitables provided to ray.wait.")
+    if timeout is not None and timeout < 0:
+        raise ValueError(f"The 'timeout' argument must be nonnegative. Received {timeout}")
+    return _core._wait(ray_waitables, num_returns, timeout, fetch_local)
+
+
+def _refuse_waitables(value):
+    if isinstance(value, list):
+        return
+    if isinstance(value, _core.ObjectRef):
+        raise TypeError(
+            "wait() expected a list of ray.ObjectRef or ray.ObjectRefGenerator, got a single ray.ObjectRef or "
+            f"ray.ObjectRefGenerator {value}"
+        )
+    raise TypeError(f"wait() expected a list of ray.ObjectRef or ray.ObjectRefGenerator, got {type(value)}")
+
+
+def cancel(ray_waitable, *, force=False, recursive=True):
+    """Cancel a task: a queued one is dropped, a running one gets KeyboardInterrupt (force: is killed)."""
+    if not isinstance(ray_waitable, _core.ObjectRef):
+        raise TypeError(
+            f"ray.cancel() only supported for object refs. For actors, try ray.kill(). Got: {type(ray_waitable)}."
+        )
+    auto_init()
+    _core.cancel(ray_waitable, force, recursive)
+
+
+def traceback_text(error, tb):
+    """A traceback without the frames of this package."""
+    lines = []
+    for block in traceback.format_exception(type(error), error, tb):
+        for line in _without_our_frames(block):
+            lines.append(line)
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _without_our_frames(block):
+    ours = f'File "{_session.PACKAGE}{os.sep}'
+    keep, skipping = [], False
+    for line in block.rstrip("\n").split("\n"):
+        stripped = line.lstrip()
+        if stripped.startswith('File "'):
+            skipping = stripped.startswith(ours)
+        elif skipping and not line.startswith("    "):
+            skipping = False
+        if not skipping:
+            keep.append(line)
+    return keep

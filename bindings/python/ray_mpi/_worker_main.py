@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A worker process: what happens once per process, per job, per function, per error. The loop over tasks is in
+the extension."""
+
+import atexit
+import io
+import os
+import signal
+import sys
+
+from ray_mpi import _core, _serialization, exceptions
+from ray_mpi._ids import TaskID
+from ray_mpi._worker import WORKER_MODE, global_worker, ignore_step_signals, node_ip_address, traceback_text
+
+_set_threads = None  # the OMP_NUM_THREADS that we set; None: the user's own stands
+
+
+def main(token):
+    """Run tasks until told to go; the process ends with this."""
+    status = 0
+    try:
+        _prepare_process()
+        _core.connect(os.environ["RAY_MPI_SESSION"], True, token, "worker")
+        global_worker.mode = WORKER_MODE
+        _core.run_worker()
+    except SystemExit as error:  # a task called sys.exit: to its owner the worker crashed
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException as error:  # noqa: BLE001  (nobody above us)
+        sys.stderr.write(traceback_text(error, error.__traceback__))
+        status = 1
+    end(status)
+
+
+def _prepare_process():
+    global_worker.pid = os.getpid()
+    # Lines arrive at the driver one by one, whole; a descriptor that is no terminal would be fully buffered.
+    sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115
+    for name, fd in (("stdout", 1), ("stderr", 2)):
+        raw = open(fd, "wb", buffering=0, closefd=False)  # noqa: SIM115
+        text = io.TextIOWrapper(
+            io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True
+        )
+        setattr(sys, name, text)
+        setattr(sys, f"__{name}__", text)
+    signal.signal(signal.SIGINT, _core._on_interrupt)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    ignore_step_signals()
+
+
+def end(status):
+    """Leave without tearing down the interpreter: other threads may be in user code."""
+    try:
+        atexit._run_exitfuncs()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError, AttributeError):
+                pass  # closed by user code, or the reader is gone
+        os._exit(status & 0xFF)
+
+
+# ---- called by the loop ---------------------------------------------------------------------------------------
+
+
+def enter_job(job):
+    """Before the first task of a job here: its folders, so that its modules are found as in the driver."""
+    job_hex = job.to_bytes(4, "little").hex()
+    config = _serialization.loads(_core.import_bytes(f"job:{job_hex}"), [])
+    global_worker.job_config = config
+    global_worker.namespace = config["namespace"]
+    own = [path for path in sys.path if path not in config["sys_path"]]
+    sys.path[:] = config["sys_path"] + own
+    try:
+        os.chdir(config["cwd"])
+    except OSError:
+        pass  # a folder of the driver's node only
+
+
+def set_threads(cpus):
+    """OMP_NUM_THREADS as Ray sets it: the task's whole CPUs, at least 1, unless the user has set it."""
+    global _set_threads
+    if _set_threads is None and "OMP_NUM_THREADS" in os.environ:
+        return
+    wanted = str(max(1, int(cpus)))
+    if _set_threads != wanted and os.environ.get("OMP_NUM_THREADS", _set_threads) == _set_threads:
+        os.environ["OMP_NUM_THREADS"] = _set_threads = wanted
+
+
+def load_function(function_id, function_name):
+    """The callable of an exported function."""
+    body = _core.import_bytes(function_id)
+    try:
+        return _serialization.loads(body, [])
+    except Exception as error:
+        # An ImportError stays one: the module is missing here, and the text names it.
+        error.args = (f"the remote function {function_name} could not be loaded in the worker: {error}",)
+        raise
+
+
+def split_results(result, count):
+    """The results of a task with several return values, as a list of the promised length."""
+    if hasattr(result, "__next__"):
+        result = list(result)
+    if len(result) != count:
+        raise ValueError(f"Task returned {len(result)} objects, but num_returns={count}.")
+    return list(result)
+
+
+def make_error(error, tb, function_name, name, retry_list, retry_exceptions, task_id):
+    """(what to store, whether it may be retried) for an exception of a task."""
+    if isinstance(error, SystemExit):
+        raise error  # the process ends
+    if isinstance(error, KeyboardInterrupt):
+        return exceptions.TaskCancelledError(TaskID(task_id)), False
+    retry = bool(retry_exceptions) and isinstance(error, Exception)
+    if retry and retry_list:
+        retry = isinstance(error, tuple(_serialization.loads(retry_list, [])))
+    cause = error
+    if isinstance(error, exceptions.RayTaskError):  # of a task that this one waited for
+        cause = error.cause
+    text = traceback_text(error, tb)
+    proctitle = f"ray::{name or function_name.rpartition('.')[2]}()"
+    task_error = exceptions.RayTaskError(function_name, text, cause, proctitle, os.getpid(), node_ip_address())
+    return exceptions.StoredTaskError(task_error), retry

@@ -1,0 +1,520 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ray's exceptions: the same names, bases and constructors. They travel between processes as pickles."""
+
+import cloudpickle
+
+from ray_mpi._ids import TaskID
+
+_TRACEBACK_HEAD = "Traceback (most recent call last):\n"
+_SYSTEM_DEATH = "The worker died unexpectedly while executing this task."
+
+
+class RayError(Exception):
+    """Base of everything that the runtime raises."""
+
+
+class RayTaskError(RayError):
+    """A task raised. `cause` is the exception itself; get() raises as_instanceof_cause() of this."""
+
+    def __init__(
+        self,
+        function_name,
+        traceback_str,
+        cause,
+        proctitle=None,
+        pid=None,
+        ip=None,
+        actor_repr=None,
+        actor_id=None,
+    ):
+        super().__init__(function_name, traceback_str, cause, proctitle, pid, ip)
+        self.function_name = function_name
+        self.traceback_str = traceback_str
+        self.cause = cause
+        self.proctitle = proctitle or f"ray::{function_name.rpartition('.')[2]}()"
+        self.pid = pid
+        self.ip = ip
+        self.actor_repr = actor_repr
+        self._actor_id = actor_id
+
+    @property
+    def actor_id(self):
+        return self._actor_id
+
+    def __reduce__(self):
+        return type(self), (
+            self.function_name,
+            self.traceback_str,
+            self.cause,
+            self.proctitle,
+            self.pid,
+            self.ip,
+            self.actor_repr,
+            self._actor_id,
+        )
+
+    def __str__(self):
+        where = f"{self.proctitle} (pid={self.pid}, ip={self.ip})"
+        return f"{where}\n{self.traceback_str.removeprefix(_TRACEBACK_HEAD)}".rstrip()
+
+    def as_instanceof_cause(self):
+        """An exception that is a RayTaskError and an instance of the cause's class."""
+        cause_class = type(self.cause)
+        if self.cause is None or issubclass(RayTaskError, cause_class):
+            return self  # already what an except clause can name
+        try:
+            return _dual_class(cause_class)(self)
+        except TypeError:
+            return self  # a class that cannot be a base, or whose instances cannot be made like this
+
+
+_dual_classes = {}
+_HEAP_TYPE = 1 << 9  # of __flags__: a class made by a class statement
+
+
+def _dual_class(cause_class):
+    """The class RayTaskError(<cause's class>), derived from both; one per cause class."""
+    existing = _dual_classes.get(cause_class)
+    if existing is not None:
+        return existing
+    name = f"RayTaskError({cause_class.__name__})"
+
+    def __init__(self, error):
+        self.cause = error.cause
+        self.args = (error.cause,)
+        self._task_error = error
+
+    def __getattr__(self, attribute):
+        if attribute in ("cause", "_task_error"):  # not set yet
+            raise AttributeError(attribute)
+        try:
+            return getattr(self.cause, attribute)
+        except AttributeError:
+            return getattr(self._task_error, attribute)
+
+    # The cause's own __new__ may want arguments that nobody has; the one of its nearest built-in base does not.
+    plain_new = next(base for base in cause_class.__mro__ if not base.__flags__ & _HEAP_TYPE).__new__
+    body = {
+        "__new__": lambda cls, *args: plain_new(cls),
+        "__init__": __init__,
+        "__getattr__": __getattr__,
+        "__str__": lambda self: str(self._task_error),
+        "__repr__": lambda self: f"{name}({self.cause!r})",
+        "__reduce__": lambda self: (_rebuild_dual, (self._task_error,)),
+        "__module__": RayTaskError.__module__,
+        "__qualname__": name,
+        "as_instanceof_cause": lambda self: self,
+    }
+    made = type(name, (RayTaskError, cause_class), body)
+    _dual_classes[cause_class] = made
+    return made
+
+
+def _rebuild_dual(error):
+    return error.as_instanceof_cause()
+
+
+class CrossLanguageError(RayError):
+    """An error of a task in another language."""
+
+    def __init__(self, ray_exception):
+        super().__init__(f"An exception raised from {ray_exception}")
+
+
+class TaskCancelledError(RayError):
+    """The task was cancelled, or something that it depends on."""
+
+    def __init__(self, task_id=None, error_message=None):
+        super().__init__(task_id, error_message)
+        self.task_id = task_id
+        self.error_message = error_message
+
+    def __str__(self):
+        if self.task_id is None and not self.error_message:
+            return "This task or its dependency was cancelled"
+        name = self.task_id.hex() if isinstance(self.task_id, TaskID) else self.task_id
+        text = f"Task: TaskID({name}) was cancelled." if name else "The task was cancelled."
+        return f"{text} {self.error_message}" if self.error_message else text
+
+
+class LocalRayletDiedError(RayError):
+    """The raylet of this node is gone."""
+
+    def __str__(self):
+        return str(self.args[0]) if self.args else "The task's local raylet died."
+
+
+class WorkerCrashedError(RayError):
+    """The process that ran the task ended before the task did."""
+
+    def __str__(self):
+        return f"{_SYSTEM_DEATH} {self.args[0]}" if self.args else _SYSTEM_DEATH
+
+
+class RayActorError(RayError):
+    """An actor cannot run the method."""
+
+    BASE_ERROR_MSG = "The actor experienced an error before finishing this task."
+
+    def __init__(self, actor_id=None, error_msg=BASE_ERROR_MSG, actor_init_failed=False, preempted=False):
+        super().__init__(actor_id, error_msg, actor_init_failed, preempted)
+        self._actor_id = actor_id
+        self.error_msg = error_msg
+        self._actor_init_failed = actor_init_failed
+        self._preempted = preempted
+
+    @property
+    def actor_id(self):
+        return self._actor_id
+
+    @property
+    def actor_init_failed(self):
+        return self._actor_init_failed
+
+    @property
+    def preempted(self):
+        return self._preempted
+
+    def __str__(self):
+        return self.error_msg
+
+
+class ActorDiedError(RayActorError):
+    """The actor is dead for good."""
+
+    BASE_ERROR_MSG = "The actor died unexpectedly before finishing this task."
+
+    def __init__(self, cause=None):
+        message = self.BASE_ERROR_MSG
+        if isinstance(cause, RayTaskError):
+            message = f"The actor died because of an error raised in its creation task, {cause}"
+        elif cause is not None:
+            message = str(cause)
+        super().__init__(None, message, isinstance(cause, RayTaskError))
+        self.args = (cause,)
+
+
+class ActorUnavailableError(RayActorError):
+    """The actor may come back."""
+
+    def __init__(self, error_message, actor_id):
+        actor = actor_id.hex() if isinstance(actor_id, bytes) else actor_id
+        super().__init__(actor, f"The actor {actor} is unavailable: {error_message}")
+        self.args = (error_message, actor_id)
+
+
+class RaySystemError(RayError):
+    """Something below the user's code went wrong."""
+
+    def __init__(self, client_exc, traceback_str=None):
+        super().__init__(client_exc, traceback_str)
+        self.client_exc = client_exc
+        self.traceback_str = traceback_str
+
+    def __str__(self):
+        text = f"System error: {self.client_exc}"
+        return f"{text}\ntraceback: {self.traceback_str}" if self.traceback_str else text
+
+
+class UserCodeException(RayError):
+    """User code raised outside of a task."""
+
+
+class AuthenticationError(RayError):
+    """The peer does not know the run's secret."""
+
+    def __init__(self, message):
+        super().__init__(message)
+
+
+class UnserializableException(RayError):
+    """A task's exception cannot be rebuilt in this process; the original's text is kept."""
+
+    def __init__(self, original_stack_trace):
+        super().__init__(original_stack_trace)
+        self._original_stack_trace = original_stack_trace
+
+    def __str__(self):
+        return (
+            "Failed to deserialize exception: its class cannot be rebuilt from what was pickled (give it a "
+            "__reduce__, or pass all constructor arguments to Exception.__init__).\n"
+            f"Original exception:\n{self._original_stack_trace}"
+        )
+
+
+class ObjectStoreFullError(RayError):
+    """The object store has no room, and nothing in it can go."""
+
+    def __str__(self):
+        return super().__str__() or "The object store is full."
+
+
+class OutOfDiskError(RayError):
+    """No room on the local disk."""
+
+    def __str__(self):
+        return super().__str__() or "The local disk is full."
+
+
+class OutOfMemoryError(RayError):
+    """The node ran out of memory, and the task was ended for it."""
+
+    def __init__(self, message):
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self):
+        return self.message
+
+
+class NodeDiedError(RayError):
+    """The node is gone, or was never there."""
+
+    def __init__(self, message):
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self):
+        return self.message
+
+
+class ObjectLostError(RayError):
+    """The object is gone and cannot be made again."""
+
+    _TEXT = "is lost: all copies of it are gone"
+
+    def __init__(self, object_ref_hex, owner_address=None, call_site=""):
+        super().__init__(object_ref_hex, owner_address, call_site)
+        self.object_ref_hex = object_ref_hex
+        self.owner_address = owner_address
+        self.call_site = (call_site or "").replace("\n  ", "\n    ")
+        self.reason = ""  # from the runtime, where it knows more
+
+    def __reduce__(self):
+        return type(self), self.args, {"reason": self.reason}
+
+    def __str__(self):
+        text = f"Object {self.object_ref_hex} {self._TEXT}."
+        return f"{text} {self.reason}" if self.reason else text
+
+
+class ObjectFetchTimedOutError(ObjectLostError):
+    """The object did not arrive in time."""
+
+    _TEXT = "could not be fetched in time"
+
+
+class ReferenceCountingAssertionError(ObjectLostError, AssertionError):
+    """The object went out of scope although it is still used."""
+
+    _TEXT = "was released by its owner although it is still in use"
+
+
+class ObjectFreedError(ObjectLostError):
+    """The object was freed on purpose."""
+
+    _TEXT = "was freed"
+
+
+class OwnerDiedError(ObjectLostError):
+    """The process that made the reference is gone, and the object with it."""
+
+    _TEXT = "cannot be had because its owner, the process that created the reference, has died"
+
+
+class ObjectReconstructionFailedError(ObjectLostError):
+    """The object is lost, and the task that made it could not run again."""
+
+    _TEXT = "is lost and could not be made again"
+
+    def __init__(self, object_ref_hex, reason=None, reason_message=None, owner_address=None, call_site=""):
+        super().__init__(object_ref_hex, owner_address, call_site)
+        self.args = (object_ref_hex, reason, reason_message, owner_address, call_site)
+        self.reason = reason_message or ""
+
+
+class GetTimeoutError(RayError, TimeoutError):
+    """get() did not have everything in time."""
+
+
+class PlasmaObjectNotAvailable(RayError):
+    """The object is not in this node's store."""
+
+
+class AsyncioActorExit(RayError):
+    """An async actor leaves."""
+
+
+class RuntimeEnvSetupError(RayError):
+    """The runtime environment could not be made."""
+
+    def __init__(self, error_message=None):
+        super().__init__(error_message)
+        self.error_message = error_message
+
+    def __str__(self):
+        text = "Failed to set up runtime environment."
+        return f"{text}\n{self.error_message}" if self.error_message else text
+
+
+class TaskPlacementGroupRemoved(RayError):
+    """The placement group that the task was to run in is gone."""
+
+    def __str__(self):
+        return "The placement group corresponding to this task has been removed."
+
+
+class ActorPlacementGroupRemoved(RayError):
+    """The placement group that the actor was to live in is gone."""
+
+    def __str__(self):
+        return "The placement group corresponding to this Actor has been removed."
+
+
+class PendingCallsLimitExceeded(RayError):
+    """More calls wait at the actor than max_pending_calls."""
+
+
+class TaskUnschedulableError(RayError):
+    """The task can never run."""
+
+    def __init__(self, error_message):
+        super().__init__(error_message)
+        self.error_message = error_message
+
+    def __str__(self):
+        return f"The task is not schedulable: {self.error_message}"
+
+
+class ActorUnschedulableError(RayError):
+    """The actor can never be placed."""
+
+    def __init__(self, error_message):
+        super().__init__(error_message)
+        self.error_message = error_message
+
+    def __str__(self):
+        return f"The actor is not schedulable: {self.error_message}"
+
+
+class ActorAlreadyExistsError(ValueError, RayError):
+    """The name is taken."""
+
+    def __init__(self, error_message):
+        super().__init__(error_message)
+
+
+class ActorHandleNotFoundError(ValueError, RayError):
+    """The handle is not known in this cluster."""
+
+    def __init__(self, error_message):
+        super().__init__(error_message)
+
+
+class ObjectRefStreamEndOfStreamError(RayError):
+    """A generator has no more items."""
+
+
+class OufOfBandObjectRefSerializationException(RayError):
+    """An ObjectRef was pickled where that is forbidden. (The spelling is Ray's.)"""
+
+
+class RpcError(RayError):
+    """A message could not be delivered."""
+
+    def __init__(self, message, rpc_code=None):
+        super().__init__(message)
+        self.message = message
+        self.rpc_code = rpc_code
+
+    def __str__(self):
+        return self.message
+
+
+class RayChannelError(RaySystemError):
+    """A compiled graph's channel failed."""
+
+
+class RayChannelTimeoutError(RayChannelError, TimeoutError):
+    """A compiled graph's channel took too long."""
+
+
+class RayCgraphCapacityExceeded(RaySystemError):
+    """A compiled graph holds as many results as it may."""
+
+
+class RayDirectTransportError(RaySystemError):
+    """A direct transport between devices failed."""
+
+
+class StreamingGeneratorReplayInconsistentError(RaySystemError):
+    """A generator that ran again gave another number of items."""
+
+
+RAY_EXCEPTION_TYPES = [
+    PlasmaObjectNotAvailable,
+    RayError,
+    RayTaskError,
+    WorkerCrashedError,
+    RayActorError,
+    ObjectStoreFullError,
+    ObjectLostError,
+    ObjectFetchTimedOutError,
+    ReferenceCountingAssertionError,
+    ObjectReconstructionFailedError,
+    OwnerDiedError,
+    GetTimeoutError,
+    AsyncioActorExit,
+    RuntimeEnvSetupError,
+    TaskPlacementGroupRemoved,
+    ActorPlacementGroupRemoved,
+    PendingCallsLimitExceeded,
+    LocalRayletDiedError,
+    TaskUnschedulableError,
+    ActorDiedError,
+    ActorUnschedulableError,
+    ActorUnavailableError,
+    RayChannelError,
+    RayChannelTimeoutError,
+    OufOfBandObjectRefSerializationException,
+    RayCgraphCapacityExceeded,
+    UnserializableException,
+    ActorAlreadyExistsError,
+    ActorHandleNotFoundError,
+    AuthenticationError,
+]
+
+# Programs match "ray.exceptions.X" in logs; pickles by reference find the classes there as well (see _alias).
+for _class in [c for c in globals().values() if isinstance(c, type) and issubclass(c, BaseException)]:
+    if _class.__module__ == __name__:
+        _class.__module__ = "ray.exceptions"
+del _class
+
+
+class StoredTaskError:
+    """How a task's error is stored: the cause pickled by itself, so that an error whose class cannot be
+    rebuilt in the reader still tells its text (UnserializableException)."""
+
+    def __init__(self, error):
+        self.fields = error.__reduce__()[1]
+        text = str(error)
+        function_name, traceback_str, cause, *rest = self.fields
+        try:
+            self.cause = cloudpickle.dumps(cause, protocol=5)
+        except Exception as failure:  # noqa: BLE001  (user code: __reduce__ and the like)
+            kind = f"{type(cause).__module__}.{type(cause).__qualname__}"
+            replacement = RayError(
+                f"Exception {kind} isn't serializable: {failure}\nOriginal exception details:\n{traceback_str}"
+            )
+            self.cause = cloudpickle.dumps(replacement, protocol=5)
+        self.fields = (function_name, traceback_str, None, *rest)
+        self.text = text
+
+    def restore(self):
+        """The RayTaskError, or an UnserializableException."""
+        try:
+            cause = cloudpickle.loads(self.cause)
+        except Exception:  # noqa: BLE001
+            return UnserializableException(f"ray.exceptions.RayTaskError: {self.text}\n")
+        function_name, traceback_str, _, *rest = self.fields
+        return RayTaskError(function_name, traceback_str, cause, *rest)

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a program can ask about itself: ray.get_runtime_context()."""
+
+import os
+import warnings
+
+from ray_mpi import _core, _worker
+from ray_mpi._ids import JobID, NodeID, TaskID
+from ray_mpi._worker import SCRIPT_MODE, WORKER_MODE, global_worker
+
+
+class RuntimeContext:
+    """The runtime as seen from this driver or task. All ids are hexadecimal strings."""
+
+    def __init__(self, worker):
+        self.worker = worker
+
+    def get(self):
+        """Deprecated: use the get_* methods."""
+        warnings.warn("RuntimeContext.get() is deprecated, use the get_* methods", DeprecationWarning, stacklevel=2)
+        return {"job_id": self.get_job_id(), "node_id": self.get_node_id(), "namespace": self.namespace}
+
+    def get_job_id(self):
+        return _core.job_id()
+
+    def get_node_id(self):
+        return _core.node_hex()
+
+    def get_worker_id(self):
+        """Of this process: the run, and its address in it."""
+        node, slot, generation = _core.address()
+        run = _core.run_id().to_bytes(8, "little")
+        body = run + node.to_bytes(4, "little") + slot.to_bytes(4, "little") + generation.to_bytes(4, "little")
+        return (body + bytes(28 - len(body))).hex()
+
+    def get_task_id(self):
+        """The running task's; None in the driver."""
+        return _core.current_task().hex() if global_worker.mode == WORKER_MODE else None
+
+    def get_task_name(self):
+        return _core.current_task_name() if global_worker.mode == WORKER_MODE else None
+
+    def get_task_function_name(self):
+        return _core.current_function_name() if global_worker.mode == WORKER_MODE else None
+
+    def get_actor_id(self):
+        return None
+
+    def get_actor_name(self):
+        return None
+
+    def get_placement_group_id(self):
+        return None
+
+    def get_assigned_resources(self):
+        """{resource: amount} of the running task."""
+        if global_worker.mode != WORKER_MODE:
+            raise AssertionError(f"This method is only available when the process is a worker. Current mode: {global_worker.mode}")
+        return _core.current_resources()
+
+    def get_resource_ids(self):
+        """Deprecated: use get_accelerator_ids()."""
+        return self.get_accelerator_ids()
+
+    def get_accelerator_ids(self):
+        """{kind of accelerator: [ids]} that the running task may use."""
+        return {"GPU": [str(gpu) for gpu in gpu_ids()], "NPU": [], "TPU": [], "neuron_cores": [], "HPU": []}
+
+    def get_node_labels(self):
+        mine = _core.node()
+        return next((node["labels"] for node in _core.nodes() if node["node"] == mine), {})
+
+    def get_runtime_env_string(self):
+        return "{}"
+
+    def get_session_name(self):
+        return os.path.basename(_core.session())
+
+    def get_temp_dir(self):
+        return _core.session()
+
+    def get_dashboard_url(self):
+        return ""
+
+    def is_canceled(self):
+        """Whether the running task has been cancelled; for tasks that catch KeyboardInterrupt."""
+        return _core.cancel_requested()
+
+    @property
+    def namespace(self):
+        return global_worker.namespace
+
+    @property
+    def gcs_address(self):
+        return _core.session()
+
+    @property
+    def runtime_env(self):
+        return {}
+
+    @property
+    def job_id(self):
+        return JobID.from_hex(_deprecated("job_id", self.get_job_id()))
+
+    @property
+    def node_id(self):
+        return NodeID.from_hex(_deprecated("node_id", self.get_node_id()))
+
+    @property
+    def task_id(self):
+        text = _deprecated("task_id", self.get_task_id())
+        return TaskID.from_hex(text) if text else None
+
+    @property
+    def actor_id(self):
+        return None
+
+    @property
+    def current_actor(self):
+        raise RuntimeError("This method is only available in an actor.")
+
+    @property
+    def current_placement_group_id(self):
+        return None
+
+    @property
+    def should_capture_child_tasks_in_placement_group(self):
+        return False
+
+    @property
+    def was_current_actor_reconstructed(self):
+        raise RuntimeError("This property should only be called inside an actor.")
+
+
+def _deprecated(name, value):
+    warnings.warn(f"RuntimeContext.{name} is deprecated, use get_{name}()", DeprecationWarning, stacklevel=3)
+    return value
+
+
+def get_runtime_context():
+    """The RuntimeContext of this process; starts the runtime if need be."""
+    _worker.auto_init()
+    return RuntimeContext(global_worker)
+
+
+def gpu_ids():
+    """The GPUs that the running task may use; in the driver, those that the environment shows."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    devices = [part.strip() for part in visible.split(",") if part.strip()] if visible else []
+    if global_worker.mode == WORKER_MODE:
+        amount = _core.current_resources().get("GPU", 0)
+        count = int(-(-amount // 1))
+        if not devices:
+            devices = [str(i) for i in range(count)]
+        devices = devices[:count]
+    elif global_worker.mode == SCRIPT_MODE and not devices:
+        return []
+    return [int(device) if device.isdigit() else device for device in devices]

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parts of the module _core; each file adds its own names.
+#pragma once
+
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "bindings/python/src/py.h"
+
+namespace rmpi::python {
+
+using namespace nanobind::literals;
+
+void InitSubmit(nb::module_& m);     // Caller, bind
+void InitObjects(nb::module_& m);    // get, wait, put, cancel, encode, decode
+void InitCompletion(nb::module_& m); // Completions
+void InitWorker(nb::module_& m);     // run_worker, fork_worker
+void InitCluster(nb::module_& m);    // connect, disconnect, nodes, stats, key/value, ids
+
+}  // namespace rmpi::python

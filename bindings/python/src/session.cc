@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bindings/python/src/session.h"
+
+#include <time.h>
+
+#include <algorithm>
+
+namespace rmpi::python {
+namespace {
+
+Imported g_auto_init("ray_mpi._worker", "auto_init");
+Imported g_status_error("ray_mpi._worker", "status_error");
+
+constexpr TimeNs kFirstSlice = 20 * kMillisecond;
+constexpr TimeNs kLongestSlice = 250 * kMillisecond;
+constexpr TimeNs kShutdownPatience = 3 * kSecond;
+
+}  // namespace
+
+void RaiseStatus(const Status& status) {
+  nb::object error = Steal(PyObject_CallFunction(g_status_error.get(), "is", static_cast<int>(status.code()),
+                                                 status.message().c_str()));
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.ptr())), error.ptr());
+  nb::raise_python_error();
+}
+
+Session& Session::Get() {
+  static Session* session = new Session;  // outlives every static destructor: refs are dropped late
+  return *session;
+}
+
+void Session::Connect(const CoreWorker::Options& options) {
+  if (core_ != nullptr) Raise(PyExc_RuntimeError, "this process is connected to a runtime already");
+  std::unique_ptr<CoreWorker> core;
+  Status status;
+  {
+    GilRelease release;
+    status = CoreWorker::Connect(options, &core);
+  }
+  CheckStatus(status);
+  core_ = std::move(core);
+  closing_.store(false);
+  ++epoch_;
+}
+
+void Session::Disconnect() {
+  if (core_ == nullptr) return;
+  closing_.store(true);
+  std::unique_ptr<CoreWorker> core = std::move(core_);
+  GilRelease release;
+  // A thread that waits looks at closing() every slice. One that does not come back keeps the core alive: a
+  // leak at exit is harmless, a use after free is not.
+  const TimeNs give_up = MonotonicNow() + kShutdownPatience;
+  while (waiting_.load() > 0 && MonotonicNow() < give_up) {
+    const timespec nap{0, 1'000'000};
+    nanosleep(&nap, nullptr);
+  }
+  if (waiting_.load() > 0) {
+    (void)core.release();
+  } else {
+    core.reset();
+  }
+}
+
+void Session::AbandonAfterFork() {
+  (void)core_.release();
+  waiting_.store(0);
+}
+
+CoreWorker* Session::core() {
+  if (core_ == nullptr) {
+    RaiseStatus(Status::Unavailable("Ray has not been started yet: call ray.init() first."));
+  }
+  return core_.get();
+}
+
+CoreWorker* Session::CoreOrStart() {
+  if (core_ == nullptr) Steal(PyObject_CallNoArgs(g_auto_init.get()));
+  return core();
+}
+
+size_t WaitFor(std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline, bool fetch) {
+  Session& session = Session::Get();
+  CoreWorker* core = session.core();
+  InCore guard;
+  TimeNs slice = kFirstSlice;
+  for (;;) {
+    const TimeNs now = MonotonicNow();
+    // Waiting in slices: a signal that arrives just before the core goes to sleep is seen all the same.
+    const TimeNs until = deadline - now > slice ? now + slice : deadline;
+    size_t ready = 0;
+    Status status;
+    {
+      GilRelease release;
+      status = core->Wait(refs, num_ready, until, fetch, &ready);
+    }
+    const bool timed_out = status.code() == StatusCode::kTimeout;
+    if (!status.ok() && !timed_out && status.code() != StatusCode::kInterrupted) RaiseStatus(status);
+    if (ready >= num_ready) return ready;
+    Check(PyErr_CheckSignals() == 0);
+    if (session.closing()) RaiseStatus(Status::Unavailable("ray.shutdown() was called while this thread waited."));
+    if (until == deadline && MonotonicNow() >= deadline) return ready;
+    slice = std::min(slice * 2, kLongestSlice);
+  }
+}
+
+}  // namespace rmpi::python

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// WorkerLoop: runs tasks on the main thread of a worker, with the GIL held except while it waits for the next
+// one. Everything that is not on the path of each task (making errors, entering a job, loading a function's
+// code) is in ray_mpi/_worker_main.py.
+#pragma once
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "bindings/python/src/args.h"
+#include "runtime/worker/core_worker.h"
+
+namespace rmpi::python {
+
+class WorkerLoop {
+ public:
+  explicit WorkerLoop(CoreWorker* core) : core_(core) {}
+
+  // Until the runtime is gone or this worker was told to go. SystemExit of a task is let through.
+  void Run();
+
+ private:
+  struct Function {
+    nb::object callable;
+    uint32_t calls = 0;
+  };
+
+  void Execute(ExecTask& task);
+  Function& Load(const ExecTask& task);
+  nb::object Call(const Function& function, const CallArgs& args);
+  void Succeed(ExecTask& task, nb::object result);
+  // The error that is set becomes the task's result.
+  void Fail(ExecTask& task);
+  // What must hold before user code runs: the job's folders, the thread count of numeric libraries.
+  void Enter(const ExecTask& task);
+  void CountCall(const ExecTask& task, Function& function);
+  void Finish(ExecTask& task, std::span<const ValueSource> results, bool retryable);
+
+  CoreWorker* core_;
+  std::unordered_map<std::string, Function> functions_;
+  uint32_t job_ = UINT32_MAX;
+  double cpus_ = -1;
+};
+
+// The SIGINT handler of a worker (Python level). A cancel interrupts the task it is meant for, and no other:
+// outside of user code, or when the current task has no cancel order, the signal is too late and ignored.
+PyObject* OnInterrupt(PyObject*, PyObject*);
+
+}  // namespace rmpi::python
