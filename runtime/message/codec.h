@@ -5,8 +5,10 @@
 // every later read yields zeros, and the caller looks at ok() once at the end.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -19,18 +21,18 @@ namespace rmpi {
 
 class Writer {
  public:
-  void Clear() { out_.clear(); }
-  Bytes bytes() const { return {out_.data(), out_.size()}; }
-  size_t size() const { return out_.size(); }
+  void Clear() { size_ = 0; }
+  Bytes bytes() const { return {out_.get(), size_}; }
+  size_t size() const { return size_; }
 
   void Raw(const void* p, size_t n) {
-    const auto* b = static_cast<const std::byte*>(p);
-    out_.insert(out_.end(), b, b + n);
+    if (n != 0) std::memcpy(Extend(n), p, n);
   }
   // Room for n bytes to be filled by the caller before the next write.
   std::byte* Extend(size_t n) {
-    out_.resize(out_.size() + n);
-    return out_.data() + out_.size() - n;
+    if (capacity_ - size_ < n) Grow(n);
+    size_ += n;
+    return out_.get() + size_ - n;
   }
 
   template <class... T>
@@ -76,7 +78,16 @@ class Writer {
     const_cast<T&>(v).Fields(*this);  // Fields is one function for both directions; a Writer only reads
   }
 
-  std::vector<std::byte> out_;
+  void Grow(size_t n) {
+    capacity_ = std::max<size_t>({2 * capacity_, size_ + n, 256});
+    auto bigger = std::make_unique_for_overwrite<std::byte[]>(capacity_);
+    if (size_ != 0) std::memcpy(bigger.get(), out_.get(), size_);
+    out_ = std::move(bigger);
+  }
+
+  std::unique_ptr<std::byte[]> out_;
+  size_t size_ = 0;
+  size_t capacity_ = 0;
 };
 
 class Reader {

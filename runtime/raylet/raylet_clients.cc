@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who connects, what they get, and what is done when they are gone (PROTOCOL C2, T6).
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
