@@ -14,6 +14,7 @@
 #include <string>
 
 #include "runtime/transport/mpi.h"
+#include "runtime/transport/mpi_quiet.h"
 #include "runtime/transport/mpi_transport.h"
 
 namespace rmpi {
@@ -151,6 +152,7 @@ Status BringUp(MpiBringUp* args) {
   const Status status = Exchange(comm, args->own_version, ports, sockets.get(), &args->secret);
   if (!status.ok()) return status;
 
+  SilencePagesAboutDeadPeers();
   char library[MPI_MAX_LIBRARY_VERSION_STRING] = {};
   int length = 0;
   MPI_Get_library_version(library, &length);

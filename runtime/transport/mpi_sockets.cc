@@ -131,7 +131,7 @@ void MpiSockets::Rescan() {
   });
   std::erase_if(sockets_, [](const auto& entry) { return !entry.second.seen; });
   const TimeNs end = MonotonicNow();
-  next_scan_ = end + std::max(kMillisecond, 10 * (end - begin));  // thousands of sockets take their time
+  next_scan_ = end + 4 * (end - begin);  // with thousands of sockets a scan takes its time
 }
 
 bool MpiSockets::Check(bool progress_was_made) {
