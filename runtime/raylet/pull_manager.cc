@@ -144,6 +144,7 @@ void PullManager::OnPin(const Address& from, const PinRequest& m) {
   reply.gone = e == nullptr;
   if (e != nullptr) {
     held_[{from.node, m.request}] = e;
+    host_->Serving(*e, true);
     reply.offset = e->locator.offset;
     reply.size = e->locator.size;
   }
@@ -153,8 +154,13 @@ void PullManager::OnPin(const Address& from, const PinRequest& m) {
 void PullManager::OnUnpin(const Address& from, const PinRequest& m) {
   const auto it = held_.find({from.node, m.request});
   if (it == held_.end()) return;
-  store_->Release(it->second);
+  LetGo(it->second);
   held_.erase(it);
+}
+
+void PullManager::LetGo(const objstore::Store::Entry* entry) {
+  host_->Serving(*entry, false);
+  store_->Release(entry);
 }
 
 void PullManager::OnClientGone(const Address& who) {
@@ -164,7 +170,7 @@ void PullManager::OnClientGone(const Address& who) {
 void PullManager::OnNodeDead(uint32_t node, TimeNs now) {
   for (auto it = held_.begin(); it != held_.end();) {
     if (it->first.node == node) {
-      store_->Release(it->second);
+      LetGo(it->second);
       it = held_.erase(it);
     } else {
       ++it;

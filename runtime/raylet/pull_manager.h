@@ -23,6 +23,8 @@ class PullManager {
     virtual void Fetch(uint64_t request, uint32_t node, const ObjectId& id, uint32_t attempt, uint64_t src_offset,
                        uint64_t dst_offset, uint64_t bytes) = 0;
     virtual bool Reachable(uint32_t node) const = 0;
+    // A sealed object stays in place while others fetch it: from now on, or no longer.
+    virtual void Serving(const objstore::Store::Entry& entry, bool serving) = 0;
   };
 
   PullManager(uint32_t node, objstore::Store* store, Outbox* outbox, Host* host)
@@ -63,6 +65,7 @@ class PullManager {
   void Finish(Active* p, PullReply reply);
   void ReplyLocal(const Address& to, const ObjectId& id, uint32_t attempt, const objstore::Locator& at);
   Active* Find(const ObjectId& id, uint32_t attempt);
+  void LetGo(const objstore::Store::Entry* entry);
 
   uint32_t node_;
   objstore::Store* store_;

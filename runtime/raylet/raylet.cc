@@ -17,6 +17,7 @@
 #include <cstring>
 
 #include "runtime/raylet/raylet_impl.h"
+#include "runtime/transport/interface.h"
 #include "runtime/transport/mpi.h"
 
 namespace rmpi {
@@ -54,6 +55,7 @@ Raylet::Raylet(const RayletConfig& config)
           [this](JobId job) { return LogsReady(job); }) {}
 
 Raylet::~Raylet() {
+  transfer_.reset();
   prefaulter_.reset();
   if (names_ != nullptr) munmap(names_, board_->slots() * sizeof(NameSlot));
 }
@@ -148,14 +150,41 @@ Status Raylet::StartTransport() {
   return Status::Ok();
 }
 
+// One node needs no transfers, and no UCX library.
+Status Raylet::StartTransfer() {
+  if (!transport_ || transport_->size() == 1 || config_.ucx_plugin.empty()) return Status::Ok();
+  NetInterface interface{"lo", "127.0.0.1"};
+  if (!LaunchIsOneHost()) {
+    if (Status s = JobInterface(&interface); !s.ok()) return s;
+  }
+  ip_ = interface.ipv4;
+  Transfer::Options options;
+  options.secret = secret_;
+  options.arena_base = arena_->data(0);
+  options.arena_bytes = arena_->size();
+  options.net_devices = NetDevices(interface.name);
+  options.validator = [this](const ObjectId& id, uint32_t attempt, uint32_t segment, uint64_t offset, uint64_t bytes) {
+    return served_.Covers(id, attempt, segment, offset, bytes);
+  };
+  options.log = [](const std::string& text) { spdlog::info("ucx: {}", text); };
+  if (Status s = LoadTransfer(config_.ucx_plugin, std::move(options), &transfer_); !s.ok()) return s;
+  loop_.Add(transfer_->EventFd(), EPOLLIN, [this](uint32_t) { OnTransfers(); });
+  return Status::Ok();
+}
+
+void Raylet::OnTransfers() {
+  for (const Transfer::Completion& c : transfer_->TakeCompletions()) {
+    pulls_->OnFetched(c.request, c.status.ok(), c.status.message(), MonotonicNow());
+  }
+}
+
 NodeRecord Raylet::OwnRecord() const {
   NodeRecord r;
   r.rank = rank_;
   r.pid = getpid();
   r.hostname = config_.hostname;
-  r.ip = "127.0.0.1";
-  const auto ip = config_.labels.find("ray-mpi.io/ip");
-  if (ip != config_.labels.end()) r.ip = ip->second;
+  r.ip = ip_;
+  if (transfer_) r.data_address = transfer_->LocalAddress();
   r.total = scheduler_->total();
   r.labels.assign(config_.labels.begin(), config_.labels.end());
   return r;
@@ -163,6 +192,7 @@ NodeRecord Raylet::OwnRecord() const {
 
 Status Raylet::BringUp() {
   if (Status s = StartTransport(); !s.ok()) return s;
+  if (Status s = StartTransfer(); !s.ok()) return s;
   loop_.Add(bell_.get(), EPOLLIN, [this](uint32_t) {
     uint64_t n;
     [[maybe_unused]] const ssize_t r = read(bell_.get(), &n, sizeof n);

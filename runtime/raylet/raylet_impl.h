@@ -15,6 +15,7 @@
 #include "objstore/pin_table.h"
 #include "objstore/prefault.h"
 #include "objstore/store.h"
+#include "objstore/transfer/transfer.h"
 #include "runtime/gcs/gcs.h"
 #include "runtime/lane/board.h"
 #include "runtime/lane/port.h"
@@ -26,6 +27,7 @@
 #include "runtime/raylet/pull_manager.h"
 #include "runtime/raylet/raylet.h"
 #include "runtime/raylet/router.h"
+#include "runtime/raylet/served_objects.h"
 #include "runtime/transport/transport.h"
 #include "sched/local_scheduler.h"
 
@@ -78,6 +80,7 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   Status BringUp();
   Status StartTransport();
   Status StartTransfer();
+  void OnTransfers();
   NodeRecord OwnRecord() const;
   void BecomeNode(uint32_t node, uint64_t run_id);
   void StartPrefault();
@@ -139,7 +142,8 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   // ---- PullManager::Host
   void Fetch(uint64_t request, uint32_t node, const ObjectId& id, uint32_t attempt, uint64_t src_offset,
              uint64_t dst_offset, uint64_t bytes) override;
-  bool Reachable(uint32_t node) const override { return router_.PeerOf(node) >= 0; }
+  bool Reachable(uint32_t node) const override { return transfer_ != nullptr && router_.PeerOf(node) >= 0; }
+  void Serving(const objstore::Store::Entry& entry, bool serving) override { served_.Set(entry, serving); }
   // ---- Gcs::Host
   void OnNodeJoined(const NodeRecord& record) override;
   void OnNodeDead(uint32_t node) override;
@@ -160,6 +164,8 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   std::unique_ptr<Transport> transport_;
   std::unique_ptr<PeerLinks> links_;
   RunSecret secret_{};
+  ServedObjects served_;
+  std::unique_ptr<Transfer> transfer_;  // after served_: its data thread asks there
   Router router_;
   GcsOutbox gcs_outbox_;
   std::unique_ptr<Gcs> gcs_;
@@ -168,6 +174,7 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   LogRelay logs_;
 
   int rank_ = 0;
+  std::string ip_ = "127.0.0.1";
   uint32_t node_ = 0;
   uint64_t run_id_ = 0;
   bool head_ = true;

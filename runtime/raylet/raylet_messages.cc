@@ -340,19 +340,26 @@ void Raylet::SendReclaim(const Address& owner) { router_.Send(owner, MsgType::kR
 void Raylet::SendDemand(const Demand& demand) { router_.Send(GcsAddress(), MsgType::kDemand, demand); }
 void Raylet::SendReject(const Demand& demand) { router_.Send(GcsAddress(), MsgType::kAssignReject, demand); }
 
-void Raylet::Fetch(uint64_t request, uint32_t node, const ObjectId&, uint32_t, uint64_t, uint64_t, uint64_t) {
-  pulls_->OnFetched(request, false, "no data transport to node " + std::to_string(node), MonotonicNow());
+void Raylet::Fetch(uint64_t request, uint32_t node, const ObjectId& id, uint32_t attempt, uint64_t src_offset,
+                   uint64_t dst_offset, uint64_t bytes) {
+  transfer_->Fetch(request, node, id, attempt, src_offset, dst_offset, bytes);
 }
 
 void Raylet::OnNodeJoined(const NodeRecord& record) {
   nodes_[record.node] = record;
-  if (record.rank != rank_ || !transport_) router_.AddNode(record.node, record.rank);
+  if (record.rank == rank_) return;
+  router_.AddNode(record.node, record.rank);
+  if (!transfer_) return;
+  if (Status s = transfer_->AddPeer(record.node, record.data_address); !s.ok()) {
+    spdlog::error("node {} cannot be reached for objects: {}", record.node, s.message());
+  }
 }
 
 void Raylet::OnNodeDead(uint32_t node) {
   all_alive_ = false;
   const int peer = router_.PeerOf(node);
   if (peer >= 0 && links_) links_->Drop(peer);
+  if (transfer_) transfer_->DropPeer(node);
   router_.RemoveNode(node);
 }
 
