@@ -67,7 +67,7 @@ class Keeper {
   Status StartRaylet();
   Status StartZygote();
   Status StartDriver();
-  Session MakeSession(const std::string& extra) const;
+  Session MakeSession(const std::string& node) const;
 
   // --- The loop ---
   void Loop();

@@ -74,7 +74,7 @@ Status Keeper::MakeSocket() {
   return Status::Ok();
 }
 
-Session Keeper::MakeSession(const std::string& extra) const {
+Session Keeper::MakeSession(const std::string& node) const {
   Session session;
   session.version = config_.version;
   session.run_id = config_.raylet.run_id;
@@ -82,7 +82,7 @@ Session Keeper::MakeSession(const std::string& extra) const {
   session.socket = socket_name_;
   session.hostname = config_.raylet.hostname;
   session.rank = config_.rank;
-  session.extra = extra;
+  session.node = node;
   return session;
 }
 
@@ -149,10 +149,10 @@ Status Keeper::StartZygote() {
 
 Status Keeper::StartRaylet() {
   SpawnOptions options;
-  options.death_signal = SIGTERM;  // not SIGKILL: without us, it is the one to remove the run directory
+  options.death_signal = SIGTERM;  // not SIGKILL: without us it has to clean up
   options.own_session = true;
   options.quiet_stdio = true;
-  const auto body = [this] {
+  const auto body = [this, keeper = ::getpid()] {
     raylet_link_.reset();
     zygote_link_far_.reset();
     signals_.reset();
@@ -161,7 +161,12 @@ Status Keeper::StartRaylet() {
     if (config_.launcher_fd >= 0) ::close(config_.launcher_fd);
     ::prctl(PR_SET_NAME, "ray-mpi-raylet");
     ::prctl(PR_SET_CHILD_SUBREAPER, 0);
-    return raylet_main_(config_.raylet);
+    // Until the raylet has its own handler our death must not kill it; then it sees the closed link instead.
+    ::signal(SIGTERM, SIG_IGN);
+    const int status = raylet_main_(config_.raylet);
+    // Killed, the keeper cannot clean up; this is the one process that outlives it.
+    if (::getppid() != keeper) directory_.Remove();
+    return status;
   };
   const Status status = Fork(options, body, &raylet_pid_);
   // Now the raylet alone holds these: when it dies, whoever waits on them learns it.

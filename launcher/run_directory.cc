@@ -95,8 +95,7 @@ Status RunDirectory::WriteSession(const Session& session) const {
       {"keeper_pid", session.keeper_pid}, {"socket", session.socket},
       {"hostname", session.hostname},     {"rank", session.rank},
       {"created", std::time(nullptr)}};
-  if (const auto extra = nlohmann::json::parse(session.extra, nullptr, false); extra.is_object())
-    json.update(extra);
+  if (!session.node.empty()) json["node"] = session.node;
   const std::string text = json.dump(1) + "\n";
   const std::string path = path_ + "/session.json", fresh = path + ".new";
   const UniqueFd file(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));

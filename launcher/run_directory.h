@@ -20,7 +20,7 @@ struct Session {
   std::string socket;  // abstract name, without the leading NUL
   std::string hostname;
   uint32_t rank = 0;
-  std::string extra;  // a JSON object: more members, from the raylet
+  std::string node;  // its id in hex; empty until the raylet knows it
 };
 
 class RunDirectory {

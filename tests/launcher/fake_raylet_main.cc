@@ -13,7 +13,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <string>
 
 #include "launcher/run.h"
@@ -40,7 +39,7 @@ int FakeRaylet(const rmpi::RayletConfig& config) {
     return 3;
   }
   if (mode == "late") ::usleep(500'000);
-  if (mode != "mute") Say(config.keeper_fd, Message::kReady, 0, R"({"fake": true})");
+  if (mode != "mute") Say(config.keeper_fd, Message::kReady, 0, "fake node");
   Message message;
   while (::recv(config.keeper_fd, &message, sizeof message, 0) == sizeof message) {
     const bool over = message.type == Message::kDriverExit || message.type == Message::kStop;
@@ -49,8 +48,6 @@ int FakeRaylet(const rmpi::RayletConfig& config) {
       return 0;
     }
   }
-  // The keeper is gone: as the real one, remove what it can no longer remove.
-  std::filesystem::remove_all(config.session);
   return 0;
 }
 

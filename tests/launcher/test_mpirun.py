@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`ray-mpi -n N`: mpirun in between, and nobody notices."""
+
+import os
+import pathlib
+import pty
+import signal
+import subprocess
+
+import pytest
+
+from conftest import wait_until
+
+pytestmark = pytest.mark.usefixtures("mpirun")
+
+THREE = """
+import os, ray
+ray.init()
+assert len([n for n in ray.nodes() if n["Alive"]]) == 3
+"""
+
+
+def test_three_ranks(ray_mpi):
+    path = ray_mpi.write("app.py", THREE + "print(int(ray.cluster_resources()['CPU']))\n")
+    done = ray_mpi("-n", "3", "--num-cpus", "2", path)
+    assert (done.stdout, done.returncode) == ("6\n", 0), done.stderr
+
+
+@pytest.mark.parametrize("ending, status", [("raise SystemExit(7)", 7), ("os.kill(os.getpid(), 15)", 143)])
+def test_status(ray_mpi, ending, status):
+    done = ray_mpi("-n", "3", ray_mpi.write("app.py", THREE + ending + "\n"))
+    assert done.returncode == status
+    assert "mpirun" not in done.stderr and "MPI_" not in done.stderr, done.stderr
+
+
+def test_streams_are_ours(ray_mpi):
+    path = ray_mpi.write(
+        "app.py",
+        "import os, sys\nprint(sys.stdin.read(), os.getcwd(), sys.argv[1:])\nprint('err', file=sys.stderr)\n",
+    )
+    done = ray_mpi("-n", "2", "--num-cpus=1", path, "-n", "3", input="words")
+    assert done.stdout == f"words {ray_mpi.folder} ['-n', '3']\n"
+    assert done.stderr == "err\n"
+
+
+def test_terminal_is_ours(ray_mpi):
+    master, slave = pty.openpty()
+    path = ray_mpi.write("app.py", "import os\nprint([os.isatty(i) for i in range(3)])\n")
+    process = ray_mpi.start("-n", "2", "--num-cpus=1", path, stdin=slave, stdout=slave, stderr=slave)
+    os.close(slave)
+    assert process.wait(timeout=60) == 0
+    assert b"[True, True, True]" in os.read(master, 4096)
+    os.close(master)
+
+
+def test_ctrl_c(ray_mpi):
+    path = ray_mpi.write(
+        "app.py",
+        "import time\n"
+        "try:\n    print('up', flush=True)\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    raise SystemExit(3)\n",
+    )
+    process = ray_mpi.start("-n", "2", path)
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 3
+
+
+def test_missing_program(ray_mpi):
+    done = ray_mpi("-n", "3", "missing.py")
+    assert done.returncode == 2
+    assert "missing.py: No such file or directory" in done.stderr
+
+
+def test_rank_inside_a_rank(ray_mpi):
+    path = ray_mpi.write("app.py", "")
+    done = ray_mpi("-n", "2", path, env={"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "0"})
+    assert done.returncode == 2 and "leave -n away" in done.stderr
+
+
+def test_wrong_pmi_names_the_line(ray_mpi):
+    path = ray_mpi.write("app.py", "")
+    slurm = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "0",
+             "SLURM_NTASKS": "4", "SLURM_JOB_NUM_NODES": "4"}
+    done = ray_mpi(path, env=slurm)
+    assert done.returncode == 2
+    assert "srun --mpi=pmix" in done.stderr
+
+
+def raylets_of(ray_mpi):
+    """keeper -> raylet"""
+    found = {}
+    for pid in ray_mpi.processes():
+        head, _, tail = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+        if "(ray-mpi-raylet" in head:
+            found[int(tail.split()[1])] = pid
+    return found
+
+
+def test_death_of_another_rank_is_survived(ray_mpi):
+    """The raylet of a rank that is not the head dies; the program goes on and its status counts."""
+    path = ray_mpi.write(
+        "app.py",
+        THREE
+        + "import sys, time\nprint(os.environ['RAY_MPI_KEEPER_PID'], flush=True)\nsys.stdin.readline()\n"
+        + "while sum(n['Alive'] for n in ray.nodes()) > 2: time.sleep(0.05)\n"
+        + "f = ray.remote(lambda x: x * 2)\nprint(ray.get([f.remote(i) for i in range(4)]))\nsys.exit(6)\n",
+    )
+    process = ray_mpi.start("-n", "3", path, stdin=subprocess.PIPE)
+    head = int(process.stdout.readline())
+    victim = next(raylet for keeper, raylet in raylets_of(ray_mpi).items() if keeper != head)
+    os.kill(victim, signal.SIGKILL)
+    out, err = process.communicate("go\n", timeout=60)
+    assert (out, process.returncode) == ("[0, 2, 4, 6]\n", 6), err
+    assert f"the raylet (pid {victim}) died unexpectedly: signal 9" in err
+
+
+@pytest.mark.parametrize("victim", ["launcher", "mpirun", "head"])
+def test_death_of_a_part_leaves_nothing(ray_mpi, victim):
+    path = ray_mpi.write(
+        "app.py", THREE + "import time\nprint(os.environ['RAY_MPI_KEEPER_PID'], flush=True)\ntime.sleep(600)\n"
+    )
+    process = ray_mpi.start("-n", "3", path)
+    head = int(process.stdout.readline())
+    mpirun = int(pathlib.Path(f"/proc/{head}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill({"launcher": process.pid, "mpirun": mpirun, "head": head}[victim], signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert wait_until(lambda: ray_mpi.nothing_left(0.1), 8), ray_mpi.processes()
