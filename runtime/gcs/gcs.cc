@@ -44,6 +44,7 @@ uint32_t Gcs::OnJoin(const NodeRecord& in, TimeNs now) {
   if (complete()) {
     for (const auto& [who, nonce] : nodes_waiters_) SendNodes(who, nonce);
     nodes_waiters_.clear();
+    if (shutdown_) Shutdown(shutdown_->status, shutdown_->reason);
   }
   if (record.node != kHeadNode) Arm(now + kCheckPeriod);
   return record.node;
@@ -210,6 +211,11 @@ void Gcs::FinishJob(uint32_t job) {
 }
 
 void Gcs::Shutdown(int status, const std::string& reason) {
+  // A program may be over before the last node has joined: leaving then would strand that node in its bring-up.
+  if (!complete()) {
+    shutdown_ = rmpi::Shutdown{status, reason};
+    return;
+  }
   for (const auto& [id, record] : nodes_) {
     if (record.alive) outbox_->Send(RayletOf(id), MsgType::kShutdown, rmpi::Shutdown{status, reason});
   }

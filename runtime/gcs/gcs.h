@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -91,6 +92,7 @@ class Gcs : private sched::GlobalScheduler::Host {
   uint32_t next_node_ = kHeadNode;
   uint32_t next_job_ = 1;
   uint32_t joined_ = 0;
+  std::optional<rmpi::Shutdown> shutdown_;  // asked for before all nodes were there
   TimeNs last_timer_ = 0;
   TimeNs deadline_ = kNever;
 };
