@@ -201,6 +201,11 @@ Ref::~Ref() {
   if (entry_ == nullptr) return;
   CoreWorker* worker = CoreWorker::Current();
   if (worker == nullptr || entry_->epoch != current_epoch.load(std::memory_order_relaxed)) return;
+  // Not the last one: nothing follows from it, and no lock is needed.
+  uint32_t count = entry_->handles.load(std::memory_order_relaxed);
+  while (count > 1) {
+    if (entry_->handles.compare_exchange_weak(count, count - 1, std::memory_order_release)) return;
+  }
   auto& impl = *worker->impl_;
   const std::lock_guard<std::mutex> lock(impl.mutex_);
   impl.core_.objects().DropHandle(entry_);

@@ -172,8 +172,8 @@ Status CoreWorker::Read(const Ref& ref, ValueView* out) {
 
 void CoreWorker::OnReady(const Ref& ref, std::function<void()> fn) {
   Impl& impl = *impl_;
+  Ref keep = ref;  // before the lock: dropping it takes the lock, too
   std::unique_lock<std::mutex> lock(impl.mutex_);
-  Ref keep = ref;
   // Ready first, then here; each step may find it so already.
   auto step = [&impl, keep, fn = std::move(fn)]() mutable {
     std::unique_lock<std::mutex> inner(impl.mutex_);

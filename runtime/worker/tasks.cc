@@ -130,6 +130,10 @@ Status CoreWorker::NextTask(ExecTask* out) {
   out->retry_exceptions = item->tmpl->retry_exceptions;
   out->retries_left = item->retries_left;
   out->args = item->args.bytes();
+  out->resources.clear();
+  for (const auto& [name, amount] : item->tmpl->resources) {
+    out->resources.emplace_back(name, static_cast<double>(amount) / 10000);
+  }
   if (item->resolved.empty()) {
     out->values.clear();
   } else {
