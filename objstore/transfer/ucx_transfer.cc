@@ -67,6 +67,7 @@ UcxTransfer::~UcxTransfer() {
   if (!thread_.joinable()) return;
   Push(Stop{});
   thread_.join();
+  RedirectUcxLog(nullptr);  // the log may end before UCX's threads do
 }
 
 // ---- control thread ---------------------------------------------------------------------------------------

@@ -63,13 +63,19 @@ inline size_t RandomSize(std::mt19937_64* random) {
   }
 }
 
+// Frames that a sleeper found only because its safety timeout ended: each is a wake-up that was missing, or a
+// coincidence.
+inline uint64_t late_frames = 0;
+
 // One turn of a control thread: poll, and sleep if there is nothing. Returns the frames delivered.
 inline size_t Turn(Transport* t, int epoll, const FrameHandler& handler, int timeout_ms = 100) {
   if (const size_t n = t->Poll(handler); n > 0) return n;
   if (!t->Arm()) return 0;
   epoll_event event;
-  epoll_wait(epoll, &event, 1, timeout_ms);
-  return 0;
+  if (epoll_wait(epoll, &event, 1, timeout_ms) != 0) return 0;
+  const size_t late = t->Poll(handler);
+  late_frames += late;
+  return late;
 }
 
 inline int NestedEpoll(Transport* t) {
