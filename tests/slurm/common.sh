@@ -23,14 +23,12 @@ require_root_and_slurm() {
   unshare --net true 2>/dev/null || skip "this kernel or container does not let us make network namespaces"
 }
 
-# Sets lab_folder and lab_name from an explicit folder, $RAY_MPI_LAB, or the lab that was started last.
+# Sets lab_folder and lab_name from an explicit folder, $RAY_MPI_LAB, or the only lab that is up.
 choose_lab() {
   lab_folder=${1:-${RAY_MPI_LAB:-}}
   if [ -z "$lab_folder" ]; then
-    local newest
-    newest=$(ls -t "$lab_registry" 2>/dev/null | head -n 1)
-    [ -n "$newest" ] || return 1
-    lab_folder=$(cat "$lab_registry/$newest")
+    lab_folder=$(cat "$lab_registry"/* 2>/dev/null) || return 1
+    [ "$(wc -l <<<"$lab_folder")" = 1 ] || die "several labs are up; say which:" $lab_folder
   fi
   lab_folder=$(realpath -m "$lab_folder")
   lab_name=lab$(printf %s "$lab_folder" | cksum | cut -d' ' -f1)

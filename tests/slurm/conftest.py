@@ -4,13 +4,22 @@
 import os
 import re
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 SKIPPED = 77
+
+
+def find_ray_mpi():
+    """The command under test: $RAY_MPI_EXE, that of this interpreter, or that of the build tree; None: not built."""
+    candidates = [os.environ.get("RAY_MPI_EXE"), Path(sys.executable).parent / "ray-mpi", ROOT / ".venv/bin/ray-mpi",
+                  ROOT / "build/release/python/ray_mpi/bin/ray-mpi"]
+    return next((str(c) for c in candidates if c and Path(c).exists()), None)
 
 
 class Lab:
@@ -51,7 +60,11 @@ class Lab:
         file.write_text(script)
         job = self.run("sbatch", "--parsable", "-o", f"{file}.out", *options, file)
         assert job.returncode == 0, job.stderr
-        self.wait_until(lambda: self._job_ended(job.stdout.strip()), timeout_s, f"the end of {script}")
+        try:
+            self.wait_until(lambda: self._job_ended(job.stdout.strip()), timeout_s, f"the end of {script}")
+        except AssertionError:
+            self.run("scancel", job.stdout.strip())
+            raise AssertionError(f"not within {timeout_s} s: {script}\nIt wrote: {Path(f'{file}.out').read_text()}")
         status, signal = self._job_field(job.stdout.strip(), "ExitCode").split(":")
         return int(status), int(signal), Path(f"{file}.out").read_text()
 
@@ -77,8 +90,20 @@ class Lab:
         assert done.returncode == 0, done.stderr
 
     def processes(self, node, pattern):
-        """Pids inside the node whose command line matches `pattern`, zombies included."""
+        """Pids inside the node whose command line matches `pattern`."""
         return self.on(node, "pgrep", "-f", "--", pattern).stdout.split()
+
+    def left_behind(self):
+        """Processes and files on the nodes that do not belong to the lab itself."""
+        found = []
+        for node in self.nodes:
+            shown = self.on(node, "ps", "-e", "-o", "pid=,args=").stdout.splitlines()
+            # The look itself, the lab's own daemons, and the daemons' helpers that end with a step.
+            own = ("host-init", "slurmd", "slurmstepd", "ps -e")
+            found += [f"{node}: process {line}" for line in shown if not any(name in line for name in own)]
+            listed = self.on(node, "sh", "-c", "ls -d /tmp/* /run/* /dev/shm/* /var/tmp/* 2>/dev/null").stdout.split()
+            found += [f"{node}: {path}" for path in listed if "ray-mpi-" in path and "ray-mpi-lab" not in path]
+        return found
 
     def wait_until(self, condition, timeout_s, what):
         """Polls; a lab's tests never sleep for a fixed time."""
@@ -105,6 +130,10 @@ def lab():
     # Slurm commands of an outer job must not leak into the lab's own.
     for name in [n for n in os.environ if n.startswith(("SLURM_", "SBATCH_", "SALLOC_"))]:
         del os.environ[name]
-    lab = bring_up()
+    options = []
+    command = find_ray_mpi()
+    if command and Path(command).parts[1] == "tmp":  # a build tree that nodes could not see
+        options = ["--share", str(Path(command).parents[2])]
+    lab = bring_up(*options)
     yield lab
     take_down(lab)

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ray-mpi in a real Slurm: launches, statuses, signals, and what tasks can start themselves."""
+
+import os
+import signal
+import subprocess
+import textwrap
+import time
+
+import pytest
+
+from conftest import HERE, ROOT, find_ray_mpi
+
+RAY_MPI = find_ray_mpi()
+pytestmark = pytest.mark.skipif(not RAY_MPI, reason="ray-mpi is not built (set RAY_MPI_EXE)")
+
+
+@pytest.fixture
+def app(lab, request):
+    """Writes a Ray program into the lab's shared folder; after the test, nothing new may be on any node."""
+    before = set(lab.left_behind())
+
+    def write(text):
+        file = lab.shared / f"{request.node.name.replace('[', '-').rstrip(']')}.py"
+        file.write_text("import os, signal, subprocess, sys, time\nimport ray\nray.init()\n" + textwrap.dedent(text))
+        return file
+
+    yield write
+    deadline = time.monotonic() + 5
+    while (rest := set(lab.left_behind()) - before) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not rest, "left behind"
+
+
+def srun(lab, *args, options=("-N4",), **kwargs):
+    return lab.run("srun", *options, RAY_MPI, *args, **kwargs)
+
+
+# Tasks that end only when all of them run at the same time: one per node, as each holds the node's only slot.
+MEETING = """
+    import pathlib
+    folder = pathlib.Path(__file__).with_suffix(".met")
+    folder.mkdir(exist_ok=True)
+
+    @ray.remote(num_cpus=0, resources={"slot": 1})
+    def meet(count):
+        (folder / os.uname().nodename).touch()
+        while len(list(folder.iterdir())) < count:
+            time.sleep(0.01)
+        return os.uname().nodename
+"""
+ONE_SLOT = ("--resources", '{"slot": 1}')
+
+
+def test_tasks_run_on_every_node(lab, app):
+    file = app(MEETING + "    print(*sorted(ray.get([meet.remote(4) for _ in range(4)])))")
+    done = srun(lab, *ONE_SLOT, file)
+    assert (done.returncode, done.stdout) == (0, "n0 n1 n2 n3\n"), done.stderr
+
+
+def test_two_ranks_per_node(lab, app):
+    file = app("print(len(ray.nodes()), ray.cluster_resources()['slot'])")
+    done = srun(lab, *ONE_SLOT, file, options=("-N2", "--ntasks-per-node=2"))
+    assert (done.returncode, done.stdout) == (0, "4 4.0\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    "ending, status",
+    [("", 0), ("sys.exit(7)", 7), ("raise ValueError('oops')", 1),
+     ("os.kill(os.getpid(), signal.SIGKILL)", 128 + signal.SIGKILL),
+     ("os.kill(os.getpid(), signal.SIGTERM)", 128 + signal.SIGTERM)],
+    ids=["end", "exit", "raise", "kill", "term"],
+)
+def test_the_programs_status_is_sruns(lab, app, ending, status):
+    done = srun(lab, app(ending))
+    assert done.returncode == status, done.stderr
+    assert ("oops" in done.stderr) == ("oops" in ending)
+
+
+def test_standard_input_and_arguments(lab, app):
+    file = app("print(sys.argv[1:], sys.stdin.read().upper())")
+    done = srun(lab, file, "--num-cpus", "a b", "*", input="some lines\nof text")
+    assert (done.returncode, done.stdout) == (0, "['--num-cpus', 'a b', '*'] SOME LINES\nOF TEXT\n"), done.stderr
+
+
+def test_working_directory(lab, app):
+    assert srun(lab, app("print(os.getcwd())")).stdout.strip() == str(lab.shared)
+
+
+FOREVER = """
+    @ray.remote
+    def forever():
+        time.sleep(1000)
+    refs = [forever.remote() for _ in range(4)]
+    child = subprocess.Popen(["sleep", "1000"])
+    print("running", flush=True)
+    ray.get(refs)
+"""
+
+
+def start_forever(lab, app, *options):
+    job = lab.start("srun", "-J", "forever", "-N4", *options, RAY_MPI, app(FOREVER), stdin=subprocess.DEVNULL)
+    assert job.stdout.readline() == "running\n", job.stderr.read()
+    return job
+
+
+def test_interrupt_is_the_programs(lab, app):
+    # With -X, srun hands the interrupt on to its tasks; Python turns it into a KeyboardInterrupt.
+    job = start_forever(lab, app, "-X")
+    job.send_signal(signal.SIGINT)
+    _, errors = job.communicate(timeout=20)
+    assert job.returncode == 128 + signal.SIGINT, errors
+    assert "KeyboardInterrupt" in errors
+
+
+def test_ctrl_c_twice_ends_everything(lab, app):
+    # Without -X, srun kills its tasks, which leaves them no time to remove their run directories: the next run of
+    # the same user does it.
+    job = start_forever(lab, app)
+    begin = time.monotonic()
+    while job.poll() is None and time.monotonic() < begin + 20:
+        job.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    assert job.returncode not in (0, None), job.communicate()
+    job.communicate()
+    lab.wait_until(lambda: not any("process" in found for found in lab.left_behind()), 5, "no process is left")
+    for node in lab.nodes:  # the next run spares young directories
+        lab.on(node, "sh", "-c", "touch -d '1 minute ago' /tmp/ray-mpi-0-*")
+    assert srun(lab, app("")).returncode == 0
+
+
+def test_scancel_ends_everything(lab, app):
+    job = start_forever(lab, app)
+    lab.run("scancel", "--name=forever")
+    assert job.wait(timeout=20) != 0
+    job.communicate()
+
+
+def test_the_batch_file_of_the_documentation(lab, app):
+    file = app(MEETING + "    print(*sorted(ray.get([meet.remote(4) for _ in range(4)])))\n    sys.exit(3)")
+    text = (ROOT / "docs/examples/batch.sbatch").read_text()
+    assert text.count("ray-mpi app.py") == 1
+    script = text.replace("ray-mpi app.py", f"{RAY_MPI} --resources '{{\"slot\": 1}}' {file}")
+    status, signal_number, output = lab.batch(script, "--chdir", lab.shared)
+    assert (status, signal_number) == (3, 0)
+    assert "n0 n1 n2 n3" in output.splitlines(), output
+
+
+def test_mpirun_inside_an_allocation(lab, app):
+    file = app(MEETING + "    print(*sorted(ray.get([meet.remote(4) for _ in range(4)])))")
+    script = f"""#!/bin/sh
+        mpirun --allow-run-as-root --map-by ppr:1:node {RAY_MPI} --resources '{{"slot": 1}}' {file}
+    """
+    status, _, output = lab.batch(script, "-N4", "--ntasks-per-node=1")
+    assert (status, output.splitlines()[-1:]) == (0, ["n0 n1 n2 n3"]), output
+
+
+def test_several_jobs_on_the_same_nodes(lab, app):
+    file = app("""
+        @ray.remote
+        def job():
+            return os.environ["SLURM_JOB_ID"]
+        print(*{os.environ["SLURM_JOB_ID"], *ray.get([job.remote() for _ in range(8)])})
+    """)
+    jobs = [lab.start("srun", "-N2", "-w", "n0,n1", RAY_MPI, file, stdin=subprocess.DEVNULL) for _ in range(3)]
+    outputs = [job.communicate(timeout=60) for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0, 0], outputs
+    seen = [out.split() for out, _ in outputs]
+    assert all(len(ids) == 1 for ids in seen) and len({ids[0] for ids in seen}) == 3, outputs
+
+
+def test_wrong_plugin_is_refused_with_the_line_to_use(lab, app):
+    done = srun(lab, app("print('must not run')"), options=("-N4", "--mpi=none"))
+    assert done.returncode == 2 and "must not run" not in done.stdout
+    assert done.stderr.count("srun --mpi=pmix ray-mpi ") == 1, "said once, not by every task"
+
+
+def test_mpirun_inside_of_srun_is_refused(lab, app):
+    done = srun(lab, "-n", "2", app("print('must not run')"), options=("-N2",), timeout_s=30)
+    assert done.returncode == 2 and "must not run" not in done.stdout
+    assert "srun --mpi=pmix ray-mpi" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def mpi_hello(lab):
+    program = lab.shared / "hello_of_tasks"
+    subprocess.run(["mpicc", "-o", program, HERE / "mpi_hello.c"], check=True)
+    return program
+
+
+def test_what_tasks_can_start(lab, app, mpi_hello):
+    file = app(f"""
+        @ray.remote(num_cpus=0, resources={{"slot": 1}})
+        def call(*command):
+            done = subprocess.run(command, text=True, capture_output=True, timeout=40)
+            return done.returncode, done.stdout.strip(), done.stderr
+
+        hello = "{mpi_hello}"
+        print(ray.get(call.remote("mpirun", "--allow-run-as-root", "-n", "2", hello))[:2])
+        print(ray.get(call.remote("srun", "-N4", "-n4", hello))[:2])
+        print(ray.get(call.remote(hello))[:2])
+    """)
+    done = srun(lab, *ONE_SLOT, file, timeout_s=100)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["(0, 'met 2 of 2')", "(0, 'met 4 of 4')", "(0, 'met 1 of 1')"], done.stderr
+
+
+def test_environment_of_tasks_is_like_a_batch_scripts(lab, app):
+    file = app("""
+        @ray.remote
+        def environment():
+            return dict(os.environ)
+        env = ray.get(environment.remote())
+        print(env["SLURM_JOB_NODELIST"], env["SLURM_TASKS_PER_NODE"], env["SLURM_OVERLAP"])
+        print(env["RAY_MPI_ORIG_SLURM_STEP_NUM_TASKS"], env.get("OMPI_MCA_pml"), env["OMPI_MCA_btl_base_verbose"])
+        print([n for n in env if n.startswith(("PMIX_", "SLURM_STEP", "SLURM_PROCID", "OMPI_COMM"))])
+    """)
+    # A parameter of the user's own, which must arrive.
+    done = srun(lab, file, env={**os.environ, "OMPI_MCA_btl_base_verbose": "0"})
+    assert done.stdout.splitlines() == ["n[0-3] 1(x4) 1", "4 None 0", "[]"], done.stderr
+
+
+def test_doctor_inside_a_step(lab):
+    done = lab.run("srun", "-N2", "-l", RAY_MPI, "doctor", timeout_s=30)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for rank in "01":
+        mine = [line for line in done.stdout.splitlines() if line.startswith(f"{rank}: ")]
+        assert any("Open MPI" in line for line in mine)
+        assert any(f"rank {rank} of 2, started by srun" in line for line in mine)
+        assert any("control group limit 3000 MiB" in line for line in mine)
