@@ -168,7 +168,7 @@ Status Keeper::StartRaylet() {
     if (::getppid() != keeper) directory_.Remove();
     return status;
   };
-  const Status status = Fork(options, body, &raylet_pid_);
+  Status status = Fork(options, body, &raylet_pid_);
   // Now the raylet alone holds these: when it dies, whoever waits on them learns it.
   raylet_link_far_.reset();
   zygote_link_.reset();

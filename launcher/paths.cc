@@ -49,7 +49,7 @@ std::string FindProgram(const std::string& name, const Environment& environment)
   const std::string path = it == environment.end() ? "/usr/local/bin:/usr/bin:/bin" : it->second;
   for (size_t begin = 0; begin <= path.size();) {
     const size_t colon = std::min(path.find(':', begin), path.size());
-    const std::string candidate = path.substr(begin, colon - begin) + "/" + name;
+    std::string candidate = path.substr(begin, colon - begin) + "/" + name;
     if (IsExecutable(candidate)) return candidate;
     begin = colon + 1;
   }

@@ -99,7 +99,7 @@ Status Spawn(const SpawnOptions& options, const std::vector<std::string>& argv,
 int Exec(const std::vector<std::string>& argv, const Environment& environment) {
   std::vector<std::string> variables;
   std::vector<char*> argv_pointers, variable_pointers;
-  for (const auto& [key, value] : environment) variables.push_back(key + "=" + value);
+  for (const auto& [key, value] : environment) variables.push_back(fmt::format("{}={}", key, value));
   for (const std::string& word : argv) argv_pointers.push_back(const_cast<char*>(word.c_str()));
   for (const std::string& variable : variables)
     variable_pointers.push_back(const_cast<char*>(variable.c_str()));
