@@ -118,7 +118,10 @@ class CrossLanguageError(RayError):
     """An error of a task in another language."""
 
     def __init__(self, ray_exception):
-        super().__init__(f"An exception raised from {ray_exception}")
+        super().__init__(ray_exception)
+
+    def __str__(self):
+        return f"An exception raised from {self.args[0]}"
 
 
 class TaskCancelledError(RayError):
