@@ -2,7 +2,6 @@
 """This process's connection: init, shutdown, and what the extension calls when something is rare or wrong."""
 
 import atexit
-import faulthandler
 import logging
 import os
 import platform
@@ -171,11 +170,10 @@ def init(
 
 
 def _refuse_runtime_env(runtime_env, job_config):
-    env = dict(runtime_env or getattr(job_config, "runtime_env", None) or {})
-    env.pop("worker_process_setup_hook", None) if env.get("worker_process_setup_hook") is None else None
+    env = runtime_env or getattr(job_config, "runtime_env", None)
     if env:
         raise NotImplementedError(
-            f"ray.init(runtime_env=...) is not there yet in this version of ray-mpi (given: {', '.join(sorted(env))}). "
+            f"ray.init(runtime_env=...) is not there yet in this version of ray-mpi (given: {env}). "
             "Workers run in the environment of the program: set variables before, install packages beside it."
         )
 
@@ -213,15 +211,14 @@ def _connect_driver(address, node, namespace, log_to_driver):
     if session is None:
         global_worker.embedded = _session.start_embedded(**node)
         session = global_worker.embedded.session
+    elif given and session == os.environ.get("RAY_MPI_SESSION"):
+        warnings.warn(
+            f"ray.init({', '.join(given)}): under ray-mpi the resources of the nodes come from the launch; "
+            "these are ignored (use the options of ray-mpi instead).",
+            stacklevel=3,
+        )
     elif given:
-        if session == os.environ.get("RAY_MPI_SESSION"):
-            warnings.warn(
-                f"ray.init({', '.join(given)}): under ray-mpi the resources of the nodes come from the launch; "
-                "these are ignored (use the options of ray-mpi instead).",
-                stacklevel=4,
-            )
-        else:
-            _session_conflict(given)
+        raise ValueError(f"When connecting to an existing cluster, {' and '.join(given)} must not be provided.")
     try:
         _core.connect(session, False, 0, os.path.basename(sys.argv[0] or "python"), namespace, log_to_driver)
         global_worker.mode = SCRIPT_MODE
@@ -234,12 +231,6 @@ def _connect_driver(address, node, namespace, log_to_driver):
     _process_settings()
 
 
-def _session_conflict(given):
-    raise ValueError(
-        f"When connecting to an existing cluster, {' and '.join(given)} must not be provided."
-    )
-
-
 def _export_job_config(namespace):
     """What workers need before the first task of this job: where modules lie, the folder, the namespace."""
     config = {"sys_path": _driver_path(), "cwd": os.getcwd(), "namespace": namespace, "argv0": sys.argv[0] if sys.argv else ""}
@@ -248,7 +239,7 @@ def _export_job_config(namespace):
 
 
 def _driver_path():
-    folders = [os.path.abspath(path) for path in sys.path if path != "" or True]
+    folders = [os.path.abspath(path) for path in sys.path]  # "" is the working directory
     return list(dict.fromkeys([*folders[:1], os.getcwd(), *folders[1:]]))
 
 
@@ -265,11 +256,20 @@ def _process_settings():
 
 def ignore_step_signals():
     """Slurm's --signal may reach every process of the step; Python's default would end us. A handler, not
-    SIG_IGN: that would be inherited by what the program starts."""
+    SIG_IGN: that would be inherited by what the program starts. Handlers of the program's own stay."""
+    caught = _caught_signals()
     for number in (signal.SIGUSR1, signal.SIGUSR2):
-        # pytest -p faulthandler and the like register at C level: those show as SIG_DFL only when nothing is there
-        if signal.getsignal(number) is signal.SIG_DFL and not faulthandler.is_enabled():
+        if not caught >> (number - 1) & 1 and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, lambda *_: None)
+
+
+def _caught_signals():
+    """The mask of signals with a handler, those of C libraries (faulthandler) included."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        for line in file:
+            if line.startswith("SigCgt:"):
+                return int(line.split()[1], 16)
+    return 0
 
 
 def _on_sigterm(signum, frame):
@@ -341,7 +341,7 @@ def _after_fork_in_child():
     if global_worker.pid == os.getpid():
         return
     global_worker.pid = os.getpid()
-    if global_worker.mode == SCRIPT_MODE:
+    if global_worker.mode is not None:
         # A child made by user code (multiprocessing) has a copy of our memory, not our place in the runtime.
         _core.abandon_after_fork()
         if global_worker.embedded is not None:

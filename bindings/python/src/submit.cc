@@ -59,18 +59,23 @@ nb::object Submit(Caller* self, PyObject* const* args, size_t positional, PyObje
     Steal(PyObject_CallMethod(self->owner, "_prepare", "O", self));
     if (self->epoch != Session::Get().epoch()) Raise(PyExc_RuntimeError, "the remote function was not prepared");
   }
-  thread_local std::vector<Ref> returns;
-  returns.clear();
   ArgsEncoder encoder;
   encoder.Encode(core, args, positional, names);
   const TaskArgs list = encoder.Take();
   const TemplateHandle handle = self->handle;
+  // One vector is kept for the next call. Taken, not shared: pickling an argument, or a collection while refs
+  // are wrapped, can run user code that submits, too.
+  thread_local std::vector<Ref> spare;
+  std::vector<Ref> returns = std::move(spare);
   Status status;
   while ((status = core->Submit(handle, list, &returns)).code() == StatusCode::kInterrupted) {
     Check(PyErr_CheckSignals() == 0);
   }
   CheckStatus(status);
-  return Wrap(returns);
+  nb::object result = Wrap(returns);
+  returns.clear();
+  spare = std::move(returns);
+  return result;
 }
 
 PyObject* Vectorcall(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* names) {
