@@ -20,7 +20,9 @@ void GlobalScheduler::AddNode(uint32_t node, const Amounts& total) {
 
 void GlobalScheduler::RemoveNode(uint32_t node) {
   nodes_.erase(node);
-  demands_.remove_if([&](const Waiting& w) { return w.origin == node || w.demand.owner.node == node; });
+  // Owners ask anew for all they still want when a node dies: what it had been assigned is lost with it. So
+  // what was rejected is not kept either.
+  demands_.remove_if([&](const Waiting& w) { return w.origin == node || w.demand.owner.node == node || w.rejected; });
   Schedule();
 }
 
@@ -38,13 +40,13 @@ const Amounts* GlobalScheduler::available(uint32_t node) const {
 
 void GlobalScheduler::OnDemand(uint32_t origin, const Demand& m) {
   auto it = std::find_if(demands_.begin(), demands_.end(), [&](const Waiting& w) {
-    return w.origin == origin && w.demand.owner == m.owner && w.demand.shape_key == m.shape_key;
+    return !w.rejected && w.origin == origin && w.demand.owner == m.owner && w.demand.shape_key == m.shape_key;
   });
   if (m.count == 0) {
     if (it != demands_.end()) demands_.erase(it);
     return;
   }
-  if (it == demands_.end()) it = demands_.insert(demands_.end(), Waiting{origin, m, false});
+  if (it == demands_.end()) it = demands_.insert(demands_.end(), Waiting{origin, m, false, false});
   it->demand.count = m.count;
   Schedule();
 }
@@ -56,13 +58,13 @@ void GlobalScheduler::OnReject(uint32_t node, const Demand& m) {
     for (auto& [name, amount] : n->second.available) amount = std::min<int64_t>(amount, 0);
   }
   for (Waiting& w : demands_) {
-    if (w.demand.owner == m.owner && w.demand.shape_key == m.shape_key) {
+    if (w.rejected && w.demand.owner == m.owner && w.demand.shape_key == m.shape_key) {
       w.demand.count += m.count;
       Schedule();
       return;
     }
   }
-  demands_.push_back({m.owner.node, m, false});
+  demands_.push_back({m.owner.node, m, false, true});
   Schedule();
 }
 
@@ -93,7 +95,7 @@ void GlobalScheduler::Assign(Waiting* w, uint32_t node, uint32_t count) {
   w->demand.count -= count;
   Node& n = nodes_.at(node);
   for (uint32_t i = 0; i < count && i < 1024; ++i) Subtract(&n.available, d.shape.resources);
-  host_->SendHandedOff(w->origin, HandedOff{d.owner, d.shape_key, count});
+  if (!w->rejected) host_->SendHandedOff(w->origin, HandedOff{d.owner, d.shape_key, count});
   host_->SendAssign(node, d);
 }
 
@@ -102,7 +104,7 @@ uint32_t GlobalScheduler::PickDefault(const Waiting& w) {
   const auto wish = nodes_.find(shape.affinity_node);
   if (wish != nodes_.end() && Fits(wish->second.available, shape.resources)) return wish->first;
   // The origin serves its own default demand by itself; for a wish elsewhere it is as good as any.
-  const bool origin_too = shape.affinity_node != 0 && shape.affinity_node != w.origin;
+  const bool origin_too = w.rejected || (shape.affinity_node != 0 && shape.affinity_node != w.origin);
   uint32_t best = 0;
   double best_use = 2;
   for (const auto& [id, n] : nodes_) {
@@ -145,7 +147,9 @@ bool GlobalScheduler::Place(Waiting* w) {
                      : "the node of its NodeAffinitySchedulingStrategy (node " + std::to_string(shape.affinity_node) +
                            ") has " + ToString(it->second.total) + ", the task asks for " +
                            ToString(shape.resources) + ", and soft=False";
-      host_->SendHandedOff(w->origin, HandedOff{w->demand.owner, w->demand.shape_key, w->demand.count});
+      if (!w->rejected) {
+        host_->SendHandedOff(w->origin, HandedOff{w->demand.owner, w->demand.shape_key, w->demand.count});
+      }
       host_->SendUnschedulable(w->demand.owner, m);
       w->demand.count = 0;
       return false;

@@ -47,6 +47,7 @@ class GlobalScheduler {
     uint32_t origin = 0;
     Demand demand;
     bool warned = false;
+    bool rejected = false;  // by a node it was assigned to: its origin no longer counts it, and may serve it too
   };
 
   void Schedule();

@@ -12,6 +12,7 @@ constexpr TimeNs kFirstPace = 1 * kSecond;
 constexpr TimeNs kLastPace = 10 * kSecond;
 constexpr TimeNs kIdleWorker = 2 * kSecond;  // workers beyond one per CPU end after this
 constexpr uint8_t kDefaultStrategy = 0;
+constexpr uint8_t kAffinityStrategy = 2;
 
 }  // namespace
 
@@ -29,6 +30,7 @@ bool LocalScheduler::Local(const Shape& shape) const {
 // ---- demand -----------------------------------------------------------------------------------------------------
 
 void LocalScheduler::OnLeaseRequest(const Address& owner, const LeaseRequest& m, TimeNs now) {
+  if (ended_jobs_.count(m.shape.job) != 0) return;
   auto it = std::find_if(demands_.begin(), demands_.end(), [&](const LocalDemand& d) {
     return !d.assigned && d.owner == owner && d.shape_key == m.shape_key;
   });
@@ -48,13 +50,25 @@ void LocalScheduler::OnLeaseRequest(const Address& owner, const LeaseRequest& m,
   Dispatch(now);
 }
 
+void LocalScheduler::OnJobEnd(JobId job) {
+  ended_jobs_.insert(job);
+  for (LocalDemand& d : demands_) {
+    if (d.shape.job != job) continue;
+    d.count = 0;
+    Report(&d);
+  }
+  demands_.remove_if([&](const LocalDemand& d) { return d.shape.job == job; });
+}
+
 void LocalScheduler::OnAssign(const Demand& m, TimeNs now) {
+  if (ended_jobs_.count(m.shape.job) != 0) return;
   LocalDemand d;
   d.owner = m.owner;
   d.shape_key = m.shape_key;
   d.shape = m.shape;
   d.count = m.count;
   d.assigned = true;
+  promised_ = true;
   d.since = now;
   d.order = next_order_++;
   const auto where = std::find_if(demands_.begin(), demands_.end(),
@@ -81,6 +95,21 @@ void LocalScheduler::Report(LocalDemand* d) {
   m.count = d->count;
   m.shape = d->shape;
   host_->SendDemand(m);
+}
+
+Amounts LocalScheduler::Promisable() const {
+  Amounts left = available_;
+  for (const LocalDemand& d : demands_) {
+    if (!d.assigned) continue;
+    for (uint32_t i = 0; i < d.count && Fits(left, d.shape.resources); ++i) Subtract(&left, d.shape.resources);
+  }
+  return left;
+}
+
+Amounts LocalScheduler::TakeReport() {
+  promised_ = false;
+  reported_ = Promisable();
+  return reported_;
 }
 
 // ---- leases -----------------------------------------------------------------------------------------------------
@@ -153,12 +182,15 @@ void LocalScheduler::Dispatch(TimeNs now) {
       }
       starved |= d.count > 0 && !Fits(available_, d.shape.resources);
       if (d.assigned && d.count > 0) {
-        if (d.shape.strategy != 2 && now - d.since > kAssignPatience) {
+        // A process that is on its way will serve it; hard affinity has nowhere else to go.
+        const bool coming = starting_ > 0 && Fits(available_, d.shape.resources);
+        if (now - d.since <= kAssignPatience) {
+          Arm(d.since + kAssignPatience + 1);
+        } else if (d.shape.strategy != kAffinityStrategy && !coming) {
           Demand back{d.owner, d.shape_key, d.count, d.shape};
           d.count = 0;
+          promised_ = true;  // the head takes us for full until we say otherwise
           host_->SendReject(back);
-        } else {
-          Arm(d.since + kAssignPatience + 1);
         }
       }
     }
@@ -193,6 +225,7 @@ void LocalScheduler::EndLease(uint64_t lease, TimeNs now) {
     Subtract(&available_, CpuOf(record.resources));
     worker.blocked = false;
     if (--blocked_depths_[worker.blocked_depth] == 0) blocked_depths_.erase(worker.blocked_depth);
+    if (blocked_depths_.empty()) pace_ = 0;
   }
   worker.lease = 0;
   worker.idle_since = now;
@@ -251,9 +284,9 @@ void LocalScheduler::OnRetire(const Address& worker, TimeNs now) {
   Dispatch(now);
 }
 
-void LocalScheduler::OnBlocked(const Address& worker, uint32_t depth, TimeNs now) {
+void LocalScheduler::OnBlocked(const Address& worker, uint64_t lease, uint32_t depth, TimeNs now) {
   const auto it = workers_.find(worker);
-  if (it == workers_.end() || it->second.lease == 0 || it->second.blocked) return;
+  if (it == workers_.end() || lease == 0 || it->second.lease != lease || it->second.blocked) return;
   it->second.blocked = true;
   it->second.blocked_depth = depth;
   ++blocked_depths_[depth];
@@ -261,9 +294,9 @@ void LocalScheduler::OnBlocked(const Address& worker, uint32_t depth, TimeNs now
   Dispatch(now);
 }
 
-void LocalScheduler::OnUnblocked(const Address& worker, TimeNs now) {
+void LocalScheduler::OnUnblocked(const Address& worker, uint64_t lease, TimeNs now) {
   const auto it = workers_.find(worker);
-  if (it == workers_.end() || !it->second.blocked) return;
+  if (it == workers_.end() || !it->second.blocked || it->second.lease != lease) return;
   it->second.blocked = false;
   if (--blocked_depths_[it->second.blocked_depth] == 0) blocked_depths_.erase(it->second.blocked_depth);
   if (blocked_depths_.empty()) pace_ = 0;
@@ -284,6 +317,9 @@ std::vector<Address> LocalScheduler::OnOwnerGone(const Address& owner, TimeNs no
     if (lease.owner == owner) {
       ended.push_back(id);
       ran.push_back(lease.worker);
+      // Whatever it still runs, it runs for nobody: no second lease before it is ended.
+      const auto w = workers_.find(lease.worker);
+      if (w != workers_.end()) w->second.retiring = true;
     }
   }
   for (uint64_t id : ended) EndLease(id, now);

@@ -8,6 +8,7 @@
 
 #include <list>
 #include <map>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -51,8 +52,11 @@ class LocalScheduler {
   void OnWorkerStartFailed(TimeNs now);
   void OnWorkerGone(const Address& worker, TimeNs now);
   void OnRetire(const Address& worker, TimeNs now);
-  void OnBlocked(const Address& worker, uint32_t depth, TimeNs now);
-  void OnUnblocked(const Address& worker, TimeNs now);
+  // `lease`: under which the waiting task runs. A message about a former lease changes nothing.
+  void OnBlocked(const Address& worker, uint64_t lease, uint32_t depth, TimeNs now);
+  void OnUnblocked(const Address& worker, uint64_t lease, TimeNs now);
+  // The job has ended: its demand goes, and none comes any more.
+  void OnJobEnd(JobId job);
   // The owner is dead: its demand goes, its leases end. Returns the workers that ran for it.
   std::vector<Address> OnOwnerGone(const Address& owner, TimeNs now);
   void OnOwnerNodeGone(uint32_t node, std::vector<Address>* workers, TimeNs now);
@@ -61,6 +65,10 @@ class LocalScheduler {
 
   const Amounts& total() const { return options_.total; }
   const Amounts& available() const { return available_; }
+  // What the head should know: free, less what it has promised here and what still waits for a process. Due
+  // when it changed, and after every promise, since the head has already subtracted that from its own view.
+  bool ReportDue() const { return promised_ || Promisable() != reported_; }
+  Amounts TakeReport();
   size_t worker_count() const { return workers_.size(); }
   size_t lease_count() const { return leases_.size(); }
   size_t demand_count() const { return demands_.size(); }
@@ -100,6 +108,7 @@ class LocalScheduler {
   void Report(LocalDemand* d);
   bool MayStart(const LocalDemand& d, TimeNs now);
   Amounts CpuOf(const Amounts& a) const;
+  Amounts Promisable() const;
   void Arm(TimeNs when) {
     if (when < deadline_) deadline_ = when;
   }
@@ -120,6 +129,9 @@ class LocalScheduler {
   TimeNs next_reclaim_ = 0;
   TimeNs deadline_ = kNever;
   bool dispatching_ = false;
+  std::set<JobId> ended_jobs_;
+  bool promised_ = true;  // by the head, since the last report
+  Amounts reported_;
 };
 
 }  // namespace rmpi::sched

@@ -21,6 +21,7 @@ void Executor::OnPush(const Address& from, Push& m) {
   item->attempt = m.attempt;
   item->retries_left = m.retries_left;
   item->depth = m.depth;
+  item->lease = m.lease;
   item->tmpl = known[m.template_number];
   item->args = std::move(m.args);
   item->resolved = std::move(m.resolved);
@@ -190,6 +191,7 @@ void Executor::Forget(const ExecItem& item) {
     Pull pull;
     pull.id = arg.id;
     pull.attempt = arg.value.attempt;
+    pull.priority = PullPriority::kArgs;  // a get of the same object by this process goes on
     pull.cancel = true;
     outbox_->Send(RayletOf(objects_->self().node), MsgType::kPull, pull);
   }
@@ -231,13 +233,13 @@ void Executor::Block() {
   if (blocked_) return;
   blocked_ = true;
   ReturnTasks(nullptr);
-  outbox_->Send(RayletOf(objects_->self().node), MsgType::kBlocked, Blocked{current_ ? current_->depth : 0});
+  outbox_->Send(RayletOf(objects_->self().node), MsgType::kBlocked, Blocked{current_ ? current_->lease : 0, current_ ? current_->depth : 0});
 }
 
 void Executor::Unblock() {
   if (!blocked_) return;
   blocked_ = false;
-  outbox_->Send(RayletOf(objects_->self().node), MsgType::kUnblocked, Blocked{current_ ? current_->depth : 0});
+  outbox_->Send(RayletOf(objects_->self().node), MsgType::kUnblocked, Blocked{current_ ? current_->lease : 0, current_ ? current_->depth : 0});
 }
 
 void Executor::Retire() {
@@ -280,7 +282,11 @@ void Executor::OnCancel(const Address& from, const TaskRef& m) {
   if (current_ && current_->task == m.task && current_->attempt == m.attempt && current_->owner == from) {
     current_->cancelled = true;
     if (m.recursive) host_->CancelChildren(current_->serial, m.force);
-    if (!m.force) host_->Interrupt(m.task, m.attempt);
+    if (m.force) {  // the owner's own request may have come before the claim
+      outbox_->Send(RayletOf(objects_->self().node), MsgType::kKillTask, KillTask{objects_->self(), m.task, m.attempt});
+    } else {
+      host_->Interrupt(m.task, m.attempt);
+    }
     return;
   }
   std::unique_ptr<ExecItem> item;

@@ -22,6 +22,7 @@ struct ExecItem {
   uint32_t attempt = 0;
   int32_t retries_left = 0;
   uint32_t depth = 0;
+  uint64_t lease = 0;
   std::shared_ptr<const WireTemplate> tmpl;
   Blob args;
   std::vector<ResolvedArg> resolved;

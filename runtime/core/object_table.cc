@@ -38,6 +38,7 @@ void ObjectTable::SetIdentity(const Address& self, JobId job) {
 Record* ObjectTable::NewRecord(TaskKind kind, uint32_t returns) {
   const uint64_t number = next_number_++;
   const uint64_t page = number / kPageRecords;
+  if (number % kPageRecords == 0) DropPageIfUnused(page - 1);  // it was kept while it was the newest
   while (page_base_ + pages_.size() <= page) pages_.push_back(nullptr);
   auto& slot = pages_[page - page_base_];
   if (!slot) slot = std::make_unique<Page>();
@@ -82,9 +83,15 @@ void ObjectTable::MaybeDropRecord(uint64_t sequence) {
   record->returns = 0;
   record->first.id = {};
   const uint64_t page = (sequence & kNumberMask) / kPageRecords;
-  auto& slot = pages_[page - page_base_];
+  --pages_[page - page_base_]->used;
   // The newest page stays: its unused numbers are still to come.
-  if (--slot->used == 0 && page != (next_number_ - 1) / kPageRecords) slot.reset();
+  if (page != (next_number_ - 1) / kPageRecords) DropPageIfUnused(page);
+}
+
+void ObjectTable::DropPageIfUnused(uint64_t page) {
+  if (page < page_base_ || page >= page_base_ + pages_.size()) return;
+  auto& slot = pages_[page - page_base_];
+  if (slot && slot->used == 0) slot.reset();
   while (pages_.size() > 1 && !pages_.front()) {
     pages_.pop_front();
     ++page_base_;

@@ -115,6 +115,7 @@ class ObjectTable {
     uint32_t used = 0;  // records in use
   };
 
+  void DropPageIfUnused(uint64_t page);
   void MadeReady(Entry* e);
   void MaybeRelease(Entry* e);
   void ReleaseOwned(Entry* e);

@@ -87,6 +87,11 @@ void Submitter::Settle(TimeNs now) {
     if (--t->unresolved != 0) continue;
     if (ShapeQueue* q = Enqueue(t, false)) Pump(q, now);
   }
+  while (!touched_.empty()) {
+    ShapeQueue* q = touched_.back();
+    touched_.pop_back();
+    Pump(q, now);
+  }
 }
 
 ShapeQueue* Submitter::QueueOf(const Shape& shape) {
@@ -149,6 +154,8 @@ ShapeQueue* Submitter::Enqueue(Task* t, bool front) {
     q->tail = t;
   }
   ++q->queued;
+  // Its old lease's queue need not be this one.
+  if (front) touched_.push_back(q);
   return q;
 }
 
@@ -191,9 +198,21 @@ void Submitter::Pump(ShapeQueue* q, TimeNs now) {
     if (lease == nullptr) break;
     Task* t = q->head;
     Unlink(t);
-    PushTask(lease, t, now);
+    if (Pushable(t, now)) PushTask(lease, t, now);
   }
   UpdateDemand(q, now);
+}
+
+// While a task was queued, an argument of it may have been lost: then it waits for it again, or fails.
+bool Submitter::Pushable(Task* t, TimeNs now) {
+  t->state = TaskState::kWaitArgs;
+  for (uint32_t i = 0; i < t->top_level; ++i) {
+    const Entry* e = (*t->refs)[i];
+    if (!e->pending() && e->kind == static_cast<uint8_t>(ValueKind::kValue)) continue;
+    ResolveArgs(t, now);
+    return false;
+  }
+  return true;
 }
 
 void Submitter::PushTask(Lease* lease, Task* t, TimeNs now) {
@@ -203,6 +222,7 @@ void Submitter::PushTask(Lease* lease, Task* t, TimeNs now) {
   p.attempt = t->attempt;
   p.retries_left = t->retries_left;
   p.depth = lease->shape->shape.depth;
+  p.lease = lease->id;
   p.template_number = t->tmpl->number;
   if (lease->templates_sent.size() <= p.template_number) lease->templates_sent.resize(p.template_number + 1);
   if (!lease->templates_sent[p.template_number]) {
@@ -318,7 +338,7 @@ void Submitter::OnGrant(const Address& from, const Grant& m, TimeNs now) {
   Lease* l = lease.get();
   q->leases.push_back(std::move(lease));
   by_worker_.emplace(m.worker, l);
-  if (q->queued == 0) {  // surplus: somebody else may need it
+  if (q->queued == 0 || draining_) {  // surplus: somebody else may need it
     ReturnLease(q, l, false);
     return;
   }
@@ -446,6 +466,7 @@ void Submitter::OnReturned(const Address& from, const Returned& m, TimeNs now) {
 
 void Submitter::LoseLease(Lease* lease, const Eof& eof, ErrorType type, TimeNs now) {
   ShapeQueue* q = lease->shape;
+  const uint32_t node = lease->worker.node;
   std::deque<Task*> inflight = std::move(lease->inflight);
   ForgetLease(lease);  // frees it
   for (auto it = inflight.rbegin(); it != inflight.rend(); ++it) {
@@ -455,7 +476,16 @@ void Submitter::LoseLease(Lease* lease, const Eof& eof, ErrorType type, TimeNs n
         !eof.claims_known || std::any_of(eof.claimed.begin(), eof.claimed.end(), [&](const TaskRef& c) {
           return c.task == t->id() && c.attempt == t->attempt;
         });
-    if (!claimed) {  // never started: free of charge
+    // It may have stored a result that it could not announce any more.
+    for (uint32_t i = 0; claimed && type != ErrorType::kNodeDied && i < t->record->returns; ++i) {
+      FreeObject f;
+      f.id = objects_->ReturnOf(t->record, i)->id;
+      f.attempt = t->attempt;
+      outbox_->Send(RayletOf(node), MsgType::kFree, f);
+    }
+    if (draining_) {  // the job is over: nobody asks for it any more, and nothing starts again
+      FailWith(t, ErrorType::kRuntimeShutdown, "the job has ended");
+    } else if (!claimed) {  // never started: free of charge
       if (t->cancelled) {
         FailWith(t, ErrorType::kTaskCancelled, "the task was cancelled before it started");
       } else {
@@ -491,6 +521,11 @@ void Submitter::OnNodeDead(uint32_t node, const std::string& reason, TimeNs now)
   eof.claims_known = false;
   eof.cause = reason;
   for (Lease* lease : leases) LoseLease(lease, eof, ErrorType::kNodeDied, now);
+  // What the head had assigned to that node is lost with it: all demand is told anew.
+  for (auto& [key, q] : shapes_) {
+    q->requested = 0;
+    UpdateDemand(q.get(), now);
+  }
   std::erase_if(waiting_acks_, [&](const WaitingAck& w) { return w.to.node == node; });
 }
 
@@ -529,6 +564,7 @@ void Submitter::Cancel(Entry* e, bool force, bool recursive) {
   Task* t = record->task;
   t->cancelled = true;
   if (t->state != TaskState::kPushed) {
+    touched_.push_back(t->shape);  // less is wanted
     FailWith(t, ErrorType::kTaskCancelled, "the task was cancelled before it started");
     return;
   }
@@ -556,6 +592,7 @@ void Submitter::Complete(Task* t, const Address& from, Result& m) {
   Record* record = t->record;
   const bool one_error_for_all = m.values.size() == 1 && m.values[0].kind != static_cast<uint8_t>(ValueKind::kValue);
   if (!one_error_for_all && m.values.size() != record->returns) {
+    DropResult(from, m);
     FailWith(t, ErrorType::kWorkerCrashed,
              "worker " + ToString(from) + " answered task " + t->tmpl->function_name + " with " +
                  std::to_string(m.values.size()) + " values instead of " + std::to_string(record->returns));

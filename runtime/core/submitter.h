@@ -113,9 +113,13 @@ class Submitter {
   void OnTimer(TimeNs now);
   TimeNs NextDeadline() const { return deadline_; }
 
+  // The job is over (PROTOCOL C5): from here on deaths are not failures, and nothing is retried.
+  void Drain() { draining_ = true; }
+
   // Registrations that held back a RESULT_ACK may have been acknowledged.
   void FlushAcks();
   size_t pending_count() const { return pending_; }
+  size_t lease_count() const { return by_worker_.size(); }
   const std::unordered_map<uint32_t, std::unique_ptr<ShapeQueue>>& shapes() const { return shapes_; }
 
  private:
@@ -130,6 +134,7 @@ class Submitter {
   void ResolveArgs(Task* t, TimeNs now);
   ShapeQueue* Enqueue(Task* t, bool front);
   void Unlink(Task* t);
+  bool Pushable(Task* t, TimeNs now);
   void Pump(ShapeQueue* q, TimeNs now);
   Lease* PickLease(ShapeQueue* q, const Task& t);
   bool CanPush(const Lease& lease, const Task& t) const;
@@ -161,6 +166,8 @@ class Submitter {
   std::unordered_multimap<Address, Lease*> by_worker_;
   std::deque<WaitingAck> waiting_acks_;
   std::deque<Task*> ready_;
+  bool draining_ = false;
+  std::vector<ShapeQueue*> touched_;  // by something that could not pump them: Settle() does
   size_t pending_ = 0;
   TimeNs deadline_ = kNever;
 };

@@ -238,6 +238,7 @@ struct Push {  // owner -> executor
   uint32_t attempt = 0;
   int32_t retries_left = 0;
   uint32_t depth = 0;
+  uint64_t lease = 0;            // under which it runs: the granting raylet's number
   uint32_t template_number = 0;  // the owner's number; its bytes come with its first use on this lease
   Blob template_bytes;           // a WireTemplate, or empty: sent before
   Blob args;
@@ -245,7 +246,7 @@ struct Push {  // owner -> executor
 
   template <class C>
   void Fields(C& c) {
-    c(task, attempt, retries_left, depth, template_number, template_bytes, args, resolved);
+    c(task, attempt, retries_left, depth, lease, template_number, template_bytes, args, resolved);
   }
 };
 
@@ -432,11 +433,12 @@ struct Pinned {
 // ---- workers ------------------------------------------------------------------------------------------------
 
 struct Blocked {  // kBlocked, kUnblocked
+  uint64_t lease = 0;  // of the task that waits: by the time it is read the worker may have another one
   uint32_t depth = 0;
 
   template <class C>
   void Fields(C& c) {
-    c(depth);
+    c(lease, depth);
   }
 };
 

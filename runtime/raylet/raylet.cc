@@ -124,11 +124,17 @@ Status Raylet::MapMemory() {
   board_->OpenRaylet(getpid());
   port_ = std::make_unique<lane::Port>(board_.get(), kRayletSlot, board_->generation(kRayletSlot), bell_.get());
   router_.SetPort(port_.get(), board_.get());
+  return Status::Ok();
+}
+
+void Raylet::MakeScheduler() {
   sched::LocalOptions options;
   if (!(config_.dedicated_head && rank_ == 0)) options.total = FixedPoint(config_.resources);
+  // Two that every node of Ray's has: for show, and for tasks that must run beside this address.
+  const auto store = static_cast<int64_t>(arena_->size()) * sched::kResourceUnit;
+  sched::Add(&options.total, {{"node:" + ip_, sched::kResourceUnit}, {"object_store_memory", store}});
   options.max_workers = config_.max_workers != 0 ? config_.max_workers : static_cast<uint32_t>(board_->slots() - 8);
   scheduler_ = std::make_unique<sched::LocalScheduler>(options, this);
-  return Status::Ok();
 }
 
 Status Raylet::StartTransport() {
@@ -193,6 +199,7 @@ NodeRecord Raylet::OwnRecord() const {
 Status Raylet::BringUp() {
   if (Status s = StartTransport(); !s.ok()) return s;
   if (Status s = StartTransfer(); !s.ok()) return s;
+  MakeScheduler();
   loop_.Add(bell_.get(), EPOLLIN, [this](uint32_t) {
     uint64_t n;
     [[maybe_unused]] const ssize_t r = read(bell_.get(), &n, sizeof n);

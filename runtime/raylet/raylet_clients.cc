@@ -308,6 +308,7 @@ void Raylet::OnJobEnd(const JobMessage& m, TimeNs now) {
   EndingJob ending;
   ending.message = m;
   ending.deadline = now + kJobEndPatience;
+  scheduler_->OnJobEnd(m.job);
   for (auto& [slot, c] : clients_) {
     // A worker that has not yet been bound to a job by a lease stays for the next one.
     if (c->is_driver || c->job != m.job) continue;

@@ -78,6 +78,7 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   // ---- bring-up (raylet.cc)
   Status MapMemory();
   Status BringUp();
+  void MakeScheduler();
   Status StartTransport();
   Status StartTransfer();
   void OnTransfers();
@@ -192,7 +193,6 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   TimeNs next_heartbeat_ = kNever;
   TimeNs last_from_head_ = 0;
   TimeNs last_turn_ = 0;
-  sched::Amounts reported_;
   uint64_t read_in_place_ = 0;
   bool stopping_ = false;
   bool stop_asked_ = false;

@@ -98,7 +98,7 @@ void Raylet::OnTimers(TimeNs now) {
 }
 
 void Raylet::SendHeartbeat(TimeNs now) {
-  const bool changed = scheduler_->available() != reported_;
+  const bool changed = scheduler_->ReportDue();
   if (head_) {  // no frame needed to tell oneself
     if (!changed) {
       next_heartbeat_ = kNever;
@@ -111,10 +111,7 @@ void Raylet::SendHeartbeat(TimeNs now) {
   Heartbeat m;
   m.sequence = ++heartbeat_sequence_;
   m.changed = changed;
-  if (changed) {
-    reported_ = scheduler_->available();
-    m.available = reported_;
-  }
+  if (changed) m.available = scheduler_->TakeReport();
   next_heartbeat_ = head_ ? kNever : now + kHeartbeatPeriod;
   router_.Send(GcsAddress(), MsgType::kHeartbeat, m);
 }

@@ -217,10 +217,10 @@ void Raylet::OnWorkerMessage(const MessageHeader& header, Bytes body) {
   const Address& from = header.src;
   switch (static_cast<MsgType>(header.type)) {
     case MsgType::kBlocked:
-      Handle<Blocked>(body, [&](const Blocked& m) { scheduler_->OnBlocked(from, m.depth, now); });
+      Handle<Blocked>(body, [&](const Blocked& m) { scheduler_->OnBlocked(from, m.lease, m.depth, now); });
       break;
     case MsgType::kUnblocked:
-      scheduler_->OnUnblocked(from, now);
+      Handle<Blocked>(body, [&](const Blocked& m) { scheduler_->OnUnblocked(from, m.lease, now); });
       break;
     case MsgType::kRetire:
       scheduler_->OnRetire(from, now);

@@ -58,8 +58,12 @@ uint16_t LocalPort(int fd) {
 
 }  // namespace
 
-MpiSockets::MpiSockets() : input_(epoll_create1(EPOLL_CLOEXEC)), output_(epoll_create1(EPOLL_CLOEXEC)) {
+MpiSockets::MpiSockets()
+    : input_(epoll_create1(EPOLL_CLOEXEC)),
+      output_(epoll_create1(EPOLL_CLOEXEC)),
+      listeners_(epoll_create1(EPOLL_CLOEXEC)) {
   Add(output_.get());
+  Add(listeners_.get());
   ForEachSocket([this](int, ino_t inode) { before_.insert(inode); });
 }
 
@@ -102,13 +106,22 @@ MpiSockets::Kind MpiSockets::Classify(int fd) const {
   return all_ports_[PortOf(peer)] ? Kind::kConnection : Kind::kForeign;
 }
 
-void MpiSockets::Watch(int fd) const {
+void MpiSockets::Watch(int fd, Kind kind) const {
   epoll_event event{};
   event.data.fd = fd;
   event.events = EPOLLIN;
+  if (kind == Kind::kListener) {
+    epoll_ctl(listeners_.get(), EPOLL_CTL_ADD, fd, &event);
+    return;
+  }
   epoll_ctl(input_.get(), EPOLL_CTL_ADD, fd, &event);
   event.events = EPOLLOUT | EPOLLET;
   epoll_ctl(output_.get(), EPOLL_CTL_ADD, fd, &event);
+}
+
+void MpiSockets::LookForConnections() {
+  epoll_event event;
+  if (epoll_wait(listeners_.get(), &event, 1, 0) > 0) ExpectChange();
 }
 
 void MpiSockets::Rescan() {
@@ -123,7 +136,7 @@ void MpiSockets::Rescan() {
     const Kind was = known ? s.kind : Kind::kForeign;
     s.inode = inode;
     s.kind = Classify(fd);
-    if (was == Kind::kForeign && s.kind != Kind::kForeign) Watch(fd);
+    if (was == Kind::kForeign && s.kind != Kind::kForeign) Watch(fd, s.kind);
     if (was == Kind::kUnknown && s.kind == Kind::kForeign) {
       epoll_ctl(input_.get(), EPOLL_CTL_DEL, fd, nullptr);
       epoll_ctl(output_.get(), EPOLL_CTL_DEL, fd, nullptr);
@@ -131,13 +144,13 @@ void MpiSockets::Rescan() {
   });
   std::erase_if(sockets_, [](const auto& entry) { return !entry.second.seen; });
   const TimeNs end = MonotonicNow();
+  scanned_at_ = end;
   next_scan_ = end + 4 * (end - begin);  // with thousands of sockets a scan takes its time
 }
 
 bool MpiSockets::Check(bool progress_was_made) {
   epoll_event events[64];
   const int n = epoll_wait(input_.get(), events, 64, 0);
-  bool news = n > 0;
   for (int i = 0; i < n; ++i) {
     const int fd = events[i].data.fd;
     if (fd == output_.get()) {
@@ -146,12 +159,11 @@ bool MpiSockets::Check(bool progress_was_made) {
       }
       continue;
     }
-    const auto found = sockets_.find(fd);
-    if (found == sockets_.end()) continue;
-    if (found->second.kind == Kind::kListener) {
+    if (fd == listeners_.get()) {
       ExpectChange();
-      next_scan_ = 0;
+      continue;
     }
+    if (!sockets_.contains(fd)) continue;
     if (progress_was_made) fruitless_ = 0;
     if (++fruitless_ >= kStuckLimit) {
       // Level-triggered it would keep us awake for ever; by edges it still tells of anything new.
@@ -162,13 +174,16 @@ bool MpiSockets::Check(bool progress_was_made) {
     }
   }
   if (n <= 0) fruitless_ = 0;
+  if (calm_at_ == 0 && n > 0) return true;
+  const TimeNs now = MonotonicNow();
   if (calm_at_ != 0) {
-    const TimeNs now = MonotonicNow();
     if (now < next_scan_) return true;  // do not sleep on an outdated set
     Rescan();
     if (now >= calm_at_) calm_at_ = 0;
+  } else if (now - scanned_at_ >= kScanAnyway) {
+    Rescan();
   }
-  return news;
+  return n > 0;
 }
 
 }  // namespace rmpi

@@ -6,8 +6,9 @@
 // Which sockets are MPI's: listeners that appeared during MPI_Init, and connections with such a listener's
 // port at either end (the ranks exchange their ports at bring-up). Others, UCX's for one, are left alone.
 //
-// Two epoll sets: input is level-triggered, since MPI may leave bytes unread; output is edge-triggered, since
-// a socket is writable nearly always and only the edge after a full buffer means that MPI can go on.
+// Three epoll sets: input is level-triggered, since MPI may leave bytes unread; output is edge-triggered,
+// since a socket is writable nearly always and only the edge after a full buffer means that MPI can go on;
+// listeners apart, to be looked at often.
 #pragma once
 
 #include <sys/types.h>
@@ -35,12 +36,19 @@ class MpiSockets {
   bool Add(int fd) const;  // another descriptor to sleep on (a timer)
 
   // New sockets may appear soon: rescan in the next calls of Check until things have been calm for a while.
-  void ExpectChange() { calm_at_ = MonotonicNow() + kCalm; }
-  // True when some socket has news. Rescans when a listener fired or a change is expected.
+  void ExpectChange() {
+    calm_at_ = MonotonicNow() + kCalm;
+    next_scan_ = 0;
+  }
+  // To be called before MPI makes progress, which accepts connections: afterwards they could not be seen.
+  void LookForConnections();
+  // True when some socket has news. Rescans when a listener fired, a change is expected, or from time to
+  // time.
   bool Check(bool progress_was_made);
 
  private:
   static constexpr TimeNs kCalm = kSecond / 2;
+  static constexpr TimeNs kScanAnyway = kSecond;
   // A socket that is readable this many times in a row while MPI reads nothing is one that MPI has given up.
   static constexpr int kStuckLimit = 1000;
 
@@ -52,13 +60,13 @@ class MpiSockets {
   };
   Kind Classify(int fd) const;
   void Rescan();
-  void Watch(int fd) const;
+  void Watch(int fd, Kind kind) const;
 
-  UniqueFd input_, output_;
+  UniqueFd input_, output_, listeners_;  // the latter two are in input_
   std::set<ino_t> before_;
   std::bitset<65536> own_ports_, all_ports_;
   std::unordered_map<int, Socket> sockets_;
-  TimeNs calm_at_ = 0, next_scan_ = 0;
+  TimeNs calm_at_ = 0, next_scan_ = 0, scanned_at_ = 0;
   int fruitless_ = 0;
 };
 

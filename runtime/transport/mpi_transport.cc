@@ -28,6 +28,20 @@ constexpr TimeNs kBackOffMin = 50 * kMicrosecond, kBackOffMax = 2 * kMillisecond
 constexpr TimeNs kFlushLimit = kSecond;
 constexpr TimeNs kFinalizeLimit = 2 * kSecond;
 
+// A request that is complete from the start.
+MPI_Request DoneRequest() {
+  const auto query = [](void*, MPI_Status* status) {
+    MPI_Status_set_cancelled(status, 0);
+    return MPI_Status_set_elements(status, MPI_BYTE, 0);
+  };
+  const auto free = [](void*) { return MPI_SUCCESS; };
+  const auto cancel = [](void*, int) { return MPI_SUCCESS; };
+  MPI_Request request = MPI_REQUEST_NULL;
+  MPI_Grequest_start(query, free, cancel, nullptr, &request);
+  MPI_Grequest_complete(request);
+  return request;
+}
+
 }  // namespace
 
 MpiTransport::MpiTransport(MPI_Comm comm, std::unique_ptr<MpiSockets> sockets, bool sleepable)
@@ -119,7 +133,7 @@ void MpiTransport::PostSend(int peer, Peer* p, std::vector<std::byte> frame, uin
 void MpiTransport::Acknowledge(int peer, Peer* p, uint32_t kind) { PostSend(peer, p, {}, kind); }
 
 bool MpiTransport::Progress() {
-  const bool received = ReapReceives();
+  const bool received = ReapReceives(/*progress=*/true);
   const bool sent = ReapSends();
   return received || sent;
 }
@@ -144,21 +158,30 @@ bool MpiTransport::ReapSends() {
   return true;
 }
 
-bool MpiTransport::ReapReceives() {
+// Without `progress` it only looks. Testsome looks first, and progresses only if nothing is done; so a
+// request that is done already keeps it from that. What progress itself completes shows in the next call
+// only.
+bool MpiTransport::ReapReceives(bool progress) {
+  const size_t count = receives_.size();
+  if (!progress) receives_.push_back(DoneRequest());
   indices_.resize(receives_.size());
   statuses_.resize(receives_.size());
   int done = 0;
   MPI_Testsome(static_cast<int>(receives_.size()), receives_.data(), &done, indices_.data(),
                statuses_.data());
-  if (done == MPI_UNDEFINED || done <= 0) return false;
+  receives_.resize(count);
+  if (done == MPI_UNDEFINED) return false;
+  bool any = false;
   for (int i = 0; i < done; ++i) {
     const auto& status = statuses_[static_cast<size_t>(i)];
     const int buffer = indices_[static_cast<size_t>(i)];
+    if (static_cast<size_t>(buffer) >= count) continue;
     int bytes = 0;
     if (MPI_Get_count(&status, MPI_BYTE, &bytes) != MPI_SUCCESS || bytes == MPI_UNDEFINED) bytes = 0;
     TakeMessage(status.MPI_SOURCE, buffer, static_cast<size_t>(bytes));
+    any = true;
   }
-  return true;
+  return any;
 }
 
 // Files one message: acknowledgement first, then the frame, in its turn.
@@ -166,7 +189,10 @@ void MpiTransport::TakeMessage(int peer, int buffer, size_t bytes) {
   const auto index = static_cast<size_t>(buffer);
   Peer* p = At(peer);
   if (p == nullptr || p->dead || bytes < sizeof(Trailer)) return PostReceive(index);
-  p->contacted = true;
+  if (!p->contacted) {
+    p->contacted = true;
+    sockets_->ExpectChange();
+  }
   bytes -= sizeof(Trailer);
   Trailer trailer;
   std::memcpy(&trailer, buffers_[index].data() + bytes, sizeof(trailer));
@@ -210,6 +236,7 @@ void MpiTransport::Handled(int peer, Peer* p, size_t bytes) {
 
 size_t MpiTransport::Poll(const FrameHandler& handler) {
   if (down_) return 0;
+  if (sleepable_) sockets_->LookForConnections();
   size_t frames = 0;
   do {
     progressed_ |= Progress();
@@ -232,14 +259,17 @@ size_t MpiTransport::Poll(const FrameHandler& handler) {
   return frames;
 }
 
+// The order matters. After the last progress the sockets must be seen empty, and after that, without another
+// progress, the requests: a frame that was read but not reported would sleep with us.
 bool MpiTransport::Arm() {
   if (down_) return true;
+  if (sleepable_) sockets_->LookForConnections();
   progressed_ |= Progress();
   if (!ready_.empty()) return false;
   if (!sleepable_) return ArmTimer();
   const bool news = sockets_->Check(progressed_);
   progressed_ = false;
-  return !news;
+  return !news && !ReapReceives(/*progress=*/false);
 }
 
 bool MpiTransport::ArmTimer() {

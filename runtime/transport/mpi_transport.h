@@ -67,7 +67,7 @@ class MpiTransport final : public Transport {
   void Acknowledge(int peer, Peer* p, uint32_t kind);
   bool Progress();  // true if anything moved
   bool ReapSends();
-  bool ReapReceives();
+  bool ReapReceives(bool progress);
   void TakeMessage(int peer, int buffer, size_t bytes);
   void TakeAcknowledgement(int peer, Peer* p, uint32_t delivered);
   void Handled(int peer, Peer* p, size_t bytes);

@@ -173,6 +173,7 @@ void CoreWorker::Impl::Disconnect() {
     std::unique_lock<std::mutex> lock(mutex_);
     const uint64_t nonce = next_nonce_++;
     asked_[nonce] = true;
+    core_.submitter().Drain();
     Send(RayletOf(self_.node), MsgType::kJobOver, Nonce{nonce});
     Blob reply;
     const TimeNs deadline = MonotonicNow() + 1500 * kMillisecond;

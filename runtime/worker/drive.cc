@@ -124,7 +124,7 @@ void CoreWorker::Impl::Leave() {
 
 void CoreWorker::Impl::RunDue(std::unique_lock<std::mutex>& lock) {
   while (core_.objects().has_callbacks() || !due_lines_.empty()) {
-    const auto callbacks = core_.objects().TakeCallbacks();
+    auto callbacks = core_.objects().TakeCallbacks();
     const auto lines = std::move(due_lines_);
     due_lines_.clear();
     lock.unlock();
@@ -133,6 +133,7 @@ void CoreWorker::Impl::RunDue(std::unique_lock<std::mutex>& lock) {
       if (printer_) printer_->Print(l, now);
     }
     for (const auto& fn : callbacks) fn();
+    callbacks.clear();  // they hold Refs, whose end takes the lock
     lock.lock();
   }
 }
