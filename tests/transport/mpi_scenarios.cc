@@ -175,6 +175,7 @@ int Latency() {
     // The safety timeout is 100 ms: a median near it would mean that the sockets do not wake us.
     if (asleep[asleep.size() / 2] > 5000) return Fail(0, text);
   }
+  if (late_frames > 3) return Fail(r.id(), "late frames: " + std::to_string(late_frames));
   r.transport->Shutdown(true);
   return Ok(r, text);
 }
