@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// PROTOCOL's invariants, by their numbers there.
+#include <algorithm>
+
+#include "tests/sim/process.h"
+#include "tests/sim/raylet.h"
+#include "tests/sim/world.h"
+
+namespace rmpi::sim {
+
+void World::OnSubmit(const TaskId& task, int32_t max_retries) { tasks_[task].max_retries = max_retries; }
+
+void World::OnClaim(const Address& worker, const TaskId& task, uint32_t attempt) {
+  ++started_;
+  TaskFacts& facts = tasks_[task];
+  const std::string who = "task " + Hex(task) + " attempt " + std::to_string(attempt) + " claimed by " + ToString(worker);
+  if (std::find(facts.claimed.begin(), facts.claimed.end(), attempt) != facts.claimed.end()) {
+    Fail(who + ": a second claim of that attempt (1)");
+  }
+  facts.claimed.push_back(attempt);
+  if (facts.claimed.size() > static_cast<size_t>(facts.max_retries) + 1) Fail(who + ": more claims than retries (2)");
+  if (cancelled_.count(task) != 0) Fail(who + ": after its CANCEL was handled (16)");
+}
+
+void World::OnGone(const Address& borrower, const ObjectId& id) {
+  if (deaths_ == 0 && Live(id.owner()) != nullptr) {
+    Fail("GONE for object " + Hex(id) + " to its borrower " + ToString(borrower) + " though nobody has died (3, 4)");
+  }
+}
+
+void World::OnError(const Address& reader, const ObjectId& id, uint8_t kind, Bytes value) {
+  if (kind != static_cast<uint8_t>(ValueKind::kSystemError)) return;
+  Reader in(value);
+  uint8_t type = 0;
+  std::string message, context;
+  in(type, message, context);
+  bool expected = deaths_ != 0;
+  switch (static_cast<ErrorType>(type)) {
+    case ErrorType::kTaskCancelled:
+      expected = true;  // infeasible ones are always cancelled, and their users fail with them
+      break;
+    case ErrorType::kTaskUnschedulable:
+      expected = true;
+      break;
+    default:
+      break;
+  }
+  if (!expected) Fail(ToString(reader) + " read an error from object " + Hex(id) + " though nobody has died: " + message);
+}
+
+// 3 and 4: whoever holds an acknowledged use finds the entry at its owner; without deaths, an unacknowledged
+// one does too.
+void World::CheckReferences() {
+  for (const auto& [address, p] : processes_) {
+    if (!p->alive()) continue;
+    for (const auto& [id, e] : p->core().objects().borrowed()) {
+      SimProcess* owner = Live(id.owner());
+      if (owner == nullptr || !e->details) continue;
+      const auto registration = e->details->registration;
+      if (registration == core::Registration::kGone) continue;
+      if (registration == core::Registration::kSent && deaths_ != 0) continue;
+      if (owner->core().objects().Find(id) == nullptr) {
+        Fail("process " + ToString(address) + " holds object " + Hex(id) + " (registration " +
+             std::to_string(static_cast<int>(registration)) + "), its owner no longer does (3)");
+        return;
+      }
+    }
+  }
+}
+
+bool World::Quiet() const {
+  if (in_flight_ != 0) return false;
+  for (const auto& [a, p] : processes_) {
+    if (!p->Quiet()) return false;
+  }
+  return std::all_of(raylets_.begin(), raylets_.end(), [](const auto& r) { return r.second->Quiet(); });
+}
+
+// 5 and 8: nobody holds anything any more.
+void World::CheckEmpty() {
+  if (failed()) return;
+  for (const auto& [a, p] : processes_) {
+    core::Core& c = p->core();
+    if (!p->alive()) continue;
+    if (c.objects().owned_count() != 0 || c.objects().borrowed_count() != 0 || c.objects().unacknowledged_count() != 0 ||
+        c.submitter().pending_count() != 0 || c.executor().unsettled() != 0 || c.executor().unclaimed() != 0) {
+      Fail("tables are not empty at the end (5):\n" + p->Describe());
+    }
+    if (c.malformed() != 0) Fail("malformed messages at " + ToString(a));
+    for (const auto& [key, q] : c.submitter().shapes()) {
+      if (!q->leases.empty()) Fail("leases are held at the end (5):\n" + p->Describe());
+    }
+  }
+  for (const auto& [node, r] : raylets_) {
+    const auto& s = r->scheduler();
+    if (s.lease_count() != 0 || s.demand_count() != 0) Fail("leases or demands at the end (5):\n" + r->Describe());
+    for (const auto& [name, amount] : s.total()) {
+      if (sched::AmountOf(s.available(), name) != amount) Fail("a pool is not full at the end (8):\n" + r->Describe());
+    }
+    if (!r->store().empty()) Fail("the store is not empty at the end (5):\n" + r->Describe());
+    if (r->gcs() != nullptr && r->gcs()->pending_demands() != 0) {
+      Fail("the head still has " + std::to_string(r->gcs()->pending_demands()) + " demands (5)");
+    }
+  }
+}
+
+}  // namespace rmpi::sim

@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sim/process.h"
+
+#include <algorithm>
+
+#include "tests/sim/raylet.h"
+
+namespace rmpi::sim {
+namespace {
+
+constexpr TimeNs kSpin = 50 * kMicrosecond;
+
+}  // namespace
+
+using core::Entry;
+using core::EntryState;
+
+SimProcess::SimProcess(World* world, const Address& self, JobId job, bool driver)
+    : world_(world), self_(self), driver_(driver), core_(this, this) {
+  core_.SetIdentity(self, job);
+}
+
+// ---- mail ---------------------------------------------------------------------------------------------------------
+
+void SimProcess::Post(const Address& to, MsgType type, Bytes body) {
+  MessageHeader header;
+  header.type = static_cast<uint16_t>(type);
+  header.body_bytes = static_cast<uint32_t>(body.size());
+  header.src = self_;
+  header.dst = to;
+  (to == self_ ? to_self_ : backlog_).push_back({header, Blob::Copy(body)});
+}
+
+void SimProcess::Guarded(TimeNs when, std::function<void()> fn) {
+  World* world = world_;
+  world_->At(when, [world, self = self_, fn = std::move(fn)] {
+    SimProcess* p = world->Live(self);
+    if (p == nullptr) return;
+    if (world->now() < p->suspended_until_) {
+      p->Guarded(p->suspended_until_, fn);
+      return;
+    }
+    fn();
+    p = world->Live(self);
+    if (p != nullptr) p->Settled();
+  });
+}
+
+void SimProcess::Arrive(const Packet& packet) {
+  inbox_.push_back(packet);
+  if (world_->now() < suspended_until_) return;
+  while (!inbox_.empty()) {
+    const Packet next = std::move(inbox_.front());
+    inbox_.pop_front();
+    Handle(next);
+  }
+  Settled();
+}
+
+void SimProcess::Suspend(TimeNs until) {
+  suspended_until_ = until;
+  Guarded(until, [this] {
+    while (!inbox_.empty()) {
+      const Packet next = std::move(inbox_.front());
+      inbox_.pop_front();
+      Handle(next);
+    }
+  });
+}
+
+void SimProcess::Handle(const Packet& packet) {
+  const MessageHeader& h = packet.header;
+  const auto type = static_cast<MsgType>(h.type);
+  if (type == MsgType::kEof) {
+    eofs_.push_back(packet);
+    return;
+  }
+  if (type == MsgType::kRegisterReply || type == MsgType::kCancel) {
+    Reader in(packet.body.bytes());
+    if (type == MsgType::kRegisterReply) {
+      RefMessage m;
+      in(m);
+      if (m.gone) world_->OnGone(self_, m.id);
+    } else {
+      TaskRef m;
+      in(m);
+      const core::ExecItem* current = core_.executor().current();
+      if (current == nullptr || current->task != m.task || current->attempt != m.attempt) world_->OnCancelHandled(m.task);
+    }
+  }
+  core_.OnMessage(h, packet.body.bytes(), world_->now());
+}
+
+// EOF is the last word of a process: what it wrote to us directly comes first.
+void SimProcess::HandleEofs() {
+  for (size_t i = eofs_.size(); i-- > 0;) {
+    const Packet packet = std::move(eofs_.front());
+    eofs_.pop_front();
+    Eof eof;
+    Reader reader(packet.body.bytes());
+    reader(eof);
+    const bool near = eof.who.node == self_.node;
+    const bool waiting = near && (world_->InFlight(eof.who, self_) != 0 ||
+                                  std::any_of(inbox_.begin(), inbox_.end(), [&](const Packet& p) {
+                                    return p.header.src == eof.who;
+                                  }));
+    if (waiting) {
+      eofs_.push_back(packet);
+    } else {
+      core_.OnMessage(packet.header, packet.body.bytes(), world_->now());
+    }
+  }
+}
+
+void SimProcess::Settled() {
+  for (;;) {
+    core_.Settle(world_->now());
+    while (!to_self_.empty()) {
+      const Packet packet = std::move(to_self_.front());
+      to_self_.pop_front();
+      Handle(packet);
+    }
+    HandleEofs();
+    if (world_->now() >= core_.NextDeadline()) core_.OnTimer(world_->now());
+    PollMain();
+    if (!alive_) return;
+    if (to_self_.empty()) break;
+  }
+  ArmTimer();
+  Flush(!world_->features().lossy_backlog || world_->rng().Percent(90));
+}
+
+void SimProcess::Flush(bool all) {
+  if (backlog_.empty() && answered_ == 0) return;
+  if (!all) {
+    Guarded(world_->now() + static_cast<TimeNs>(1 + world_->rng().Below(300)) * kMicrosecond, [this] { Flush(true); });
+    return;
+  }
+  for (Packet& p : backlog_) {
+    const Address& to = p.header.dst;
+    const bool lane = to.node == self_.node && to.slot != kGcsSlot && to.slot != kRayletSlot &&
+                      world_->Live(to) != nullptr;
+    world_->Hop(self_, lane ? to : RayletOf(self_.node), p.header, std::move(p.body));
+  }
+  backlog_.clear();
+  claims_.erase(claims_.begin(), claims_.begin() + static_cast<std::ptrdiff_t>(answered_));
+  answered_ = 0;
+}
+
+void SimProcess::ArmTimer() {
+  const TimeNs next = core_.NextDeadline();
+  if (next == kNever || timer_at_ <= next) return;
+  timer_at_ = next;
+  Guarded(next, [this] { timer_at_ = kNever; });
+}
+
+void SimProcess::Die() {
+  world_->OnDeath();
+  alive_ = false;
+  if (!world_->features().lossy_backlog) Flush(true);
+  world_->RayletAt(self_.node)->StartDeath(self_);
+}
+
+// On purpose: everything it had to say is out.
+void SimProcess::Exit() {
+  main_ = Main::kOver;
+  Flush(true);
+  alive_ = false;
+  world_->RayletAt(self_.node)->StartDeath(self_);
+}
+
+// ---- the main thread ----------------------------------------------------------------------------------------------
+
+void SimProcess::Wake(uint64_t token, TimeNs when) {
+  Guarded(when, [this, token] {
+    if (token == token_ && main_ == Main::kStep) Step();
+  });
+}
+
+bool SimProcess::LookForTask() {
+  core::Executor& executor = core_.executor();
+  if (executor.has_ready()) {
+    if (core::ExecItem* item = executor.Take(world_->now())) {
+      StartTask(item);
+      return true;
+    }
+    return false;
+  }
+  const bool leaving = (executor.retiring() || exit_requested_) && executor.unsettled() == 0 &&
+                       core_.objects().owned_count() == 0 && core_.submitter().pending_count() == 0 &&
+                       core_.submitter().lease_count() == 0;
+  if (leaving) Exit();
+  return false;
+}
+
+void SimProcess::PollMain() {
+  if (main_ == Main::kIdle && !driver_) LookForTask();
+  if (main_ != Main::kWait) return;
+  const bool interrupted = interrupted_ && frame_->item != nullptr;
+  if (interrupted || WaitOver() || world_->now() >= waiting_.deadline) {
+    LeaveWait();
+    return;
+  }
+  if (frame_->item != nullptr && !waiting_.blocked && world_->now() >= waiting_.spin_until) {
+    waiting_.blocked = true;
+    core_.executor().Block();
+  }
+}
+
+void SimProcess::LeaveWait() {
+  if (waiting_.blocked) core_.executor().Unblock();
+  waiting_.blocked = false;
+  main_ = Main::kStep;
+  const bool again = waiting_.read && !interrupted_ && !ReadValues();
+  for (Entry* e : waiting_.refs) core_.objects().DropHold(e);
+  if (again) {  // a copy was evicted, a place lost: the same wait once more
+    const std::vector<Entry*> refs = std::move(waiting_.refs);
+    waiting_ = Waiting{};
+    waiting_.refs = refs;
+    waiting_.num_ready = refs.size();
+    for (Entry* e : refs) core_.objects().AddHold(e);
+    StartWait();
+    return;
+  }
+  waiting_ = Waiting{};
+  Wake(++token_, world_->now() + kMicrosecond);
+}
+
+void SimProcess::StartWait() {
+  main_ = Main::kWait;
+  waiting_.spin_until = world_->now() + kSpin;
+  for (Entry* e : waiting_.refs) {
+    if (e->pending()) {
+      core_.objects().Resolve(e);
+    } else if (waiting_.fetch && !Ready(e, true)) {
+      RequestFetch(e);
+    }
+  }
+  Guarded(waiting_.spin_until, [] {});
+  if (waiting_.deadline != kNever) Guarded(waiting_.deadline, [] {});
+}
+
+bool SimProcess::WaitOver() {
+  size_t ready = 0;
+  for (Entry* e : waiting_.refs) {
+    if (Ready(e, waiting_.fetch)) {
+      ++ready;
+    } else if (e->pending()) {
+      core_.objects().Resolve(e);
+    } else if (waiting_.fetch) {
+      RequestFetch(e);
+    }
+  }
+  return ready >= waiting_.num_ready;
+}
+
+Place SimProcess::PlaceHere(const Entry& e) const {
+  const core::Details& d = *e.details;
+  if (d.fetch == core::Fetch::kLocal) return d.local;
+  for (const Place& p : d.places) {
+    if (p.node == self_.node) return p;
+  }
+  return {};
+}
+
+bool SimProcess::Ready(Entry* e, bool fetch) {
+  switch (e->state.load()) {
+    case EntryState::kInline:
+      return true;
+    case EntryState::kStored:
+      return !fetch || PlaceHere(*e).node != 0;
+    default:
+      return false;
+  }
+}
+
+void SimProcess::RequestFetch(Entry* e) {
+  core::Details& d = e->more();
+  if (d.fetch != core::Fetch::kNone) return;
+  d.fetch = core::Fetch::kRequested;
+  Pull pull;
+  pull.id = e->id;
+  pull.attempt = d.attempt;
+  pull.size = d.size;
+  pull.places = d.places;
+  Send(RayletOf(self_.node), MsgType::kPull, pull);
+}
+
+void SimProcess::OnPullReply(const PullReply& m) {
+  Entry* e = core_.objects().Find(m.id);
+  if (e == nullptr || !e->details || e->details->fetch != core::Fetch::kRequested || e->details->attempt != m.attempt) return;
+  core::Details& d = *e->details;
+  d.fetch = core::Fetch::kNone;
+  if (m.failed) {
+    const std::vector<Place> places = d.places;
+    for (const Place& p : places) core_.objects().LosePlace(e, p.node);
+  } else {
+    d.fetch = core::Fetch::kLocal;
+    d.local = m.place;
+  }
+}
+
+// ---- execution ----------------------------------------------------------------------------------------------------
+
+bool SimProcess::Claim(const TaskId& task, uint32_t attempt) {
+  claims_.push_back({task, attempt, false, false});
+  world_->OnClaim(self_, task, attempt);
+  return true;
+}
+
+void SimProcess::Interrupt(const TaskId&, uint32_t) { interrupted_ = true; }
+
+bool SimProcess::PinArgs(core::ExecItem& item) {
+  arg_values_.clear();
+  SimRaylet* raylet = world_->RayletAt(self_.node);
+  for (const ResolvedArg& arg : item.resolved) {
+    if (arg.value.state != ValueState::kStored) {
+      arg_values_.emplace_back(arg.id, arg.value.bytes);
+      continue;
+    }
+    const Stored* s = raylet->Find(arg.id, arg.value.attempt);
+    if (s == nullptr) return false;
+    arg_values_.emplace_back(arg.id, s->bytes);
+  }
+  return true;
+}
+
+bool SimProcess::Quiet() const {
+  if (!alive_) return false;  // its death is still being worked up
+  const bool resting = driver_ ? main_ == Main::kOver : main_ == Main::kIdle;
+  auto* self = const_cast<SimProcess*>(this);
+  return resting && inbox_.empty() && backlog_.empty() && to_self_.empty() && eofs_.empty() &&
+         self->core_.submitter().pending_count() == 0 && self->core_.executor().unclaimed() == 0;
+}
+
+std::string SimProcess::Describe() {
+  std::string out = "  process " + ToString(self_) + (driver_ ? " driver" : "") + (alive_ ? "" : " dead") + ": main " +
+                    std::to_string(static_cast<int>(main_)) + (waiting_.blocked ? " blocked" : "") + ", owned " +
+                    std::to_string(core_.objects().owned_count()) + ", borrowed " +
+                    std::to_string(core_.objects().borrowed_count()) + ", unacknowledged " +
+                    std::to_string(core_.objects().unacknowledged_count()) + ", pending tasks " +
+                    std::to_string(core_.submitter().pending_count()) + ", unsettled " +
+                    std::to_string(core_.executor().unsettled()) + ", unclaimed " +
+                    std::to_string(core_.executor().unclaimed()) + ", kept " + std::to_string(kept_.size()) + "\n";
+  for (const auto& [key, q] : core_.submitter().shapes()) {
+    if (q->queued == 0 && q->leases.empty()) continue;
+    out += "    shape " + std::to_string(key) + " " + sched::ToString(q->shape.resources) + " strategy " +
+           std::to_string(q->shape.strategy) + " depth " + std::to_string(q->shape.depth) + ": queued " +
+           std::to_string(q->queued) + ", requested " + std::to_string(q->requested) + ", leases";
+    for (const auto& l : q->leases) {
+      out += " " + ToString(l->worker) + "(" + std::to_string(l->inflight.size()) + (l->blocked ? " blocked" : "") +
+             (l->revoking ? " revoking" : "") + (l->retiring ? " retiring" : "") + (l->idle ? " idle" : "") + ")";
+    }
+    out += "\n";
+  }
+  for (const Entry* e : waiting_.refs) {
+    out += "    waits for " + Hex(e->id) + " of " + ToString(e->id.owner()) + " state " +
+           std::to_string(static_cast<int>(e->state.load())) + " fetch " +
+           std::to_string(e->details ? static_cast<int>(e->details->fetch) : 0) + "\n";
+  }
+  return out;
+}
+
+}  // namespace rmpi::sim

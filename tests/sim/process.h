@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+// SimProcess: a driver or worker. The real Core, driven as runtime/worker drives it; its main thread runs the
+// program of program.cc step by step. A process may be suspended: then its mail and its timers wait.
+#pragma once
+
+#include <deque>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/core/core.h"
+#include "tests/sim/world.h"
+
+namespace rmpi::sim {
+
+// What a task's argument bytes say.
+struct SimArgs {
+  uint64_t seed = 0;
+  uint32_t budget = 0;      // tasks that it and its children may submit
+  uint32_t depth_left = 0;
+  bool leaf = false;        // holds a resource that blocking does not give back: it must not wait
+  bool fast = true;
+  std::vector<ObjectId> nested;
+
+  template <class C>
+  void Fields(C& c) {
+    c(seed, budget, depth_left, leaf, fast, nested);
+  }
+};
+
+// What a value's bytes say.
+struct SimValue {
+  uint64_t tag = 0;  // of the object's id
+  std::vector<ObjectId> contained;
+
+  template <class C>
+  void Fields(C& c) {
+    c(tag, contained);
+  }
+};
+
+class SimProcess : public Outbox, public core::Core::Host {
+ public:
+  SimProcess(World* world, const Address& self, JobId job, bool driver);
+
+  const Address& self() const { return self_; }
+  bool driver() const { return driver_; }
+  bool alive() const { return alive_; }
+  core::Core& core() { return core_; }
+  const std::deque<TaskRef>& claims() const { return claims_; }
+  bool Quiet() const;
+  std::string Describe();
+
+  void StartDriver(uint32_t budget);
+  void Arrive(const Packet& packet);
+  void Suspend(TimeNs until);
+  void Die();         // between two instructions: what is not in a lane is lost
+  void DropKept();
+  bool running() const { return frame_ != nullptr; }
+
+  void Post(const Address& to, MsgType type, Bytes body) override;
+
+ private:
+  enum class Main { kIdle, kStep, kWait, kOver };
+  struct Frame {
+    core::ExecItem* item = nullptr;  // null: the driver's program
+    Rng rng{0};
+    SimArgs args;
+    int steps = 0;
+    std::vector<core::Entry*> refs;  // one handle each
+    std::vector<core::Entry*> hopeless;  // returns of tasks that no node can run
+    bool ending = false;             // the driver's last phase
+  };
+  struct Waiting {
+    std::vector<core::Entry*> refs;
+    size_t num_ready = 0;
+    bool fetch = true;
+    bool read = true;   // a get: look at the values
+    bool blocked = false;
+    TimeNs deadline = kNever;
+    TimeNs spin_until = 0;
+  };
+
+  // ---- driving (process.cc)
+  void Guarded(TimeNs when, std::function<void()> fn);  // runs unless dead, not while suspended
+  void Handle(const Packet& packet);
+  void Settled();  // the end of every event
+  void HandleEofs();
+  void Flush(bool all);
+  void ArmTimer();
+  void PollMain();
+  bool LookForTask();
+  void LeaveWait();
+  bool Ready(core::Entry* e, bool fetch);
+  void RequestFetch(core::Entry* e);
+  Place PlaceHere(const core::Entry& e) const;
+  bool WaitOver();
+  void Wake(uint64_t token, TimeNs when);
+  void Exit();
+
+  // ---- the program (program.cc)
+  void Step();
+  void StartTask(core::ExecItem* item);
+  void SubmitTask();
+  std::shared_ptr<core::Template> PickTemplate(bool* leaf, bool* fast, bool* hopeless);
+  void PutValue();
+  void StartWait();
+  bool ReadValues();
+  bool ReadOne(core::Entry* e);
+  void Learn(Bytes bytes, const ObjectId& id, core::Entry* outer);
+  void DropSome();
+  void CancelOne();
+  void FinishTask();
+  void EndDriver();
+  core::Entry* AnyRef();
+  void Keep(core::Entry* e);  // one more handle in the frame
+  void Release(core::Entry* e);
+  std::vector<ObjectId> SomeIds(size_t most, std::vector<core::Entry*>* entries);
+
+  // ---- core::Core::Host
+  bool Claim(const TaskId& task, uint32_t attempt) override;
+  void Answered() override { ++answered_; }
+  void Interrupt(const TaskId& task, uint32_t attempt) override;
+  void CancelChildren(uint32_t serial, bool force) override { core_.submitter().CancelChildren(serial, force); }
+  bool PinArgs(core::ExecItem& item) override;
+  void OnPullReply(const PullReply& m) override;
+  void OnExtentReply(const ExtentReply&) override {}
+  void OnExit() override { exit_requested_ = true; }
+  void OnLogLines(const LogLines&) override {}
+  void OnReply(MsgType, Bytes) override {}
+
+  World* world_;
+  Address self_;
+  bool driver_;
+  bool alive_ = true;
+  core::Core core_;
+  TimeNs suspended_until_ = 0;
+  std::deque<Packet> inbox_;  // came while suspended
+  std::deque<Packet> to_self_;
+  std::deque<Packet> eofs_;
+  std::deque<Packet> backlog_;  // not yet in a lane
+  std::deque<TaskRef> claims_;  // in "shared memory"
+  uint64_t answered_ = 0;       // of claims_, not yet retired
+  TimeNs timer_at_ = kNever;
+
+  Main main_ = Main::kIdle;
+  uint64_t token_ = 0;  // names the main thread's current rest: older wake-ups are void
+  std::unique_ptr<Frame> frame_;
+  Waiting waiting_;
+  std::vector<std::pair<ObjectId, Blob>> arg_values_;
+  std::vector<core::Entry*> kept_;
+  std::vector<std::shared_ptr<core::Template>> templates_;
+  bool interrupted_ = false;
+  bool exit_requested_ = false;
+  bool retire_ = false;
+  uint32_t calls_ = 0;
+};
+
+uint64_t TagOf(const ObjectId& id);
+
+}  // namespace rmpi::sim

@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: Apache-2.0
+// What user code does: a random program per task, made from the seed in its arguments. References only lead to
+// what existed before, so that no program waits for itself.
+#include <algorithm>
+
+#include "tests/sim/process.h"
+#include "tests/sim/raylet.h"
+
+namespace rmpi::sim {
+namespace {
+
+constexpr uint64_t kBig = 300 * 1024;
+constexpr uint8_t kTagged = static_cast<uint8_t>(ValueKind::kValue);
+
+Blob EncodeValue(uint64_t tag, const std::vector<ObjectId>& contained) {
+  SimValue v;
+  v.tag = tag;
+  v.contained = contained;
+  Writer w;
+  w(v);
+  return Blob::Copy(w.bytes());
+}
+
+}  // namespace
+
+using core::Entry;
+using core::EntryState;
+
+uint64_t TagOf(const ObjectId& id) { return std::hash<ObjectId>()(id) | 1; }
+
+// ---- references ---------------------------------------------------------------------------------------------------
+
+void SimProcess::Keep(Entry* e) {
+  e->handles.fetch_add(1);
+  frame_->refs.push_back(e);
+}
+
+void SimProcess::Release(Entry* e) { core_.objects().DropHandle(e); }
+
+Entry* SimProcess::AnyRef() {
+  if (frame_->refs.empty()) return nullptr;
+  return frame_->refs[frame_->rng.Below(frame_->refs.size())];
+}
+
+std::vector<ObjectId> SimProcess::SomeIds(size_t most, std::vector<Entry*>* entries) {
+  std::vector<ObjectId> ids;
+  for (uint64_t n = frame_->rng.Below(most + 1); n-- > 0;) {
+    Entry* e = AnyRef();
+    if (e == nullptr) break;
+    ids.push_back(e->id);
+    entries->push_back(e);
+  }
+  return ids;
+}
+
+// The refs inside a value that was read become refs of this program, protected by the outer one (R3).
+void SimProcess::Learn(Bytes bytes, const ObjectId& id, Entry* outer) {
+  SimValue v;
+  Reader in(bytes);
+  in(v);
+  if (!in.Done() || v.tag != TagOf(id)) {
+    world_->Fail("process " + ToString(self_) + " read another value than that of object " + Hex(id) + " (6)");
+    return;
+  }
+  for (const ObjectId& inner : v.contained) {
+    Entry* e = core_.objects().Borrow(inner, outer);
+    if (e == nullptr) {
+      if (world_->deaths() == 0) world_->Fail("a contained ref of ours, " + Hex(inner) + ", is gone (3)");
+      continue;
+    }
+    Keep(e);
+    core_.objects().DropHold(e);
+  }
+}
+
+// ---- tasks --------------------------------------------------------------------------------------------------------
+
+void SimProcess::StartDriver(uint32_t budget) {
+  frame_ = std::make_unique<Frame>();
+  frame_->rng = Rng(world_->rng().Next());
+  frame_->args.budget = budget;
+  frame_->args.depth_left = 4;
+  frame_->steps = static_cast<int>(budget) * 4;
+  main_ = Main::kStep;
+  Wake(++token_, world_->now() + kMillisecond);
+}
+
+void SimProcess::StartTask(core::ExecItem* item) {
+  if (item->local.empty()) PinArgs(*item);  // all inline
+  frame_ = std::make_unique<Frame>();
+  frame_->item = item;
+  Reader in(item->args.bytes());
+  in(frame_->args);
+  if (!in.Done()) world_->Fail("a task's arguments are damaged");
+  frame_->rng = Rng(frame_->args.seed + 1000 * item->attempt);
+  frame_->steps = frame_->args.leaf || frame_->args.depth_left == 0 ? 1 : static_cast<int>(1 + frame_->rng.Below(6));
+  interrupted_ = false;
+  for (const auto& [id, bytes] : arg_values_) Learn(bytes.bytes(), id, nullptr);
+  arg_values_.clear();
+  for (const ObjectId& id : frame_->args.nested) {
+    Entry* e = core_.objects().Borrow(id, nullptr);
+    if (e == nullptr) {
+      if (world_->deaths() == 0) world_->Fail("a nested ref of ours, " + Hex(id) + ", is gone (3)");
+      continue;
+    }
+    Keep(e);
+    core_.objects().DropHold(e);
+  }
+  ++calls_;
+  if (item->tmpl->max_calls != 0 && calls_ >= item->tmpl->max_calls) retire_ = true;
+  main_ = Main::kStep;
+  TimeNs run = frame_->args.fast ? static_cast<TimeNs>(frame_->rng.Below(300)) * kMicrosecond
+                                 : static_cast<TimeNs>(frame_->rng.Below(50)) * kMillisecond;
+  if (frame_->args.fast && frame_->rng.Percent(3)) run = 30 * kMillisecond;
+  Wake(++token_, world_->now() + run);
+}
+
+void SimProcess::Step() {
+  if (frame_->item != nullptr && interrupted_ && frame_->rng.Percent(90)) return FinishTask();
+  if (frame_->steps-- <= 0) {
+    if (frame_->item == nullptr) return EndDriver();
+    return FinishTask();
+  }
+  const bool can_wait = !frame_->args.leaf;
+  const uint64_t dice = frame_->rng.Below(100);
+  if (dice < 45) {
+    SubmitTask();
+  } else if (dice < 55) {
+    PutValue();
+  } else if (dice < 72 && can_wait && !frame_->refs.empty()) {
+    const uint64_t n = 1 + frame_->rng.Below(3);
+    for (uint64_t i = 0; i < n; ++i) {
+      Entry* e = AnyRef();
+      core_.objects().AddHold(e);
+      waiting_.refs.push_back(e);
+    }
+    waiting_.num_ready = n;
+    if (frame_->rng.Percent(30)) {  // ray.wait
+      waiting_.num_ready = 1;
+      waiting_.read = false;
+      waiting_.fetch = frame_->rng.Percent(50);
+    }
+    // A get of what may never come, or come late, has a time limit, in the driver.
+    if (frame_->item == nullptr || frame_->rng.Percent(30)) {
+      waiting_.deadline = world_->now() + static_cast<TimeNs>(frame_->rng.Below(200)) * kMillisecond;
+      waiting_.read = false;
+    }
+    return StartWait();
+  } else if (dice < 86) {
+    DropSome();
+  } else if (dice < 92 && world_->features().cancels) {
+    CancelOne();
+  } else if (Entry* e = AnyRef(); e != nullptr && dice >= 96) {
+    e->handles.fetch_add(1);
+    kept_.push_back(e);
+  }
+  const TimeNs pause = frame_->rng.Percent(10) ? static_cast<TimeNs>(frame_->rng.Below(20)) * kMillisecond
+                                               : static_cast<TimeNs>(1 + frame_->rng.Below(100)) * kMicrosecond;
+  Wake(++token_, world_->now() + pause);
+}
+
+std::shared_ptr<core::Template> SimProcess::PickTemplate(bool* leaf, bool* fast, bool* hopeless) {
+  if (templates_.size() < 40) {
+    TaskTemplate t;
+    Rng& rng = frame_->rng;
+    const uint64_t kind = rng.Below(14);
+    t.function_name = "f" + std::to_string(kind);
+    t.max_retries = static_cast<int32_t>(rng.Below(4));
+    t.retry_exceptions = rng.Percent(50);
+    t.num_returns = rng.Percent(80) ? 1 : static_cast<uint32_t>(rng.Below(4));
+    t.resources = {{"CPU", 1.0}};
+    const auto most = *std::max_element(world_->features().cpus.begin(), world_->features().cpus.end());
+    const auto node = static_cast<uint32_t>(1 + rng.Below(world_->features().nodes));
+    if (kind == 6) t.resources = {{"CPU", static_cast<double>(std::min(2U, most))}};
+    if (kind == 7) t.strategy = Strategy::kSpread;
+    if (kind == 8) t.strategy = Strategy::kNodeAffinity, t.affinity_node = node;
+    if (kind == 9) t.strategy = Strategy::kNodeAffinity, t.affinity_node = node + 1, t.affinity_soft = true;
+    if (kind == 10) t.resources = {};
+    if (kind == 11) t.resources = {{"CPU", 1.0}, {"disk", 1.0}};
+    if (kind == 12) t.max_calls = static_cast<uint32_t>(1 + rng.Below(3));
+    if (kind == 13) t.resources = {{"CPU", 1000.0}};
+    if (kind == 13 || kind == 11 || kind == 6) t.num_returns = std::max(1U, t.num_returns);  // it can be cancelled
+    t.name = kind == 11 ? "leaf" : kind == 13 ? "hopeless" : rng.Percent(60) ? "fast" : "slow";
+    // What needs a node that may die becomes hopeless with it.
+    if ((kind == 11 || kind == 6) && world_->features().node_kills) t.name = "hopeless";
+    templates_.push_back(core_.submitter().Prepare(t));
+    templates_.back()->function_name = t.name;
+  }
+  const auto& chosen = templates_[frame_->rng.Below(templates_.size())];
+  if (chosen->function_name == "hopeless" && frame_->item != nullptr) return nullptr;  // only the driver cancels them
+  *leaf = chosen->function_name == "leaf";
+  *fast = chosen->function_name == "fast";
+  *hopeless = chosen->function_name == "hopeless";
+  return chosen;
+}
+
+void SimProcess::SubmitTask() {
+  SimArgs& mine = frame_->args;
+  if (mine.budget == 0 || (frame_->item != nullptr && mine.depth_left == 0)) return;
+  bool hopeless = false;
+  SimArgs args;
+  const auto tmpl = PickTemplate(&args.leaf, &args.fast, &hopeless);
+  if (tmpl == nullptr) return;
+  --mine.budget;
+  args.seed = frame_->rng.Next();
+  args.depth_left = frame_->item == nullptr ? mine.depth_left : mine.depth_left - 1;
+  if (!args.leaf && args.depth_left > 0 && frame_->rng.Percent(40)) {
+    args.budget = static_cast<uint32_t>(frame_->rng.Below(std::min<uint64_t>(mine.budget, 12) + 1));
+    mine.budget -= args.budget;
+  }
+  std::vector<Entry*> refs, nested;
+  if (frame_->rng.Percent(50)) SomeIds(2, &refs);
+  if (frame_->rng.Percent(50)) args.nested = SomeIds(2, &nested);
+  const auto top_level = static_cast<uint32_t>(refs.size());
+  refs.insert(refs.end(), nested.begin(), nested.end());
+  // What depends on a hopeless task is hopeless: it ends with the driver's cancel.
+  for (Entry* e : refs) core_.objects().AddHold(e);
+  Writer w;
+  w(args);
+  const core::ExecItem* current = frame_->item;
+  core::Record* record =
+      core_.submitter().Submit(tmpl, Blob::Copy(w.bytes()), std::move(refs), top_level,
+                               current == nullptr ? 0 : current->depth + 1, current == nullptr ? 0 : current->serial);
+  world_->OnSubmit(record->first.id.task, tmpl->max_retries);
+  for (uint32_t i = 0; i < record->returns; ++i) {
+    Entry* e = core_.objects().ReturnOf(record, i);
+    // A hopeless one is kept apart: nobody may wait for it without end.
+    e->handles.fetch_add(1);
+    (hopeless ? frame_->hopeless : frame_->refs).push_back(e);
+  }
+  core_.submitter().Start(record, world_->now());
+}
+
+void SimProcess::PutValue() {
+  auto& objects = core_.objects();
+  std::vector<Entry*> contained;
+  const std::vector<ObjectId> ids = SomeIds(2, &contained);
+  core::Record* record = objects.NewRecord(TaskKind::kPut, 1);
+  Entry* e = objects.ReturnOf(record, 0);
+  for (Entry* inner : contained) {
+    objects.AddHold(inner);
+    e->more().contained.push_back(inner);
+  }
+  Blob bytes = EncodeValue(TagOf(e->id), ids);
+  if (frame_->rng.Percent(60)) {
+    objects.SetInline(e, kTagged, std::move(bytes));
+  } else {
+    const Place at = world_->RayletAt(self_.node)->Write(e->id, 0, kBig, std::move(bytes), self_);
+    Send(RayletOf(self_.node), MsgType::kSealed, ObjectAt{e->id, 0, kBig, at});
+    objects.SetStored(e, kTagged, 0, kBig, {at});
+  }
+  Keep(e);
+  objects.DropHold(e);
+}
+
+bool SimProcess::ReadOne(Entry* e) {
+  const EntryState state = e->state.load();
+  if (state == EntryState::kPending) return false;
+  if (state == EntryState::kInline) {
+    if (e->kind != kTagged) {
+      world_->OnError(self_, e->id, e->kind, e->value.bytes());
+    } else {
+      Learn(e->value.bytes(), e->id, e);
+    }
+    return true;
+  }
+  core::Details& d = *e->details;
+  const Place place = PlaceHere(*e);
+  if (place.node == 0) return false;
+  if (const Stored* s = world_->RayletAt(self_.node)->Find(e->id, d.attempt)) {
+    Learn(s->bytes.bytes(), e->id, e);
+    return true;
+  }
+  if (d.fetch == core::Fetch::kLocal) {
+    d.fetch = core::Fetch::kNone;
+  } else {
+    core_.objects().LosePlace(e, self_.node);
+  }
+  return false;
+}
+
+bool SimProcess::ReadValues() {
+  if (world_->now() >= waiting_.deadline) return true;
+  return std::all_of(waiting_.refs.begin(), waiting_.refs.end(), [&](Entry* e) { return ReadOne(e); });
+}
+
+void SimProcess::DropSome() {
+  for (uint64_t n = 1 + frame_->rng.Below(3); n-- > 0 && !frame_->refs.empty();) {
+    const size_t i = frame_->rng.Below(frame_->refs.size());
+    Entry* e = frame_->refs[i];
+    frame_->refs[i] = frame_->refs.back();
+    frame_->refs.pop_back();
+    Release(e);
+  }
+}
+
+void SimProcess::CancelOne() {
+  Entry* e = AnyRef();
+  if (e == nullptr) return;
+  const bool force = frame_->rng.Percent(30);
+  if (force) world_->OnDeath();
+  core_.submitter().Cancel(e, force, frame_->rng.Percent(50));
+}
+
+void SimProcess::DropKept() {
+  Guarded(world_->now(), [this] {
+    for (Entry* e : kept_) Release(e);
+    kept_.clear();
+  });
+}
+
+// ---- ends ---------------------------------------------------------------------------------------------------------
+
+void SimProcess::FinishTask() {
+  core::ExecItem* item = frame_->item;
+  std::vector<WireValue> values;
+  std::vector<Entry*> contained;
+  bool retryable = false;
+  if (interrupted_) {
+    values.resize(1);
+    values[0].kind = static_cast<uint8_t>(ValueKind::kSystemError);
+    values[0].bytes = core::EncodeSystemError(static_cast<uint8_t>(ErrorType::kTaskCancelled), "cancelled", "");
+  } else if (frame_->rng.Percent(8)) {
+    values.resize(1);
+    values[0].kind = static_cast<uint8_t>(ValueKind::kAppError);
+    retryable = item->tmpl->retry_exceptions;
+  } else {
+    values.resize(item->tmpl->num_returns);
+    for (uint32_t i = 0; i < values.size(); ++i) {
+      WireValue& v = values[i];
+      const ObjectId id{item->task, i, 0};
+      std::vector<Entry*> inner;
+      v.contained = SomeIds(2, &inner);
+      for (Entry* e : inner) {
+        core_.objects().AddHold(e);
+        contained.push_back(e);
+      }
+      Blob bytes = EncodeValue(TagOf(id), v.contained);
+      if (frame_->rng.Percent(70)) {
+        v.bytes = std::move(bytes);
+        continue;
+      }
+      v.state = ValueState::kStored;
+      v.attempt = item->attempt;
+      v.size = kBig;
+      v.places = {world_->RayletAt(self_.node)->Write(id, item->attempt, kBig, std::move(bytes), self_)};
+      Send(RayletOf(self_.node), MsgType::kSealed, ObjectAt{id, item->attempt, kBig, v.places[0]});
+    }
+  }
+  core_.executor().Finish(std::move(values), std::move(contained), retryable, world_->now());
+  interrupted_ = false;
+  const std::unique_ptr<Frame> over = std::move(frame_);
+  for (Entry* e : over->refs) Release(e);
+  main_ = Main::kIdle;
+  ++token_;
+  if (retire_) core_.executor().Retire();
+}
+
+// Everything the driver still holds is got; what can never run is cancelled first.
+void SimProcess::EndDriver() {
+  if (!frame_->ending) {
+    frame_->ending = true;
+    for (Entry* e : frame_->hopeless) core_.submitter().Cancel(e, false, false);
+    for (Entry* e : frame_->hopeless) Release(e);
+    frame_->hopeless.clear();
+    for (Entry* e : frame_->refs) {
+      core_.objects().AddHold(e);
+      waiting_.refs.push_back(e);
+    }
+    waiting_.num_ready = waiting_.refs.size();
+    return StartWait();
+  }
+  for (Entry* e : frame_->refs) Release(e);
+  frame_->refs.clear();
+  main_ = Main::kOver;
+  world_->DriverDone();
+}
+
+}  // namespace rmpi::sim

@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sim/raylet.h"
+
+#include <algorithm>
+
+#include "tests/sim/process.h"
+
+namespace rmpi::sim {
+namespace {
+
+constexpr TimeNs kHeartbeatPeriod = 500 * kMillisecond;
+constexpr TimeNs kReportSpacing = 5 * kMillisecond;
+
+template <class M, class F>
+void Handle(World* world, Bytes body, F&& fn) {
+  M m;
+  Reader reader(body);
+  reader(m);
+  if (reader.Done()) {
+    fn(m);
+  } else {
+    world->Fail("a raylet got a malformed message");
+  }
+}
+
+}  // namespace
+
+SimRaylet::SimRaylet(World* world, uint32_t node, sched::Amounts total, uint32_t expected_nodes)
+    : world_(world), node_(node), scheduler_({node, std::move(total), 200}, this) {
+  if (node == kHeadNode) {
+    GcsOptions options;
+    options.run_id = 7;
+    options.expected_nodes = expected_nodes;
+    gcs_ = std::make_unique<Gcs>(options, &head_outbox_, this);
+  }
+  world_->After(0, [world, node] {
+    if (SimRaylet* r = world->RayletAt(node)) r->Turn();
+  });
+}
+
+NodeRecord SimRaylet::Record() const {
+  NodeRecord r;
+  r.rank = static_cast<int32_t>(node_) - 1;
+  r.hostname = "host" + std::to_string(node_);
+  r.total = scheduler_.total();
+  return r;
+}
+
+// ---- mail ---------------------------------------------------------------------------------------------------------
+
+void SimRaylet::Arrive(const Packet& packet) {
+  if (packet.header.src.node != node_ && gone_nodes_.count(packet.header.src.node) != 0) return;
+  Deliver(packet.header, packet.body);
+  Turn();
+}
+
+void SimRaylet::PostFrom(const Address& from, const Address& to, MsgType type, Bytes body) {
+  MessageHeader header;
+  header.type = static_cast<uint16_t>(type);
+  header.body_bytes = static_cast<uint32_t>(body.size());
+  header.src = from;
+  header.dst = to;
+  Forward(header, Blob::Copy(body));
+}
+
+bool SimRaylet::Forward(const MessageHeader& header, const Blob& body) {
+  const Address& to = header.dst;
+  if (to.node == node_) {
+    if (to.slot == kRayletSlot || to.slot == kGcsSlot) {
+      local_.push_back({header, body});
+      return true;
+    }
+    if (world_->Live(to) == nullptr) return false;
+    world_->Hop(RayletOf(node_), to, header, body);
+    return true;
+  }
+  if (gone_nodes_.count(to.node) != 0) return false;
+  world_->Hop(RayletOf(node_), RayletOf(to.node), header, body);
+  return true;
+}
+
+void SimRaylet::Deliver(const MessageHeader& header, const Blob& body) {
+  if (header.src.node == node_ && header.dst.node != node_) NoteMet(header.src.slot, header.dst.node);
+  if (header.src.node != node_ && header.dst.node == node_) NoteMet(header.dst.slot, header.src.node);
+  const bool ours = header.dst.node == node_;
+  if (ours && (header.dst.slot == kRayletSlot || header.dst.slot == kGcsSlot)) {
+    OnMessage(header, body.bytes());
+  } else if (!Forward(header, body)) {
+    Unreachable(header);
+  }
+}
+
+void SimRaylet::NoteMet(uint16_t slot, uint32_t node) {
+  const auto it = clients_.find(slot);
+  if (it == clients_.end()) return;
+  auto& met = it->second.met;
+  if (met.size() <= node) met.resize(node + 1);
+  met[node] = true;
+}
+
+void SimRaylet::Unreachable(const MessageHeader& header) {
+  const auto it = clients_.find(header.dst.slot);
+  if (header.dst.node == node_ && it != clients_.end() && it->second.address == header.dst) return;
+  Eof eof;
+  eof.who = header.dst;
+  eof.claims_known = false;
+  eof.cause = "process " + ToString(header.dst) + " is gone";
+  Send(header.src, MsgType::kEof, eof);
+}
+
+void SimRaylet::Broadcast(MsgType type, Bytes body) {
+  for (const auto& [slot, c] : clients_) {
+    if (!c.dying) Post(c.address, type, body);
+  }
+}
+
+void SimRaylet::OnMessage(const MessageHeader& header, Bytes body) {
+  const TimeNs now = world_->now();
+  const Address& from = header.src;
+  if (header.dst.slot == kGcsSlot) {
+    gcs_->OnMessage(header, body, now);
+    return;
+  }
+  switch (static_cast<MsgType>(header.type)) {
+    case MsgType::kLeaseRequest:
+      Handle<LeaseRequest>(world_, body, [&](const LeaseRequest& m) { scheduler_.OnLeaseRequest(from, m, now); });
+      break;
+    case MsgType::kLeaseReturn:
+      Handle<LeaseReturn>(world_, body, [&](const LeaseReturn& m) { scheduler_.OnLeaseReturn(m.lease, now); });
+      break;
+    case MsgType::kBlocked:
+      Handle<Blocked>(world_, body, [&](const Blocked& m) { scheduler_.OnBlocked(from, m.lease, m.depth, now); });
+      break;
+    case MsgType::kUnblocked:
+      Handle<Blocked>(world_, body, [&](const Blocked& m) { scheduler_.OnUnblocked(from, m.lease, now); });
+      break;
+    case MsgType::kRetire:
+      scheduler_.OnRetire(from, now);
+      break;
+    case MsgType::kKillTask:
+      Handle<KillTask>(world_, body, [&](const KillTask& m) {
+        const SimProcess* p = world_->Live(m.worker);
+        if (p == nullptr) return;
+        for (const TaskRef& claim : p->claims()) {
+          if (claim.task == m.task && claim.attempt == m.attempt) {
+            Kill(m.worker);
+            break;
+          }
+        }
+      });
+      break;
+    case MsgType::kEof:
+      Handle<Eof>(world_, body, [&](const Eof& m) {
+        EndOwner(m.who);
+        Broadcast(MsgType::kEof, body);
+      });
+      break;
+    case MsgType::kNodeDead:
+      Handle<Join>(world_, body, [&](const Join& m) { OnNodeDeath(m.record, body); });
+      break;
+    case MsgType::kAssign:
+      Handle<Demand>(world_, body, [&](const Demand& m) { scheduler_.OnAssign(m, now); });
+      break;
+    case MsgType::kHandedOff:
+      Handle<HandedOff>(world_, body, [&](const HandedOff& m) { scheduler_.OnHandedOff(m, now); });
+      break;
+    default:
+      OnStoreMessage(header, body);
+      break;
+  }
+}
+
+void SimRaylet::OnNodeDeath(const NodeRecord& record, Bytes body) {
+  gone_nodes_.insert(record.node);
+  std::vector<Address> workers;
+  scheduler_.OnOwnerNodeGone(record.node, &workers, world_->now());
+  for (const Address& w : workers) Kill(w);
+  std::vector<Version> stuck;
+  for (auto& [version, t] : transfers_) {
+    if (t.source.node == record.node) stuck.push_back(version);
+  }
+  for (const Version& v : stuck) TryNext(v);
+  FreeIf([&](const Version& v) { return v.id.owner().node == record.node; });
+  Broadcast(MsgType::kNodeDead, body);
+}
+
+// ---- time ---------------------------------------------------------------------------------------------------------
+
+void SimRaylet::Turn() {
+  if (turning_) return;
+  turning_ = true;
+  const TimeNs now = world_->now();
+  while (!local_.empty()) {
+    const Packet m = std::move(local_.front());
+    local_.pop_front();
+    OnMessage(m.header, m.body.bytes());
+  }
+  FinishDeaths();
+  scheduler_.OnTimer(now);
+  if (gcs_) gcs_->OnTimer(now);
+  Heartbeat();
+  turning_ = false;
+  if (!local_.empty()) return Turn();
+  TimeNs next = std::min(scheduler_.NextDeadline(), next_heartbeat_);
+  if (gcs_) next = std::min(next, gcs_->NextDeadline());
+  const bool dying = std::any_of(clients_.begin(), clients_.end(), [](const auto& c) { return c.second.dying; });
+  if (dying) next = std::min(next, now + 10 * kMillisecond);
+  if (next == kNever || (timer_at_ > now && timer_at_ <= next)) return;
+  timer_at_ = std::max(next, now + 1);
+  World* world = world_;
+  const uint32_t node = node_;
+  world_->At(timer_at_, [world, node] {
+    SimRaylet* r = world->RayletAt(node);
+    if (r == nullptr) return;
+    if (world->now() >= r->timer_at_) r->timer_at_ = kNever;
+    r->Turn();
+  });
+}
+
+void SimRaylet::Heartbeat() {
+  const TimeNs now = world_->now();
+  const bool changed = scheduler_.ReportDue();
+  if (gcs_) {
+    next_heartbeat_ = kNever;
+    if (!changed) return;
+  } else if (now < next_heartbeat_) {
+    if (changed) next_heartbeat_ = std::min(next_heartbeat_, now + kReportSpacing);
+    return;
+  }
+  rmpi::Heartbeat m;
+  m.sequence = ++heartbeat_;
+  m.changed = changed;
+  if (changed) m.available = scheduler_.TakeReport();
+  if (!gcs_) next_heartbeat_ = now + kHeartbeatPeriod;
+  Send(GcsAddress(), MsgType::kHeartbeat, m);
+}
+
+// ---- clients ------------------------------------------------------------------------------------------------------
+
+Address SimRaylet::OpenSlot() {
+  uint16_t slot = 1;
+  while (clients_.count(slot) != 0) ++slot;
+  Client c;
+  c.address = {node_, slot, 0, ++generations_[slot]};
+  clients_[slot] = c;
+  return c.address;
+}
+
+void SimRaylet::StartWorker(JobId job) {
+  TimeNs delay = static_cast<TimeNs>(1 + world_->rng().Below(20)) * kMillisecond;
+  if (world_->rng().Percent(10)) delay = static_cast<TimeNs>(world_->rng().Below(600)) * kMillisecond;
+  const bool fails = world_->features().start_failures && world_->rng().Percent(20);
+  ++starting_;
+  World* world = world_;
+  const uint32_t node = node_;
+  world_->After(delay, [world, node, job, fails] {
+    SimRaylet* r = world->RayletAt(node);
+    if (r == nullptr) return;
+    --r->starting_;
+    if (fails) {
+      r->scheduler_.OnWorkerStartFailed(world->now());
+    } else {
+      const Address a = r->OpenSlot();
+      world->AddProcess(a, job, false);
+      r->scheduler_.OnWorkerReady(a, job, world->now());
+    }
+    r->Turn();
+  });
+}
+
+void SimRaylet::SendGrant(const Address& owner, const Grant& grant) {
+  if (SimProcess* p = world_->Live(owner)) {
+    const auto& shapes = p->core().submitter().shapes();
+    const auto q = shapes.find(grant.shape_key);
+    if (q == shapes.end()) {
+      world_->Fail("a grant for a shape that its owner does not know (15)");
+    } else {
+      for (const auto& [name, amount] : q->second->shape.resources) {
+        if (amount > 0 && sched::AmountOf(scheduler_.available(), name) < 0) {
+          world_->Fail("node " + std::to_string(node_) + " granted more " + name + " than it has (8)");
+        }
+      }
+    }
+  }
+  Send(owner, MsgType::kGrant, grant);
+  if (owner.node != node_) NoteMet(grant.worker.slot, owner.node);
+}
+
+void SimRaylet::Kill(const Address& worker) {
+  SimProcess* p = world_->Live(worker);
+  if (p == nullptr || p->driver()) return;
+  World* world = world_;
+  world_->After(static_cast<TimeNs>(world_->rng().Below(3000)) * kMicrosecond, [world, worker] {
+    if (SimProcess* victim = world->Live(worker)) victim->Die();
+  });
+}
+
+void SimRaylet::StartDeath(const Address& who) {
+  Client& c = clients_.at(who.slot);
+  c.dying = true;
+  c.informed_at = world_->now() + static_cast<TimeNs>(world_->rng().Below(20)) * kMillisecond;
+  World* world = world_;
+  const uint32_t node = node_;
+  world_->After(0, [world, node] {
+    if (SimRaylet* r = world->RayletAt(node)) r->Turn();
+  });
+}
+
+void SimRaylet::FinishDeaths() {
+  std::vector<Address> done;
+  for (const auto& [slot, c] : clients_) {
+    const bool drained = world_->InFlight(c.address, RayletOf(node_)) == 0;
+    if (c.dying && drained && world_->now() >= c.informed_at) done.push_back(c.address);
+  }
+  for (const Address& a : done) FinishDeath(a);
+}
+
+void SimRaylet::FinishDeath(const Address& who) {
+  Eof eof;
+  eof.who = who;
+  eof.cause = "worker " + ToString(who) + " died";
+  for (const TaskRef& claim : world_->Any(who)->claims()) eof.claimed.push_back(claim);
+  const Client gone = std::move(clients_.at(who.slot));
+  clients_.erase(who.slot);
+  Writer body;
+  body(eof);
+  Broadcast(MsgType::kEof, body.bytes());
+  for (uint32_t node = 0; node < gone.met.size(); ++node) {
+    if (gone.met[node]) Post(RayletOf(node), MsgType::kEof, body.bytes());
+  }
+  Post(GcsAddress(), MsgType::kEof, body.bytes());
+  scheduler_.OnWorkerGone(who, world_->now());
+  EndOwner(who);
+  for (auto& [version, t] : transfers_) {
+    std::erase_if(t.waiters, [&](const auto& w) { return w.first == who; });
+  }
+  std::erase_if(store_, [&](const auto& s) { return s.second.creator == who && !s.second.announced; });
+  world_->RemoveProcess(who);
+}
+
+void SimRaylet::EndOwner(const Address& owner) {
+  for (const Address& worker : scheduler_.OnOwnerGone(owner, world_->now())) {
+    scheduler_.OnRetire(worker, world_->now());
+    Kill(worker);
+  }
+  FreeIf([&](const Version& v) { return v.id.owner() == owner; });
+}
+
+bool SimRaylet::Quiet() const {
+  const bool dying = std::any_of(clients_.begin(), clients_.end(), [](const auto& c) { return c.second.dying; });
+  return !dying && local_.empty() && transfers_.empty();
+}
+
+std::string SimRaylet::Describe() const {
+  std::string out = "node " + std::to_string(node_) + ": available " + sched::ToString(scheduler_.available()) + " of " +
+                    sched::ToString(scheduler_.total()) + ", workers " + std::to_string(scheduler_.worker_count()) +
+                    ", leases " + std::to_string(scheduler_.lease_count()) + ", demands " +
+                    std::to_string(scheduler_.demand_count()) + ", starting " + std::to_string(starting_) +
+                    ", transfers " + std::to_string(transfers_.size());
+  if (gcs_) out += ", head's demands " + std::to_string(gcs_->pending_demands());
+  for (const auto& [v, s] : store_) out += "\n  stored " + Hex(v.id) + " attempt " + std::to_string(v.attempt) + (s.creator.nil() ? " copy" : " primary");
+  return out + "\n";
+}
+
+}  // namespace rmpi::sim

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// SimRaylet: a node. The real LocalScheduler (and, on the head, the real Gcs) glued together as runtime/raylet
+// does, over a store that only remembers which version lies where.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/gcs/gcs.h"
+#include "sched/local_scheduler.h"
+#include "tests/sim/world.h"
+
+namespace rmpi::sim {
+
+struct Version {
+  ObjectId id;
+  uint32_t attempt = 0;
+  auto operator<=>(const Version&) const = default;
+};
+
+struct Stored {
+  Blob bytes;  // what a reader finds; `size` is what it is said to take
+  uint64_t size = 0;
+  uint64_t offset = 0;
+  Address creator;     // nil: a copy
+  bool announced = false;  // SEALED has been handled
+};
+
+class SimRaylet : public Outbox, public sched::LocalScheduler::Host, public Gcs::Host {
+ public:
+  SimRaylet(World* world, uint32_t node, sched::Amounts total, uint32_t expected_nodes);
+
+  uint32_t node() const { return node_; }
+  Gcs* gcs() { return gcs_.get(); }
+  sched::LocalScheduler& scheduler() { return scheduler_; }
+  NodeRecord Record() const;
+  void Arrive(const Packet& packet);
+  // The socket of a client closed. Its EOF follows when its lanes are drained.
+  void StartDeath(const Address& who);
+  Address OpenSlot();
+  void Kill(const Address& worker);  // soon
+  void EvictSomething();
+  bool Quiet() const;
+
+  // ---- the store, which processes of this node read directly
+  std::map<Version, Stored>& store() { return store_; }
+  Place Write(const ObjectId& id, uint32_t attempt, uint64_t size, Blob bytes, const Address& creator);
+  const Stored* Find(const ObjectId& id, uint32_t attempt) const;
+  std::string Describe() const;
+
+  void Post(const Address& to, MsgType type, Bytes body) override { PostFrom(RayletOf(node_), to, type, body); }
+
+ private:
+  class HeadOutbox : public Outbox {
+   public:
+    explicit HeadOutbox(SimRaylet* raylet) : raylet_(raylet) {}
+    void Post(const Address& to, MsgType type, Bytes body) override {
+      raylet_->PostFrom(GcsAddress(), to, type, body);
+    }
+
+   private:
+    SimRaylet* raylet_;
+  };
+  struct Transfer {
+    uint64_t request = 0;
+    uint64_t size = 0;
+    std::vector<Place> places;
+    Place source;
+    std::vector<std::pair<Address, PullPriority>> waiters;
+    bool freed = false;
+  };
+  struct Client {
+    Address address;
+    JobId job;
+    bool dying = false;
+    TimeNs informed_at = 0;
+    std::vector<bool> met;
+  };
+
+  void PostFrom(const Address& from, const Address& to, MsgType type, Bytes body);
+  bool Forward(const MessageHeader& header, const Blob& body);
+  void Deliver(const MessageHeader& header, const Blob& body);
+  void Unreachable(const MessageHeader& header);
+  void OnMessage(const MessageHeader& header, Bytes body);
+  void OnStoreMessage(const MessageHeader& header, Bytes body);
+  void OnNodeDeath(const NodeRecord& record, Bytes body);
+  void Broadcast(MsgType type, Bytes body);
+  void Turn();  // the end of every event
+  void Heartbeat();
+  void NoteMet(uint16_t slot, uint32_t node);
+  void FinishDeaths();
+  void FinishDeath(const Address& who);
+  void EndOwner(const Address& owner);
+  void FreeIf(const std::function<bool(const Version&)>& doomed);
+  void OnPull(const Address& from, const Pull& m);
+  void TryNext(const Version& version);
+  void FinishPull(const Version& version, PullReply reply);
+  void Arrived(const Version& version, uint64_t request, Blob bytes);
+
+  // ---- LocalScheduler::Host
+  void SendGrant(const Address& owner, const Grant& grant) override;
+  void SendReclaim(const Address& owner) override { Send(owner, MsgType::kReclaim, Reclaim{}); }
+  void SendDemand(const Demand& demand) override { Send(GcsAddress(), MsgType::kDemand, demand); }
+  void SendReject(const Demand& demand) override { Send(GcsAddress(), MsgType::kAssignReject, demand); }
+  void StartWorker(JobId job) override;
+  void StopWorker(const Address& worker) override { Send(worker, MsgType::kExit, Exit{}); }
+  // ---- Gcs::Host
+  void OnNodeJoined(const NodeRecord&) override {}
+  void OnNodeDead(uint32_t node) override { gone_nodes_.insert(node); }
+  void Warn(const std::string&) override {}
+
+  World* world_;
+  uint32_t node_;
+  sched::LocalScheduler scheduler_;
+  HeadOutbox head_outbox_{this};
+  std::unique_ptr<Gcs> gcs_;
+  std::deque<Packet> local_;
+  std::map<uint16_t, Client> clients_;
+  std::map<uint16_t, uint32_t> generations_;
+  std::map<Version, Stored> store_;
+  std::map<Version, Transfer> transfers_;
+  std::unordered_set<uint32_t> gone_nodes_;
+  uint64_t next_offset_ = 1;
+  uint64_t next_request_ = 1;
+  uint64_t heartbeat_ = 0;
+  TimeNs next_heartbeat_ = 0;
+  TimeNs timer_at_ = kNever;
+  uint32_t starting_ = 0;
+  bool turning_ = false;
+};
+
+}  // namespace rmpi::sim

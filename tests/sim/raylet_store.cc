@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+// The store of a simulated node, and what moves between stores.
+#include <algorithm>
+
+#include "tests/sim/process.h"
+#include "tests/sim/raylet.h"
+
+namespace rmpi::sim {
+namespace {
+
+template <class M, class F>
+void Handle(Bytes body, F&& fn) {
+  M m;
+  Reader reader(body);
+  reader(m);
+  if (reader.Done()) fn(m);
+}
+
+}  // namespace
+
+Place SimRaylet::Write(const ObjectId& id, uint32_t attempt, uint64_t size, Blob bytes, const Address& creator) {
+  Stored s;
+  s.bytes = std::move(bytes);
+  s.size = size;
+  s.offset = next_offset_++;
+  s.creator = creator;
+  store_[{id, attempt}] = s;
+  return {node_, 0, s.offset};
+}
+
+const Stored* SimRaylet::Find(const ObjectId& id, uint32_t attempt) const {
+  const auto it = store_.find({id, attempt});
+  return it == store_.end() ? nullptr : &it->second;
+}
+
+void SimRaylet::FreeIf(const std::function<bool(const Version&)>& doomed) {
+  std::erase_if(store_, [&](const auto& s) { return doomed(s.first); });
+  for (auto& [version, t] : transfers_) t.freed |= doomed(version);
+}
+
+// A copy may go at any time.
+void SimRaylet::EvictSomething() {
+  for (auto it = store_.begin(); it != store_.end(); ++it) {
+    if (!it->second.creator.nil()) continue;
+    store_.erase(it);
+    return;
+  }
+}
+
+void SimRaylet::OnStoreMessage(const MessageHeader& header, Bytes body) {
+  const Address& from = header.src;
+  switch (static_cast<MsgType>(header.type)) {
+    case MsgType::kSealed:
+      Handle<ObjectAt>(body, [&](const ObjectAt& m) {
+        const auto it = store_.find({m.id, m.attempt});
+        if (it != store_.end()) it->second.announced = true;
+      });
+      break;
+    case MsgType::kFree:
+      Handle<FreeObject>(body, [&](const FreeObject& m) {
+        FreeIf([&](const Version& v) { return v.id == m.id && v.attempt == m.attempt; });
+      });
+      break;
+    case MsgType::kPull:
+      Handle<Pull>(body, [&](const Pull& m) { OnPull(from, m); });
+      break;
+    case MsgType::kPin:
+      Handle<PinRequest>(body, [&](const PinRequest& m) {
+        const Stored* s = Find(m.id, m.attempt);
+        Pinned reply;
+        reply.request = m.request;
+        reply.gone = s == nullptr;
+        if (s != nullptr) reply.size = s->size;
+        const Version version{m.id, m.attempt};
+        Send(from, MsgType::kPinned, reply);
+        if (s == nullptr) return;
+        // The bytes travel by another way than frames.
+        World* world = world_;
+        const TimeNs delay = static_cast<TimeNs>(world_->rng().Below(3000)) * kMicrosecond;
+        world_->After(delay, [world, to = from.node, source = node_, version, request = m.request, bytes = s->bytes] {
+          SimRaylet* r = world->RayletAt(to);
+          if (r == nullptr || world->RayletAt(source) == nullptr) return;
+          r->Arrived(version, request, bytes);
+          r->Turn();
+        });
+      });
+      break;
+    case MsgType::kPinned:
+      Handle<Pinned>(body, [&](const Pinned& m) {
+        if (!m.gone) return;  // its bytes come by themselves
+        for (auto& [version, t] : transfers_) {
+          if (t.request != m.request) continue;
+          TryNext(version);
+          break;
+        }
+      });
+      break;
+    default:
+      break;
+  }
+}
+
+void SimRaylet::OnPull(const Address& from, const Pull& m) {
+  const Version version{m.id, m.attempt};
+  const auto it = transfers_.find(version);
+  if (m.cancel) {
+    if (it != transfers_.end()) std::erase(it->second.waiters, std::pair(from, m.priority));
+    return;
+  }
+  if (const Stored* s = Find(m.id, m.attempt)) {
+    PullReply reply;
+    reply.id = m.id;
+    reply.attempt = m.attempt;
+    reply.place = {node_, 0, s->offset};
+    Send(from, MsgType::kPullReply, reply);
+    return;
+  }
+  if (it != transfers_.end()) {
+    it->second.waiters.emplace_back(from, m.priority);
+    return;
+  }
+  Transfer t;
+  t.size = m.size;
+  t.places.assign(m.places.rbegin(), m.places.rend());
+  t.waiters.emplace_back(from, m.priority);
+  transfers_.emplace(version, std::move(t));
+  TryNext(version);
+}
+
+void SimRaylet::TryNext(const Version& version) {
+  Transfer& t = transfers_.at(version);
+  t.request = next_request_++;
+  while (!t.places.empty()) {
+    t.source = t.places.back();
+    t.places.pop_back();
+    if (t.source.node == node_ || gone_nodes_.count(t.source.node) != 0) continue;
+    Send(RayletOf(t.source.node), MsgType::kPin, PinRequest{t.request, version.id, version.attempt});
+    return;
+  }
+  PullReply reply;
+  reply.failed = true;
+  reply.text = "no node holds it any more";
+  FinishPull(version, reply);
+}
+
+void SimRaylet::FinishPull(const Version& version, PullReply reply) {
+  reply.id = version.id;
+  reply.attempt = version.attempt;
+  const auto node = transfers_.extract(version);
+  for (const auto& [who, priority] : node.mapped().waiters) Send(who, MsgType::kPullReply, reply);
+}
+
+void SimRaylet::Arrived(const Version& version, uint64_t request, Blob bytes) {
+  const auto it = transfers_.find(version);
+  if (it == transfers_.end() || it->second.request != request) return;
+  PullReply reply;
+  if (it->second.freed) {
+    reply.failed = true;
+    reply.text = "it was freed while it was on its way";
+  } else {
+    reply.place = Write(version.id, version.attempt, it->second.size, std::move(bytes), Address{});
+    ObjectAt at;
+    at.id = version.id;
+    at.attempt = version.attempt;
+    at.size = it->second.size;
+    at.place = reply.place;
+    Send(version.id.owner(), MsgType::kLocationAdd, at);
+  }
+  FinishPull(version, reply);
+}
+
+}  // namespace rmpi::sim

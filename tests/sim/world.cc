@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sim/world.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "tests/sim/process.h"
+#include "tests/sim/raylet.h"
+
+namespace rmpi::sim {
+namespace {
+
+constexpr TimeNs kLimit = 3600 * kSecond;
+constexpr size_t kTraceLength = 40;
+constexpr uint64_t kCheckEvery = 512;  // events
+
+std::string Seconds(TimeNs t) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.6f", static_cast<double>(t) / 1e9);
+  return text;
+}
+
+}  // namespace
+
+World::World(uint64_t seed, bool verbose) : seed_(seed), verbose_(verbose), rng_(seed) {}
+World::~World() = default;
+
+void World::ChooseFeatures() {
+  Features& f = features_;
+  f.nodes = rng_.Percent(40) ? 1 : static_cast<uint32_t>(2 + rng_.Below(3));
+  for (uint32_t i = 0; i < f.nodes; ++i) f.cpus.push_back(static_cast<uint32_t>(1 + rng_.Below(4)));
+  f.tasks = static_cast<uint32_t>(20 + rng_.Below(rng_.Percent(20) ? 600 : 200));
+  f.kills = rng_.Percent(45);
+  f.node_kills = f.nodes > 1 && rng_.Percent(20);
+  f.cancels = rng_.Percent(50);
+  f.suspends = rng_.Percent(30);
+  f.lossy_backlog = f.kills && rng_.Percent(70);
+  f.start_failures = rng_.Percent(15);
+  f.latency = static_cast<int>(rng_.Below(3));
+}
+
+void World::Build() {
+  for (uint32_t node = 1; node <= features_.nodes; ++node) {
+    sched::Amounts total{{"CPU", features_.cpus[node - 1] * sched::kResourceUnit}};
+    if (node == features_.nodes) total.insert(total.begin() + 1, {"disk", sched::kResourceUnit});
+    raylets_[node] = std::make_unique<SimRaylet>(this, node, total, features_.nodes);
+  }
+  for (auto& [node, raylet] : raylets_) raylets_.at(kHeadNode)->gcs()->OnJoin(raylet->Record(), now_);
+  SimProcess* driver = AddProcess(raylets_.at(kHeadNode)->OpenSlot(), JobId{1}, true);
+  driver->StartDriver(features_.tasks);
+  if (verbose_) {
+    std::printf("seed %llu: %u nodes, %u tasks, kills %d, node kills %d, cancels %d, suspends %d, latency %d\n",
+                static_cast<unsigned long long>(seed_), features_.nodes, features_.tasks, features_.kills,
+                features_.node_kills, features_.cancels, features_.suspends, features_.latency);
+  }
+}
+
+std::string World::Run() {
+  ChooseFeatures();
+  Build();
+  ScheduleTrouble();
+  RunUntil([&] { return driver_done_; }, kLimit, "the driver's program");
+  finishing_ = true;
+  RunUntil([&] { return Quiet(); }, now_ + kLimit, "what the driver left behind");
+  // Whatever executors kept goes; leases, idle workers and paced starts run out.
+  ForEachProcess([](SimProcess* p) { p->DropKept(); });
+  RunUntil([&] { return Quiet(); }, now_ + kLimit, "the last references");
+  const TimeNs end = now_ + 20 * kSecond;
+  RunUntil([&] { return now_ >= end; }, kNever, "");
+  CheckReferences();
+  CheckEmpty();
+  return failure_.empty() ? "" : failure_ + "\n" + TraceText();
+}
+
+void World::RunUntil(const std::function<bool()>& done, TimeNs limit, const char* what) {
+  while (!failed() && !done()) {
+    if (events_.empty() && limit == kNever) return;
+    if (events_.empty() || now_ > limit) {
+      Fail(std::string(what) + " did not end (14):\n" + Describe());
+      return;
+    }
+    // The function may push events: it is taken out first.
+    std::function<void()> fn = std::move(const_cast<Event&>(events_.top()).fn);
+    now_ = events_.top().at;
+    events_.pop();
+    fn();
+    if (++steps_ % kCheckEvery == 0) CheckReferences();
+  }
+}
+
+void World::At(TimeNs when, std::function<void()> fn) {
+  events_.push({std::max(when, now_), next_order_++, std::move(fn)});
+}
+
+// ---- links --------------------------------------------------------------------------------------------------------
+
+TimeNs World::Delay() {
+  const auto micro = static_cast<TimeNs>(1 + rng_.Below(30)) * kMicrosecond;
+  if (features_.latency == 0 || rng_.Percent(90)) return micro;
+  if (features_.latency == 1 || rng_.Percent(95)) return static_cast<TimeNs>(rng_.Below(5)) * kMillisecond;
+  return static_cast<TimeNs>(rng_.Below(3000)) * kMillisecond;
+}
+
+void World::Hop(const Address& from, const Address& to, const MessageHeader& header, Blob body) {
+  const LinkKey key{from, to};
+  Link& link = links_[key];
+  link.packets.push_back({header, std::move(body)});
+  ++in_flight_;
+  link.last = std::max(link.last + 1, now_ + Delay());
+  At(link.last, [this, key] { Deliver(key); });
+}
+
+size_t World::InFlight(const Address& from, const Address& to) const {
+  const auto it = links_.find({from, to});
+  return it == links_.end() ? 0 : it->second.packets.size();
+}
+
+void World::Deliver(const LinkKey& key) {
+  Link& link = links_[key];
+  if (link.packets.empty()) return;  // lost with its node
+  const Packet packet = std::move(link.packets.front());
+  link.packets.pop_front();
+  --in_flight_;
+  Trace(packet.header);
+  if (key.to.slot == kRayletSlot) {
+    if (SimRaylet* r = RayletAt(key.to.node)) r->Arrive(packet);
+  } else if (SimProcess* p = Live(key.to)) {
+    p->Arrive(packet);
+  }
+}
+
+// ---- inhabitants --------------------------------------------------------------------------------------------------
+
+SimProcess* World::Any(const Address& a) const {
+  const auto it = processes_.find(a);
+  return it == processes_.end() ? nullptr : it->second.get();
+}
+SimProcess* World::Live(const Address& a) const {
+  SimProcess* p = Any(a);
+  return p != nullptr && p->alive() ? p : nullptr;
+}
+SimRaylet* World::RayletAt(uint32_t node) const {
+  const auto it = raylets_.find(node);
+  return it == raylets_.end() ? nullptr : it->second.get();
+}
+
+SimProcess* World::AddProcess(const Address& a, JobId job, bool driver) {
+  auto& p = processes_[a];
+  p = std::make_unique<SimProcess>(this, a, job, driver);
+  return p.get();
+}
+
+void World::RemoveProcess(const Address& a) { processes_.erase(a); }
+
+void World::ForEachProcess(const std::function<void(SimProcess*)>& fn) {
+  std::vector<SimProcess*> all;
+  for (auto& [a, p] : processes_) {
+    if (p->alive()) all.push_back(p.get());
+  }
+  for (SimProcess* p : all) fn(p);
+}
+
+// Silence from now on; of what is on its way a tail is lost on each link.
+void World::KillNode(uint32_t node) {
+  ++deaths_;
+  std::vector<LinkKey> keys;
+  for (auto& [key, link] : links_) {
+    if (key.from.node == node) keys.push_back(key);
+  }
+  std::sort(keys.begin(), keys.end(), [](const LinkKey& a, const LinkKey& b) {
+    return a.from != b.from ? a.from < b.from : a.to < b.to;
+  });
+  for (const LinkKey& key : keys) {
+    Link& link = links_[key];
+    const size_t keep = key.to.node == node ? 0 : rng_.Below(link.packets.size() + 1);
+    in_flight_ -= link.packets.size() - keep;
+    link.packets.resize(keep);
+  }
+  std::erase_if(processes_, [&](const auto& p) { return p.first.node == node; });
+  raylets_.erase(node);
+}
+
+// Deaths, suspensions and evictions, until the driver's program is over.
+void World::ScheduleTrouble() {
+  const bool node_kills = features_.node_kills;
+  if (node_kills) {
+    After(static_cast<TimeNs>(rng_.Below(2000)) * kMillisecond, [this] {
+      const auto node = static_cast<uint32_t>(2 + rng_.Below(features_.nodes - 1));
+      if (!finishing_ && RayletAt(node) != nullptr) KillNode(node);
+    });
+  }
+  // A recursion through the event queue; it ends with the program.
+  auto again = std::make_shared<std::function<void()>>();
+  *again = [this, again] {
+    if (finishing_ || driver_done_) {
+      *again = nullptr;
+      return;
+    }
+    std::vector<SimProcess*> workers;
+    ForEachProcess([&](SimProcess* p) {
+      if (!p->driver()) workers.push_back(p);
+    });
+    if (!workers.empty()) {
+      SimProcess* p = workers[rng_.Below(workers.size())];
+      if (features_.suspends && rng_.Percent(30)) {
+        p->Suspend(now_ + static_cast<TimeNs>(rng_.Below(2000)) * kMillisecond);
+      } else if (features_.kills && rng_.Percent(p->running() ? 50 : 20)) {
+        p->Die();
+      }
+    }
+    const auto r = raylets_.begin();
+    auto chosen = std::next(r, static_cast<std::ptrdiff_t>(rng_.Below(raylets_.size())));
+    if (rng_.Percent(20)) chosen->second->EvictSomething();
+    After(static_cast<TimeNs>(rng_.Below(100)) * kMillisecond, *again);
+  };
+  After(50 * kMillisecond, *again);
+}
+
+// ---- reports ------------------------------------------------------------------------------------------------------
+
+void World::Trace(const MessageHeader& header) {
+  trace_.emplace_back(now_, header);
+  if (trace_.size() > kTraceLength) trace_.pop_front();
+  if (verbose_) {
+    std::printf("%s %s -> %s type %u, %u bytes\n", Seconds(now_).c_str(), ToString(header.src).c_str(),
+                ToString(header.dst).c_str(), header.type, header.body_bytes);
+  }
+}
+
+std::string World::TraceText() const {
+  std::string out = "the last deliveries:\n";
+  for (const auto& [at, h] : trace_) {
+    out += "  " + Seconds(at) + "  " + ToString(h.src) + " -> " + ToString(h.dst) + "  type " + std::to_string(h.type) + "\n";
+  }
+  return out;
+}
+
+std::string World::Describe() const {
+  std::string out;
+  for (const auto& [node, r] : raylets_) out += r->Describe();
+  for (const auto& [a, p] : processes_) out += p->Describe();
+  return out;
+}
+
+void World::Fail(const std::string& what) {
+  if (failure_.empty()) failure_ = "seed " + std::to_string(seed_) + " at " + Seconds(now_) + " s: " + what;
+}
+
+}  // namespace rmpi::sim

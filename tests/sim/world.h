@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+// World: virtual time, the links between the inhabitants, and PROTOCOL's invariants. Each hop is a FIFO of its
+// own: a process's lane to a neighbour or to its raylet, a raylet's lane to a process, a link between two nodes.
+#pragma once
+
+#include <array>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <queue>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "runtime/base/time.h"
+#include "runtime/message/messages.h"
+#include "tests/sim/rng.h"
+
+namespace rmpi::sim {
+
+class SimProcess;
+class SimRaylet;
+
+// What a seed makes of a run.
+struct Features {
+  uint32_t nodes = 1;
+  uint32_t tasks = 100;
+  std::vector<uint32_t> cpus;
+  bool kills = false;       // of workers
+  bool node_kills = false;
+  bool cancels = false;
+  bool suspends = false;
+  bool lossy_backlog = false;  // a process that dies loses what was not yet in its lanes
+  bool start_failures = false;
+  int latency = 0;  // 0: microseconds; 1: up to milliseconds; 2: now and then seconds
+};
+
+struct Packet {
+  MessageHeader header;
+  Blob body;
+};
+
+class World {
+ public:
+  World(uint64_t seed, bool verbose);
+  ~World();
+  // Runs the seed's programs to their end. Empty, or what went wrong, with a trace.
+  std::string Run();
+
+  TimeNs now() const { return now_; }
+  Rng& rng() { return rng_; }
+  const Features& features() const { return features_; }
+  bool finishing() const { return finishing_; }
+  bool failed() const { return !failure_.empty(); }
+  void At(TimeNs when, std::function<void()> fn);
+  void After(TimeNs delay, std::function<void()> fn) { At(now_ + delay, std::move(fn)); }
+
+  // One hop. The receiver is a process or a raylet.
+  void Hop(const Address& from, const Address& to, const MessageHeader& header, Blob body);
+  size_t InFlight(const Address& from, const Address& to) const;
+
+  SimProcess* Live(const Address& a) const;  // null: dead
+  SimProcess* Any(const Address& a) const;   // also a dead one whose death is still being worked up
+  SimRaylet* RayletAt(uint32_t node) const;  // null: dead
+  SimProcess* AddProcess(const Address& a, JobId job, bool driver);
+  void RemoveProcess(const Address& a);
+  void KillNode(uint32_t node);
+  void ForEachProcess(const std::function<void(SimProcess*)>& fn);
+
+  // ---- what the invariants need to know
+  void OnSubmit(const TaskId& task, int32_t max_retries);
+  void OnClaim(const Address& worker, const TaskId& task, uint32_t attempt);
+  void OnCancelHandled(const TaskId& task) { cancelled_.insert(task); }  // by an executor that does not run it
+  void OnGone(const Address& borrower, const ObjectId& id);
+  void OnDeath() { ++deaths_; }
+  uint64_t deaths() const { return deaths_; }
+  void OnError(const Address& reader, const ObjectId& id, uint8_t kind, Bytes value);
+  void DriverDone() { driver_done_ = true; }
+  void Fail(const std::string& what);
+  uint64_t steps() const { return steps_; }
+  uint64_t started() const { return started_; }
+
+ private:
+  struct Event {
+    TimeNs at;
+    uint64_t order;
+    std::function<void()> fn;
+    bool operator<(const Event& o) const { return at != o.at ? at > o.at : order > o.order; }
+  };
+  struct Link {
+    std::deque<Packet> packets;
+    TimeNs last = 0;
+  };
+  struct LinkKey {
+    Address from, to;
+    bool operator==(const LinkKey&) const = default;
+  };
+  struct LinkHash {
+    size_t operator()(const LinkKey& k) const {
+      return std::hash<Address>()(k.from) * 3 + std::hash<Address>()(k.to);
+    }
+  };
+  struct TaskFacts {
+    int32_t max_retries = 0;
+    std::vector<uint32_t> claimed;  // attempts
+  };
+
+  void ChooseFeatures();
+  void Build();
+  TimeNs Delay();
+  void Deliver(const LinkKey& key);
+  void Trace(const MessageHeader& header);
+  void RunUntil(const std::function<bool()>& done, TimeNs limit, const char* what);
+  bool Quiet() const;
+  void ScheduleTrouble();
+  void CheckReferences();
+  void CheckEmpty();
+  std::string Describe() const;
+  std::string TraceText() const;
+
+  const uint64_t seed_;
+  const bool verbose_;
+  Rng rng_;
+  Features features_;
+  TimeNs now_ = kSecond;
+  uint64_t next_order_ = 0;
+  std::priority_queue<Event> events_;
+  std::unordered_map<LinkKey, Link, LinkHash> links_;
+  size_t in_flight_ = 0;
+  std::map<uint32_t, std::unique_ptr<SimRaylet>> raylets_;
+  std::map<Address, std::unique_ptr<SimProcess>> processes_;
+  std::unordered_map<TaskId, TaskFacts> tasks_;
+  std::unordered_set<TaskId> cancelled_;
+  uint64_t deaths_ = 0;
+  uint64_t steps_ = 0;
+  uint64_t started_ = 0;
+  bool driver_done_ = false;
+  bool finishing_ = false;
+  std::string failure_;
+  std::deque<std::pair<TimeNs, MessageHeader>> trace_;
+};
+
+}  // namespace rmpi::sim
