@@ -99,9 +99,20 @@ def test_init_as_a_context_manager():
     assert not ray.is_initialized()
 
 
-def test_address_auto_without_a_run():
-    with pytest.raises(ConnectionError):
-        ray.init(address="auto", **QUIET)
+def test_address_auto_without_a_run(tmp_path):
+    result = run_program(
+        tmp_path,
+        """
+        import ray
+
+        try:
+            ray.init(address="auto")
+        except ConnectionError:
+            print("nobody there")
+        """,
+        env={"RAY_MPI_DIR": str(tmp_path)},  # where no other run of this user is
+    )
+    assert "nobody there" in result.stdout, result.stderr
 
 
 def test_address_local_starts_one():
