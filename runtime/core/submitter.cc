@@ -168,7 +168,7 @@ void Submitter::Unlink(Task* t) {
 }
 
 bool Submitter::CanPush(const Lease& lease, const Task& t) const {
-  if (lease.blocked || lease.retiring || lease.revoking) return false;
+  if (lease.blocked || lease.retiring || lease.revoking || lease.give_back) return false;
   if (lease.inflight.empty()) return true;
   const double mean = t.tmpl->mean_us;
   if (mean < 0 || mean > kShortUs) return false;
@@ -374,7 +374,8 @@ void Submitter::TakeOff(Task* t, TimeNs now) {
   if (lease->inflight.front() == t) {
     lease->inflight.pop_front();
     lease->head_since = now;
-    lease->blocked = false;  // whatever blocked is over
+    lease->give_back |= lease->blocked;
+    lease->blocked = false;
     if (lease->inflight.size() > 1) Arm(now + kLongHead);
     return;
   }
@@ -413,8 +414,8 @@ void Submitter::OnResult(const Address& from, Result& m, TimeNs now) {
   } else {
     Complete(t, from, m);
   }
-  if (lease->inflight.empty() && lease->retiring) {
-    ReturnLease(q, lease, true);
+  if (lease->inflight.empty() && (lease->retiring || lease->give_back)) {
+    ReturnLease(q, lease, lease->retiring);
   } else if (lease->inflight.empty()) {
     WentIdle(q, lease, now);
     if (q->queued == 0 && q->leases.size() > 1) {
@@ -436,7 +437,6 @@ void Submitter::OnReturned(const Address& from, const Returned& m, TimeNs now) {
   for (auto it = first; it != last; ++it) leases.push_back(it->second);
   for (Lease* lease : leases) {
     lease->revoking = false;
-    lease->blocked = m.blocked && !lease->inflight.empty();
     lease->retiring |= m.retiring;
     queues.push_back(lease->shape);
   }

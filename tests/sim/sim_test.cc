@@ -57,7 +57,10 @@ int main(int argc, char** argv) {
   if (all) {
     int failures = 0;
     for (uint64_t s = rmpi::sim::first; s < rmpi::sim::first + rmpi::sim::seeds; ++s) {
+      const auto start = std::chrono::steady_clock::now();
       const std::string failure = rmpi::sim::World(s, false).Run();
+      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+      if (took.count() > 1) std::printf("seed %llu took %.1f s\n", static_cast<unsigned long long>(s), took.count());
       if (failure.empty()) continue;
       std::printf("%s\n", failure.substr(0, failure.find('\n')).c_str());
       ++failures;

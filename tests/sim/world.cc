@@ -121,7 +121,7 @@ void World::Deliver(const LinkKey& key) {
   const Packet packet = std::move(link.packets.front());
   link.packets.pop_front();
   --in_flight_;
-  Trace(packet.header);
+  Trace(packet);
   if (key.to.slot == kRayletSlot) {
     if (SimRaylet* r = RayletAt(key.to.node)) r->Arrive(packet);
   } else if (SimProcess* p = Live(key.to)) {
@@ -218,13 +218,18 @@ void World::ScheduleTrouble() {
 
 // ---- reports ------------------------------------------------------------------------------------------------------
 
-void World::Trace(const MessageHeader& header) {
+// Most bodies begin with a task's or an object's id: its first bytes tell what the message is about.
+void World::Trace(const Packet& packet) {
+  const MessageHeader& header = packet.header;
   trace_.emplace_back(now_, header);
   if (trace_.size() > kTraceLength) trace_.pop_front();
-  if (verbose_) {
-    std::printf("%s %s -> %s type %u, %u bytes\n", Seconds(now_).c_str(), ToString(header.src).c_str(),
-                ToString(header.dst).c_str(), header.type, header.body_bytes);
+  if (!verbose_) return;
+  std::printf("%s %s -> %s type %u ", Seconds(now_).c_str(), ToString(header.src).c_str(),
+              ToString(header.dst).c_str(), header.type);
+  for (size_t i = 0; i < std::min(packet.body.size(), kObjectIdSize); ++i) {
+    std::printf("%02x", static_cast<unsigned>(packet.body.data()[i]));
   }
+  std::printf(", %u bytes\n", header.body_bytes);
 }
 
 std::string World::TraceText() const {

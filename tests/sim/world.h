@@ -111,7 +111,7 @@ class World {
   void Build();
   TimeNs Delay();
   void Deliver(const LinkKey& key);
-  void Trace(const MessageHeader& header);
+  void Trace(const Packet& packet);
   void RunUntil(const std::function<bool()>& done, TimeNs limit, const char* what);
   bool Quiet() const;
   void ScheduleTrouble();

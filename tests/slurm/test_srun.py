@@ -26,6 +26,7 @@ def app(lab, request):
         return file
 
     yield write
+    lab.run("scancel", "--user=root")  # what a failed test may have left running
     deadline = time.monotonic() + 5
     while (rest := set(lab.left_behind()) - before) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -228,3 +229,61 @@ def test_doctor_inside_a_step(lab):
         assert any("Open MPI" in line for line in mine)
         assert any(f"rank {rank} of 2, started by srun" in line for line in mine)
         assert any("control group limit 3000 MiB" in line for line in mine)
+
+
+# One task per node; all wait for the test, so that it can do harm while each of them runs.
+HARM = """
+    import pathlib
+    folder = pathlib.Path(__file__).with_suffix(".met")
+    folder.mkdir()
+
+    @ray.remote(num_cpus=0, resources={"slot": 1}, max_retries=-1)
+    def wait():
+        (folder / os.uname().nodename).touch()
+        while not (folder / "go").exists():
+            time.sleep(0.01)
+        return os.uname().nodename
+
+    nodes = ray.get([wait.remote() for _ in range(4)])
+    print(len(nodes), "n2" in nodes)
+    sys.exit(7)
+"""
+
+
+def run_with_harm(lab, app, harm, timeout_s):
+    """Runs HARM, calls harm() while a task runs on each node, and expects the program to end as if nothing were."""
+    file = app(HARM)
+    met = file.with_suffix(".met")
+    job = lab.start("srun", "-N4", "--no-kill", "-K0", RAY_MPI, *ONE_SLOT, file, stdin=subprocess.DEVNULL)
+    lab.wait_until(lambda: met.is_dir() and len(list(met.iterdir())) == 4, 30, "a task on each node")
+    harm()
+    (met / "go").touch()
+    output, errors = job.communicate(timeout=timeout_s)
+    assert (job.returncode, output) == (7, "4 False\n"), errors
+    return errors
+
+
+def kill_raylet(lab, node):
+    raylet = lab.on(node, "pgrep", "raylet").stdout.split()
+    assert len(raylet) == 1
+    lab.on(node, "kill", "-9", *raylet).check_returncode()
+    lab.wait_until(lambda: not lab.on(node, "pgrep", "raylet").stdout, 5, "the raylet is gone")
+
+
+def test_a_killed_raylet_costs_its_node_only(lab, app):
+    errors = run_with_harm(lab, app, lambda: kill_raylet(lab, "n2"), 30)
+    assert "on n2: the raylet" in errors and "signal 9" in errors
+
+
+def test_a_lost_node_costs_its_tasks_only(lab, app):
+    def harm():
+        lab.cut("n2")
+
+    try:
+        # Slurm itself needs half a minute to call a node lost; srun ends only then.
+        errors = run_with_harm(lab, app, harm, 60)
+    finally:
+        lab.mend("n2")
+    assert "Node failure on n2" in errors
+    lab.wait_until(lambda: lab.run("sinfo", "-h", "-p", "debug", "-t", "idle", "-o", "%D").stdout.strip() == "4", 60,
+                   "all nodes are idle again")

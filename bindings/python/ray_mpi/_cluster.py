@@ -45,7 +45,7 @@ def _sum(which):
         if node["alive"]:
             for name, amount in node[which].items():
                 total[name] = total.get(name, 0.0) + amount
-    return {name: amount for name, amount in total.items() if amount or which == "total"}
+    return total
 
 
 def cluster_resources():
@@ -55,7 +55,8 @@ def cluster_resources():
 
 def available_resources():
     """{resource: amount} not in use now; what is used up is left out."""
-    return _sum("available")
+    # Below zero while tasks that were blocked have gone on before others were done.
+    return {name: amount for name, amount in _sum("available").items() if amount > 0}
 
 
 def get_gpu_ids():

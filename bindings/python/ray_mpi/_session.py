@@ -24,8 +24,11 @@ def find_running():
 
 
 def _bases():
-    names = ("RAY_MPI_DIR", "SLURM_TMPDIR", "XDG_RUNTIME_DIR", "TMPDIR")
-    return dict.fromkeys([*filter(None, map(os.environ.get, names)), "/tmp"])
+    """Where run directories can be; a folder that the user named is the only one, as when one is made."""
+    if os.environ.get("RAY_MPI_DIR"):
+        return [os.environ["RAY_MPI_DIR"]]
+    names = ("SLURM_TMPDIR", "XDG_RUNTIME_DIR", "TMPDIR")
+    return list(dict.fromkeys([*filter(None, map(os.environ.get, names)), "/tmp"]))
 
 
 def read_session(path):
