@@ -49,10 +49,6 @@ void PrepareEnvironment(ScopedEnvironment* environment) {
   environment->Default("OMPI_MCA_btl_tcp_max_send_size", eager);
   environment->Default("OMPI_MCA_btl_tcp_progress_thread", "0");
   environment->Default("OMPI_MCA_mpi_warn_on_fork", "0");
-  // Under srun (Slurm 22.05, Open MPI 4.1) a rank can leave MPI_Init while another still waits in its first
-  // fence; a message that arrives there, before the receiver has set up its handlers, is a jump to address 0.
-  // Seen in 7 of 195 launches of a plain MPI program, in none of 240 with this: the first wait is not made.
-  environment->Default("OMPI_MCA_pmix_base_async_modex", "1");
   environment->Default("UCX_HANDLE_ERRORS",
                        "none");  // Open MPI loads UCX, which else takes SIGSEGV and friends
   if (getenv("OMPI_MCA_btl_tcp_if_include") == nullptr && getenv("OMPI_MCA_btl_tcp_if_exclude") == nullptr) {
