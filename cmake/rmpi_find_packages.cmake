@@ -44,13 +44,13 @@ endif()
 if(RAY_MPI_BUILD_PYTHON)
   set(Python_FIND_VIRTUALENV FIRST)
   find_package(Python 3.9 REQUIRED COMPONENTS Interpreter Development.Module)
-  if(NOT nanobind_DIR)
+  if(NOT nanobind_DIR OR NOT EXISTS ${nanobind_DIR})
     # scikit-build-core puts it on the prefix path; in a plain CMake build the interpreter knows where it is.
     execute_process(
       COMMAND ${Python_EXECUTABLE} -m nanobind --cmake_dir
       OUTPUT_VARIABLE nanobind_dir OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE result)
     if(result EQUAL 0)
-      set(nanobind_DIR ${nanobind_dir})
+      set(nanobind_DIR ${nanobind_dir} CACHE PATH "nanobind's CMake files" FORCE)
     endif()
   endif()
   find_package(nanobind CONFIG)

@@ -55,7 +55,7 @@ prepare_python() {
 # prepare_build [target]: the release preset.
 prepare_build() {
   say "building ${1:-all} in ${build#"$root"/} (the first time takes some minutes)"
-  if [ ! -f "$build/build.ninja" ]; then
+  if [ ! -f "$build/build.ninja" ] || ! grep -q "^Python_EXECUTABLE.*=$venv/" "$build/CMakeCache.txt"; then
     quietly cmake -S "$root" --preset release -DPython_EXECUTABLE="$venv/bin/python"
   fi
   if ! cmake --build "$build" --target "${1:-all}" >"$build/build.log" 2>&1; then
@@ -74,6 +74,7 @@ prepare_install() {
   fi
   say "pip install . into .venv"
   touch "$stamp.new"
-  quietly "$venv/bin/pip" install -q --disable-pip-version-check --no-build-isolation --no-deps --force-reinstall "$root"
+  quietly "$venv/bin/pip" install -q --disable-pip-version-check --no-build-isolation --no-deps --force-reinstall \
+    -C build-dir="$build" "$root"
   mv "$stamp.new" "$stamp"
 }
