@@ -48,6 +48,7 @@ void GlobalScheduler::OnDemand(uint32_t origin, const Demand& m) {
   }
   if (it == demands_.end()) it = demands_.insert(demands_.end(), Waiting{origin, m, false, false});
   it->demand.count = m.count;
+  it->demand.report = m.report;
   Schedule();
 }
 
@@ -95,7 +96,7 @@ void GlobalScheduler::Assign(Waiting* w, uint32_t node, uint32_t count) {
   w->demand.count -= count;
   Node& n = nodes_.at(node);
   for (uint32_t i = 0; i < count && i < 1024; ++i) Subtract(&n.available, d.shape.resources);
-  if (!w->rejected) host_->SendHandedOff(w->origin, HandedOff{d.owner, d.shape_key, count});
+  if (!w->rejected) host_->SendHandedOff(w->origin, HandedOff{d.owner, d.shape_key, count, d.report});
   host_->SendAssign(node, d);
 }
 
@@ -148,7 +149,8 @@ bool GlobalScheduler::Place(Waiting* w) {
                            ") has " + ToString(it->second.total) + ", the task asks for " +
                            ToString(shape.resources) + ", and soft=False";
       if (!w->rejected) {
-        host_->SendHandedOff(w->origin, HandedOff{w->demand.owner, w->demand.shape_key, w->demand.count});
+        const Demand& d = w->demand;
+        host_->SendHandedOff(w->origin, HandedOff{d.owner, d.shape_key, d.count, d.report});
       }
       host_->SendUnschedulable(w->demand.owner, m);
       w->demand.count = 0;

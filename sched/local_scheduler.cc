@@ -11,6 +11,7 @@ constexpr TimeNs kReclaimPeriod = 20 * kMillisecond;
 constexpr TimeNs kFirstPace = 1 * kSecond;
 constexpr TimeNs kLastPace = 10 * kSecond;
 constexpr TimeNs kIdleWorker = 2 * kSecond;  // workers beyond one per CPU end after this
+constexpr uint32_t kStale = UINT32_MAX;  // no count: differs from every true one
 constexpr uint8_t kDefaultStrategy = 0;
 constexpr uint8_t kAffinityStrategy = 2;
 
@@ -44,6 +45,11 @@ void LocalScheduler::OnLeaseRequest(const Address& owner, const LeaseRequest& m,
     const auto where = std::find_if(demands_.begin(), demands_.end(),
                                     [&](const LocalDemand& o) { return o.shape.depth < d.shape.depth; });
     it = demands_.insert(where, std::move(d));
+  }
+  // The head may have placed some of the old demand; its word of that must not be taken off the new one.
+  if (it->reported != 0) {
+    it->reported = kStale;
+    it->report = 0;
   }
   it->count = m.wanted;
   it->since = now;
@@ -79,7 +85,7 @@ void LocalScheduler::OnAssign(const Demand& m, TimeNs now) {
 
 void LocalScheduler::OnHandedOff(const HandedOff& m, TimeNs now) {
   for (LocalDemand& d : demands_) {
-    if (d.assigned || d.owner != m.owner || d.shape_key != m.shape_key) continue;
+    if (d.assigned || d.owner != m.owner || d.shape_key != m.shape_key || d.report != m.report) continue;
     d.count -= std::min(d.count, m.count);
     d.reported -= std::min(d.reported, m.count);
   }
@@ -93,6 +99,7 @@ void LocalScheduler::Report(LocalDemand* d) {
   m.owner = d->owner;
   m.shape_key = d->shape_key;
   m.count = d->count;
+  m.report = d->report = next_report_++;
   m.shape = d->shape;
   host_->SendDemand(m);
 }
@@ -187,7 +194,7 @@ void LocalScheduler::Dispatch(TimeNs now) {
         if (now - d.since <= kAssignPatience) {
           Arm(d.since + kAssignPatience + 1);
         } else if (d.shape.strategy != kAffinityStrategy && !coming) {
-          Demand back{d.owner, d.shape_key, d.count, d.shape};
+          Demand back{d.owner, d.shape_key, d.count, 0, d.shape};
           d.count = 0;
           promised_ = true;  // the head takes us for full until we say otherwise
           host_->SendReject(back);

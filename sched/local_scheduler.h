@@ -81,6 +81,7 @@ class LocalScheduler {
     Shape shape;
     uint32_t count = 0;
     uint32_t reported = 0;  // what the head believes we could not place
+    uint32_t report = 0;    // number of the message that said so
     bool assigned = false;  // by the head: never passed on, rejected when it waits for long
     TimeNs since = 0;
     uint64_t order = 0;
@@ -123,6 +124,7 @@ class LocalScheduler {
   std::map<uint32_t, uint32_t> blocked_depths_;  // depth -> how many
   uint64_t next_lease_ = 1;
   uint64_t next_order_ = 1;
+  uint32_t next_report_ = 1;
   uint32_t starting_ = 0;
   TimeNs last_paced_start_ = 0;
   TimeNs pace_ = 0;

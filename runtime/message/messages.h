@@ -559,11 +559,12 @@ struct Demand {  // raylet -> GCS: what this node could not place; absolute per 
   Address owner;
   uint32_t shape_key = 0;
   uint32_t count = 0;
+  uint32_t report = 0;  // the origin's number for this message
   Shape shape;
 
   template <class C>
   void Fields(C& c) {
-    c(owner, shape_key, count, shape);
+    c(owner, shape_key, count, report, shape);
   }
 };
 
@@ -571,10 +572,11 @@ struct HandedOff {  // GCS -> origin raylet: placed elsewhere
   Address owner;
   uint32_t shape_key = 0;
   uint32_t count = 0;
+  uint32_t report = 0;  // what it came from: an older one no longer counts
 
   template <class C>
   void Fields(C& c) {
-    c(owner, shape_key, count);
+    c(owner, shape_key, count, report);
   }
 };
 

@@ -80,7 +80,9 @@ void SimProcess::Handle(const Packet& packet) {
     if (type == MsgType::kRegisterReply) {
       RefMessage m;
       in(m);
-      if (m.gone) world_->OnGone(self_, m.id);
+      // GONE to somebody who has let go meanwhile means nothing.
+      const Entry* e = core_.objects().Find(m.id);
+      if (m.gone && e != nullptr && e->details && e->details->nonce == m.nonce) world_->OnGone(self_, m.id);
     } else {
       TaskRef m;
       in(m);

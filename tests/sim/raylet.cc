@@ -343,6 +343,7 @@ void SimRaylet::EndOwner(const Address& owner) {
     scheduler_.OnRetire(worker, world_->now());
     Kill(worker);
   }
+  gone_owners_.insert(owner);
   FreeIf([&](const Version& v) { return v.id.owner() == owner; });
 }
 

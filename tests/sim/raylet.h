@@ -123,6 +123,7 @@ class SimRaylet : public Outbox, public sched::LocalScheduler::Host, public Gcs:
   std::map<Version, Stored> store_;
   std::map<Version, Transfer> transfers_;
   std::unordered_set<uint32_t> gone_nodes_;
+  std::unordered_set<Address> gone_owners_;
   uint64_t next_offset_ = 1;
   uint64_t next_request_ = 1;
   uint64_t heartbeat_ = 0;

@@ -53,7 +53,10 @@ void SimRaylet::OnStoreMessage(const MessageHeader& header, Bytes body) {
     case MsgType::kSealed:
       Handle<ObjectAt>(body, [&](const ObjectAt& m) {
         const auto it = store_.find({m.id, m.attempt});
-        if (it != store_.end()) it->second.announced = true;
+        if (it == store_.end()) return;
+        it->second.announced = true;
+        const Address& owner = m.id.owner();
+        if (gone_owners_.count(owner) != 0 || gone_nodes_.count(owner.node) != 0) store_.erase(it);
       });
       break;
     case MsgType::kFree:
