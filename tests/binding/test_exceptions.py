@@ -57,7 +57,14 @@ TREE = {
 ARGUMENTS = {
     "ActorUnavailableError": ("busy", b"id"),
     "ObjectReconstructionFailedError": ("ab" * 28, None, "no retries left"),
-    "RayTaskError": ("module.f", "Traceback (most recent call last):\nValueError: x\n", ValueError("x"), "ray::f()", 1, "1.2.3.4"),
+    "RayTaskError": (
+        "module.f",
+        "Traceback (most recent call last):\nValueError: x\n",
+        ValueError("x"),
+        "ray::f()",
+        1,
+        "1.2.3.4",
+    ),
     "RayActorError": ("ab" * 8, "it fell over"),
 }
 
@@ -103,7 +110,7 @@ def test_logs_name_the_module_that_programs_know(name):
 
 
 def task_error(cause):
-    text = f"Traceback (most recent call last):\n  File \"x.py\", line 1, in f\n{type(cause).__name__}: {cause}\n"
+    text = f'Traceback (most recent call last):\n  File "x.py", line 1, in f\n{type(cause).__name__}: {cause}\n'
     return exceptions.RayTaskError("module.f", text, cause, "ray::f()", 42, "10.0.0.1")
 
 

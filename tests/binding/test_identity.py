@@ -13,7 +13,11 @@ import ray_mpi
 
 def modules():
     skip = {"ray_mpi._zygote"}  # a program: imports everything that workers share
-    return sorted(m.name for m in pkgutil.walk_packages(ray_mpi.__path__, "ray_mpi.") if m.name not in skip and "._ray_path" not in m.name)
+    return sorted(
+        m.name
+        for m in pkgutil.walk_packages(ray_mpi.__path__, "ray_mpi.")
+        if m.name not in skip and "._ray_path" not in m.name
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in modules() if not name.endswith("_core")])
@@ -25,7 +29,9 @@ def test_every_module_is_the_same_under_both_names(name):
 
 
 def run(text):
-    return subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=True).stdout.split()
+    return subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=True
+    ).stdout.split()
 
 
 @pytest.mark.parametrize(

@@ -38,21 +38,26 @@ def test_everything_promised_is_there():
 
 
 def test_signatures():
-    parameters = {name: list(inspect.signature(getattr(ray, name)).parameters) for name in ("get", "put", "wait", "cancel", "shutdown")}
+    parameters = {
+        name: list(inspect.signature(getattr(ray, name)).parameters)
+        for name in ("get", "put", "wait", "cancel", "shutdown")
+    }
     assert parameters["get"] == ["object_refs", "timeout"]
     assert parameters["put"] == ["value"]
     assert parameters["wait"] == ["ray_waitables", "num_returns", "timeout", "fetch_local"]
     assert parameters["cancel"] == ["ray_waitable", "force", "recursive"]
     words = inspect.signature(ray.init).parameters
-    for word in ("address", "num_cpus", "num_gpus", "resources", "object_store_memory", "local_mode", "ignore_reinit_error",
-                 "include_dashboard", "log_to_driver", "namespace", "runtime_env", "logging_level"):  # fmt: skip
+    for word in (
+        "address", "num_cpus", "num_gpus", "resources", "object_store_memory", "local_mode", "ignore_reinit_error",
+        "include_dashboard", "log_to_driver", "namespace", "runtime_env", "logging_level",
+    ):  # fmt: skip
         assert word in words
 
 
 def test_the_paths_that_libraries_use():
     from ray._private.ray_option_utils import actor_options, task_options
     from ray._private.worker import global_worker
-    from ray._raylet import ObjectRef, RESOURCE_UNIT_SCALING
+    from ray._raylet import RESOURCE_UNIT_SCALING, ObjectRef
 
     assert RESOURCE_UNIT_SCALING == 10000 and issubclass(ObjectRef, object)
     assert "num_returns" in task_options and "max_restarts" in actor_options
@@ -60,7 +65,13 @@ def test_the_paths_that_libraries_use():
 
 
 def test_ids():
-    for cls, size in ((ray.TaskID, 24), (ray.JobID, 4), (ray.NodeID, 28), (ray.ActorID, 16), (ray.PlacementGroupID, 18)):
+    for cls, size in (
+        (ray.TaskID, 24),
+        (ray.JobID, 4),
+        (ray.NodeID, 28),
+        (ray.ActorID, 16),
+        (ray.PlacementGroupID, 18),
+    ):
         one = cls.from_random()
         assert cls.size() == size and len(one.binary()) == size
         assert cls.from_hex(one.hex()) == one and hash(cls(one.binary())) == hash(one)

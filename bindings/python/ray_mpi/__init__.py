@@ -30,7 +30,8 @@ from ray_mpi._ids import (  # noqa: E402
     UniqueID,
     WorkerID,
 )
-from ray_mpi._names import Language, LoggingConfig, getattr_lazily as __getattr__  # noqa: E402
+from ray_mpi._names import Language, LoggingConfig  # noqa: E402
+from ray_mpi._names import getattr_lazily as __getattr__
 from ray_mpi._remote import (  # noqa: E402
     client,
     cpp_function,
@@ -41,15 +42,14 @@ from ray_mpi._remote import (  # noqa: E402
     method,
     remote,
 )
+from ray_mpi._waiting import cancel, wait  # noqa: E402
 from ray_mpi._worker import (  # noqa: E402
     LOCAL_MODE,
     SCRIPT_MODE,
     WORKER_MODE,
-    cancel,
     init,
     is_initialized,
     shutdown,
-    wait,
 )
 from ray_mpi.runtime_context import get_runtime_context  # noqa: E402
 

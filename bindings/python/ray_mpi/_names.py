@@ -9,7 +9,20 @@ _LAZY = (
     "actor", "cloudpickle", "cross_language", "experimental", "job_config", "remote_function", "types", "util",
     "_common", "_private", "_raylet",
 )  # fmt: skip
-_LIBRARIES = ("data", "train", "tune", "serve", "rllib", "workflow", "air", "autoscaler", "dag", "widgets", "dashboard", "llm")
+_LIBRARIES = (
+    "data",
+    "train",
+    "tune",
+    "serve",
+    "rllib",
+    "workflow",
+    "air",
+    "autoscaler",
+    "dag",
+    "widgets",
+    "dashboard",
+    "llm",
+)
 
 
 class Language(enum.Enum):

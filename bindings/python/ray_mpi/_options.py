@@ -18,9 +18,7 @@ class Option:
 
     def validate(self, keyword, value):
         if self.types is not None and not isinstance(value, self.types):
-            raise TypeError(
-                f"The type of keyword '{keyword}' must be {self.types}, but received type {type(value)}"
-            )
+            raise TypeError(f"The type of keyword '{keyword}' must be {self.types}, but received type {type(value)}")
         if self.check is not None:
             wrong = self.check(value)
             if wrong:
@@ -67,10 +65,7 @@ def _retry_exceptions_error(value):
         return None
     for item in value:
         if not (isinstance(item, type) and issubclass(item, BaseException)):
-            return (
-                "The keyword 'retry_exceptions' must be a boolean or a list of exceptions, "
-                f"but it contains {item!r}"
-            )
+            return f"The keyword 'retry_exceptions' must be a boolean or a list of exceptions, but it contains {item!r}"
     return None
 
 
@@ -84,7 +79,9 @@ class _NumReturns(Option):
                 f"but received {value!r} of type {type(value)}"
             )
         if value < 0:
-            raise ValueError("The keyword 'num_returns' only accepts None, a non-negative integer, 'dynamic' or 'streaming'")
+            raise ValueError(
+                "The keyword 'num_returns' only accepts None, a non-negative integer, 'dynamic' or 'streaming'"
+            )
 
 
 class _Strategy(Option):
@@ -94,7 +91,9 @@ class _Strategy(Option):
         if value is None or isinstance(value, known.CLASSES):
             return
         if not isinstance(value, str):
-            raise TypeError(f"The type of keyword 'scheduling_strategy' must be a string or a strategy, but received {type(value)}")
+            raise TypeError(
+                f"The type of keyword 'scheduling_strategy' must be a string or a strategy, but received {type(value)}"
+            )
         if value not in ("DEFAULT", "SPREAD"):
             raise ValueError(f"scheduling_strategy must be 'DEFAULT', 'SPREAD' or a strategy object, not {value!r}")
 
@@ -139,7 +138,9 @@ _TASK_ONLY = {
     "retry_exceptions": Option((bool, list, tuple), _retry_exceptions_error, False),
     "_generator_backpressure_num_objects": Option(
         (int, type(None)),
-        lambda value: "_generator_backpressure_num_objects=0 is not allowed: use -1 to switch it off" if value == 0 else None,
+        lambda value: (
+            "_generator_backpressure_num_objects=0 is not allowed: use -1 to switch it off" if value == 0 else None
+        ),
     ),
     "_num_objects_per_yield": Option((int, type(None))),
 }

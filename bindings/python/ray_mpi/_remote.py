@@ -23,7 +23,7 @@ def remote(*args, **kwargs):
             "The @ray.remote decorator must be applied either with no arguments and no parentheses, for example "
             "'@ray.remote', or it must be applied using some of the arguments in the list "
             f"{list(_options.valid_options)}, for example '@ray.remote(num_returns=2, "
-            "resources={\"CustomResource\": 1})'."
+            'resources={"CustomResource": 1})\'.'
         )
     return lambda target: _make(target, kwargs)
 
@@ -74,7 +74,9 @@ def get_actor(name, namespace=None):
     """A handle on a named actor: not there yet, so nobody has a name."""
     if not name:
         raise ValueError("Please supply a non-empty value to get_actor")
-    raise ValueError(f"Failed to look up actor with name '{name}': actors are not there yet in this version of ray-mpi.")
+    raise ValueError(
+        f"Failed to look up actor with name '{name}': actors are not there yet in this version of ray-mpi."
+    )
 
 
 def java_function(class_name, function_name):

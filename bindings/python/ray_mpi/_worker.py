@@ -9,13 +9,11 @@ import resource
 import signal
 import sys
 import threading
-import traceback
 import uuid
 import warnings
 from numbers import Real
 
 from ray_mpi import _core, _serialization, _session, exceptions
-from ray_mpi._ids import TaskID
 from ray_mpi._version import RAY_COMMIT, RAY_VERSION
 
 logger = logging.getLogger("ray")
@@ -179,7 +177,12 @@ def _refuse_runtime_env(runtime_env, job_config):
 
 
 def _node_options(num_cpus, num_gpus, resources, labels, object_store_memory, memory):
-    for name, value in (("num_cpus", num_cpus), ("num_gpus", num_gpus), ("object_store_memory", object_store_memory), ("_memory", memory)):
+    for name, value in (
+        ("num_cpus", num_cpus),
+        ("num_gpus", num_gpus),
+        ("object_store_memory", object_store_memory),
+        ("_memory", memory),
+    ):
         if value is None:
             continue
         if not isinstance(value, Real):
@@ -191,7 +194,9 @@ def _node_options(num_cpus, num_gpus, resources, labels, object_store_memory, me
             raise TypeError(f"resources must be a dict of name and amount, not {type(resources).__name__}")
         for reserved in ("CPU", "GPU", "memory", "object_store_memory"):
             if reserved in resources:
-                raise ValueError(f"Use the keyword of ray.init for {reserved} (num_cpus, num_gpus, ...), not 'resources'.")
+                raise ValueError(
+                    f"Use the keyword of ray.init for {reserved} (num_cpus, num_gpus, ...), not 'resources'."
+                )
         for name, amount in resources.items():
             if not isinstance(amount, Real) or amount < 0:
                 raise ValueError(f"resources[{name!r}] must be a number that is not negative, but is {amount!r}")
@@ -233,7 +238,12 @@ def _connect_driver(address, node, namespace, log_to_driver):
 
 def _export_job_config(namespace):
     """What workers need before the first task of this job: where modules lie, the folder, the namespace."""
-    config = {"sys_path": _driver_path(), "cwd": os.getcwd(), "namespace": namespace, "argv0": sys.argv[0] if sys.argv else ""}
+    config = {
+        "sys_path": _driver_path(),
+        "cwd": os.getcwd(),
+        "namespace": namespace,
+        "argv0": sys.argv[0] if sys.argv else "",
+    }
     global_worker.job_config = config
     _core.export_bytes(f"job:{_core.job_id()}", _serialization.dumps_inband(config))
 
@@ -361,150 +371,3 @@ def node_ip_address():
 
         global_worker.node_ip = get_node_ip_address()
     return global_worker.node_ip
-
-
-# ---- called by the extension ----------------------------------------------------------------------------------
-
-
-def status_error(code, message):
-    """The exception for a failed call of the core; codes as in runtime/base/status.h."""
-    makers = {
-        1: ValueError,
-        2: ValueError,
-        3: exceptions.GetTimeoutError,
-        5: exceptions.ObjectStoreFullError,
-    }
-    return makers.get(code, exceptions.RaySystemError)(message)
-
-
-def raise_value(error):
-    """Raise what an error object holds, or what a task returned that is an error of ours."""
-    if isinstance(error, exceptions.StoredTaskError):
-        error = error.restore()
-    if isinstance(error, exceptions.RayTaskError):
-        raise error.as_instanceof_cause()
-    raise error
-
-
-def raise_system(kind, message, context, object_hex):
-    """Raise the exception of an error made by the runtime; kinds as ErrorType of core_worker.h."""
-    if kind == 1:
-        raise exceptions.WorkerCrashedError(message) if message else exceptions.WorkerCrashedError()
-    if kind == 2:
-        raise exceptions.TaskCancelledError(_task_id(context), message or None)
-    if kind in (3, 4):
-        error = (exceptions.ObjectLostError if kind == 3 else exceptions.OwnerDiedError)(object_hex, None, "")
-        error.reason = message
-        raise error
-    makers = {
-        5: exceptions.NodeDiedError,
-        6: exceptions.ObjectStoreFullError,
-        7: exceptions.TaskUnschedulableError,
-        10: exceptions.OutOfMemoryError,
-    }
-    raise makers.get(kind, exceptions.RaySystemError)(message)
-
-
-def _task_id(text):
-    try:
-        return TaskID.from_hex(text[:48])
-    except ValueError:
-        return None
-
-
-def raise_get_timeout(missing, total):
-    raise exceptions.GetTimeoutError(f"Get timed out: some object(s) not ready ({missing} of {total}).")
-
-
-def raise_bad_get(value, inside_list):
-    """Refuse what is no ref; `value` alone may also be something that get() hands back."""
-    if inside_list:
-        raise TypeError(f"Attempting to call `get` on the value {value}, which is not an ray.ObjectRef.")
-    raise ValueError(
-        f"Invalid type of object refs, {type(value)}, is given. 'object_refs' must either be an ObjectRef or a "
-        "list of ObjectRefs. "
-    )
-
-
-def check_put(*args, **kwargs):
-    """Refuse what put() does not take; returns what to store."""
-    if kwargs.pop("_owner", None) is not None:
-        raise ValueError("The experimental `_owner` argument to `ray.put` has been removed in Ray 2.56.")
-    if kwargs.pop("_tensor_transport", None) is not None:
-        raise NotImplementedError("ray.put(_tensor_transport=...) is not there yet in this version of ray-mpi")
-
-    def put(value):
-        return value
-
-    value = put(*args, **kwargs)
-    if isinstance(value, _core.ObjectRef):
-        raise TypeError(
-            "Calling 'put' on an ray.ObjectRef is not allowed. If you really want to do this, you can wrap the "
-            "ray.ObjectRef in a list and call 'put' on it."
-        )
-    return value
-
-
-def wait(ray_waitables, *, num_returns=1, timeout=None, fetch_local=True):
-    """Split a list of refs into (ready, not ready), in the list's order.
-
-    Waits until num_returns are ready (exactly so many are returned as ready) or `timeout` seconds have passed.
-    fetch_local: ready means that the value is on this node.
-    """
-    if type(ray_waitables) is not list:
-        _refuse_waitables(ray_waitables)
-    if not _core.connected():
-        auto_init()
-    if not ray_waitables:
-        return [], []
-    if num_returns <= 0:
-        raise ValueError(f"Invalid number of objects to return {num_returns}.")
-    if num_returns > len(ray_waitables):
-        raise ValueError("num_returns cannot be greater than the number of ray_waitables provided to ray.wait.")
-    if timeout is not None and timeout < 0:
-        raise ValueError(f"The 'timeout' argument must be nonnegative. Received {timeout}")
-    return _core._wait(ray_waitables, num_returns, timeout, fetch_local)
-
-
-def _refuse_waitables(value):
-    if isinstance(value, list):
-        return
-    if isinstance(value, _core.ObjectRef):
-        raise TypeError(
-            "wait() expected a list of ray.ObjectRef or ray.ObjectRefGenerator, got a single ray.ObjectRef or "
-            f"ray.ObjectRefGenerator {value}"
-        )
-    raise TypeError(f"wait() expected a list of ray.ObjectRef or ray.ObjectRefGenerator, got {type(value)}")
-
-
-def cancel(ray_waitable, *, force=False, recursive=True):
-    """Cancel a task: a queued one is dropped, a running one gets KeyboardInterrupt (force: is killed)."""
-    if not isinstance(ray_waitable, _core.ObjectRef):
-        raise TypeError(
-            f"ray.cancel() only supported for object refs. For actors, try ray.kill(). Got: {type(ray_waitable)}."
-        )
-    auto_init()
-    _core.cancel(ray_waitable, force, recursive)
-
-
-def traceback_text(error, tb):
-    """A traceback without the frames of this package."""
-    lines = []
-    for block in traceback.format_exception(type(error), error, tb):
-        for line in _without_our_frames(block):
-            lines.append(line)
-    return "\n".join(lines).rstrip("\n") + "\n"
-
-
-def _without_our_frames(block):
-    ours = f'File "{_session.PACKAGE}{os.sep}'
-    keep, skipping = [], False
-    for line in block.rstrip("\n").split("\n"):
-        stripped = line.lstrip()
-        if stripped.startswith('File "'):
-            skipping = stripped.startswith(ours)
-        elif skipping and not line.startswith("    "):
-            skipping = False
-        if not skipping:
-            keep.append(line)
-    return keep

@@ -9,8 +9,9 @@ import signal
 import sys
 
 from ray_mpi import _core, _serialization, exceptions
+from ray_mpi._errors import traceback_text
 from ray_mpi._ids import TaskID
-from ray_mpi._worker import WORKER_MODE, global_worker, ignore_step_signals, node_ip_address, traceback_text
+from ray_mpi._worker import WORKER_MODE, global_worker, ignore_step_signals, node_ip_address
 
 _set_threads = None  # the OMP_NUM_THREADS that we set; None: the user's own stands
 

@@ -8,20 +8,20 @@ stderr.
 """
 
 import argparse
-import ctypes
-import gc
-import os
-import signal
-import socket
-import struct
-import sys
 
 # Warm for every worker.
 import ast  # noqa: F401
 import asyncio  # noqa: F401
+import ctypes
+import gc
 import inspect  # noqa: F401
+import os
 import pickle  # noqa: F401
 import random  # noqa: F401
+import signal
+import socket
+import struct
+import sys
 import traceback  # noqa: F401
 import typing  # noqa: F401
 import uuid  # noqa: F401

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Actors are not there yet: a class can be decorated, so that modules import, but not used."""
 
-_NOT_YET = "Actors are not there yet in this version of ray-mpi: {} cannot be created. Use tasks, or wait for the next version."
+_NOT_YET = "Actors are not there yet in this version of ray-mpi: {} cannot be created"
 
 
 class ActorClass:
@@ -20,7 +20,9 @@ class ActorClass:
         return ActorClass(self.__ray_actor_class__, {**self._options, **options})
 
     def __call__(self, *args, **kwargs):
-        raise TypeError(f"Actors cannot be instantiated directly. Instead of '{self.__name__}()', use '{self.__name__}.remote()'.")
+        raise TypeError(
+            f"Actors cannot be instantiated directly. Instead of '{self.__name__}()', use '{self.__name__}.remote()'."
+        )
 
 
 class ActorHandle:

@@ -21,7 +21,11 @@ class _Shape:
 
     def __init__(self, parameters):
         self.parameters = parameters  # [(name, kind, has_default)]
-        positional = [p for p in parameters if p[1] in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+        positional = [
+            p
+            for p in parameters
+            if p[1] in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        ]
         self.max_args = len(positional)
         self.min_args = sum(1 for p in positional if not p[2])
         if any(p[1] == inspect.Parameter.VAR_POSITIONAL for p in parameters):
@@ -34,14 +38,19 @@ class _Shape:
         try:
             signature = inspect.signature(function)
         except (TypeError, ValueError):  # some built-in functions have none: the worker will tell
-            return cls([("args", inspect.Parameter.VAR_POSITIONAL, False), ("kwargs", inspect.Parameter.VAR_KEYWORD, False)])
+            return cls(
+                [("args", inspect.Parameter.VAR_POSITIONAL, False), ("kwargs", inspect.Parameter.VAR_KEYWORD, False)]
+            )
         return cls([(p.name, p.kind, p.default is not p.empty) for p in signature.parameters.values()])
 
     def check(self, args, kwargs):
         """TypeError as a plain call would raise it."""
         empty = inspect.Parameter.empty
         inspect.Signature(
-            [inspect.Parameter(name, kind, default=None if has_default else empty) for name, kind, has_default in self.parameters],
+            [
+                inspect.Parameter(name, kind, default=None if has_default else empty)
+                for name, kind, has_default in self.parameters
+            ],
             __validate_parameters__=False,
         ).bind(*args, **kwargs)
 
@@ -151,7 +160,9 @@ class RemoteFunction:
 
     def _prepare(self, caller):
         if self._generator:
-            raise NotImplementedError(f"{self._code.full_name} is a generator: remote generators (streaming results) {_NOT_YET}")
+            raise NotImplementedError(
+                f"{self._code.full_name} is a generator: remote generators (streaming results) {_NOT_YET}"
+            )
         _core.bind(caller, _template(self._code, self._default_options))
 
     def __reduce__(self):
@@ -194,7 +205,9 @@ def _rebuild(code, options, generator):
 
 def _checked(function):
     if inspect.iscoroutinefunction(function):
-        raise ValueError("'async def' should not be used for remote tasks. You can wrap the async function with `asyncio.run(f())`.")
+        raise ValueError(
+            "'async def' should not be used for remote tasks. You can wrap the async function with `asyncio.run(f())`."
+        )
     return function
 
 

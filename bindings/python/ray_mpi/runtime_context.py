@@ -55,7 +55,9 @@ class RuntimeContext:
     def get_assigned_resources(self):
         """{resource: amount} of the running task."""
         if global_worker.mode != WORKER_MODE:
-            raise AssertionError(f"This method is only available when the process is a worker. Current mode: {global_worker.mode}")
+            raise AssertionError(
+                f"This method is only available when the process is a worker. Current mode: {global_worker.mode}"
+            )
         return _core.current_resources()
 
     def get_resource_ids(self):

@@ -101,7 +101,8 @@ TaskArgs ArgsEncoder::Take() {
 CallArgs DecodeArgs(Bytes bytes, std::span<const ValueView> values) {
   CallArgs out;
   if (bytes.empty()) return out;
-  static const std::shared_ptr<const void> no_owner;  // the bytes go with the task: the decoder copies what stays
+  static const std::shared_ptr<const void>
+      no_owner;  // the bytes go with the task: the decoder copies what stays
   static const Ref no_outer;
   Decoder decoder(bytes, no_owner, no_outer);
   out.positional = decoder.Take<uint32_t>();

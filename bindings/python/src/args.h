@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Argument lists as bytes: u32 positional count, u32 keyword count, the positional values, then name and value
-// of each keyword. No arguments at all: no bytes. A top-level ObjectRef becomes Tag::kArgument and an entry of
-// TaskArgs::refs; a value that would push the list over the inline limit is Put and travels as a ref.
+// Argument lists as bytes: u32 positional count, u32 keyword count, the positional values, then name and
+// value of each keyword. No arguments at all: no bytes. A top-level ObjectRef becomes Tag::kArgument and an
+// entry of TaskArgs::refs; a value that would push the list over the inline limit is Put and travels as a
+// ref.
 #pragma once
 
 #include <vector>
@@ -29,7 +30,7 @@ class ArgsEncoder {
 struct CallArgs {
   std::vector<nb::object> values;  // positional, then keyword values
   size_t positional = 0;
-  nb::object names;                // tuple of keywords, or nothing
+  nb::object names;  // tuple of keywords, or nothing
 };
 CallArgs DecodeArgs(Bytes bytes, std::span<const ValueView> values);
 

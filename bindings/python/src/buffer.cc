@@ -10,8 +10,7 @@ namespace rmpi::python {
 namespace {
 
 struct Buffer {
-  PyObject_HEAD
-  const std::byte* data;
+  PyObject_HEAD const std::byte* data;
   Py_ssize_t size;
   std::shared_ptr<const void> keep_alive;
 };
@@ -61,7 +60,8 @@ nb::object MakeBuffer(const std::byte* data, size_t size, std::shared_ptr<const 
   return Steal(reinterpret_cast<PyObject*>(b));
 }
 
-nb::object MakeAlignedBuffer(const std::byte* data, size_t size, const std::shared_ptr<const void>& keep_alive) {
+nb::object MakeAlignedBuffer(const std::byte* data, size_t size,
+                             const std::shared_ptr<const void>& keep_alive) {
   if (keep_alive != nullptr && reinterpret_cast<uintptr_t>(data) % kBufferAlignment == 0) {
     return MakeBuffer(data, size, keep_alive);
   }

@@ -17,6 +17,7 @@ void InitBuffer(nb::module_& m);
 nb::object MakeBuffer(const std::byte* data, size_t size, std::shared_ptr<const void> keep_alive);
 // The same, over a copy at a 64-byte boundary when `data` is not at one (values inside a message) or belongs
 // to nobody (no keep_alive).
-nb::object MakeAlignedBuffer(const std::byte* data, size_t size, const std::shared_ptr<const void>& keep_alive);
+nb::object MakeAlignedBuffer(const std::byte* data, size_t size,
+                             const std::shared_ptr<const void>& keep_alive);
 
 }  // namespace rmpi::python

@@ -10,7 +10,9 @@ namespace {
 constexpr TimeNs kImportPatience = 60 * kSecond;
 
 Bytes AsBytes(const nb::bytes& b) { return {static_cast<const std::byte*>(b.data()), b.size()}; }
-nb::bytes FromBlob(const Blob& blob) { return nb::bytes(reinterpret_cast<const char*>(blob.data()), blob.size()); }
+nb::bytes FromBlob(const Blob& blob) {
+  return nb::bytes(reinterpret_cast<const char*>(blob.data()), blob.size());
+}
 
 CoreWorker* Core() { return Session::Get().core(); }
 
@@ -103,26 +105,35 @@ nb::object KvGet(const std::string& ns, const std::string& key) {
 }
 
 void InitKeyValue(nb::module_& m) {
-  m.def("kv_put", [](const std::string& ns, const std::string& key, const nb::bytes& value, bool overwrite) {
-    bool added = false;
-    CoreWorker* core = Core();
-    const Bytes bytes = AsBytes(value);
-    Unlocked([&] { return core->KvPut(ns, key, bytes, overwrite, &added); });
-    return added;
-  }, "namespace"_a, "key"_a, "value"_a, "overwrite"_a);
+  m.def(
+      "kv_put",
+      [](const std::string& ns, const std::string& key, const nb::bytes& value, bool overwrite) {
+        bool added = false;
+        CoreWorker* core = Core();
+        const Bytes bytes = AsBytes(value);
+        Unlocked([&] { return core->KvPut(ns, key, bytes, overwrite, &added); });
+        return added;
+      },
+      "namespace"_a, "key"_a, "value"_a, "overwrite"_a);
   m.def("kv_get", &KvGet, "namespace"_a, "key"_a);
-  m.def("kv_del", [](const std::string& ns, const std::string& key) {
-    bool deleted = false;
-    CoreWorker* core = Core();
-    Unlocked([&] { return core->KvDel(ns, key, &deleted); });
-    return deleted;
-  }, "namespace"_a, "key"_a);
-  m.def("kv_keys", [](const std::string& ns, const std::string& prefix) {
-    std::vector<std::string> keys;
-    CoreWorker* core = Core();
-    Unlocked([&] { return core->KvKeys(ns, prefix, &keys); });
-    return keys;
-  }, "namespace"_a, "prefix"_a);
+  m.def(
+      "kv_del",
+      [](const std::string& ns, const std::string& key) {
+        bool deleted = false;
+        CoreWorker* core = Core();
+        Unlocked([&] { return core->KvDel(ns, key, &deleted); });
+        return deleted;
+      },
+      "namespace"_a, "key"_a);
+  m.def(
+      "kv_keys",
+      [](const std::string& ns, const std::string& prefix) {
+        std::vector<std::string> keys;
+        CoreWorker* core = Core();
+        Unlocked([&] { return core->KvKeys(ns, prefix, &keys); });
+        return keys;
+      },
+      "namespace"_a, "prefix"_a);
 }
 
 void InitIdentity(nb::module_& m) {
@@ -140,17 +151,20 @@ void InitIdentity(nb::module_& m) {
 }  // namespace
 
 void InitCluster(nb::module_& m) {
-  m.def("connect", &Connect, "session"_a, "worker"_a = false, "token"_a = 0, "name"_a = "", "namespace"_a = "",
-        "log_to_driver"_a = true);
+  m.def("connect", &Connect, "session"_a, "worker"_a = false, "token"_a = 0, "name"_a = "",
+        "namespace"_a = "", "log_to_driver"_a = true);
   m.def("disconnect", [] { Session::Get().Disconnect(); });
   m.def("abandon_after_fork", [] { Session::Get().AbandonAfterFork(); });
   m.def("connected", [] { return Session::Get().connected(); });
   m.def("epoch", [] { return Session::Get().epoch(); });
   m.def("nodes", &Nodes);
   m.def("stats", &Stats);
-  m.def("export_bytes", [](const std::string& key, const nb::bytes& value) {
-    CheckStatus(Core()->Export(key, AsBytes(value)));
-  }, "key"_a, "value"_a);
+  m.def(
+      "export_bytes",
+      [](const std::string& key, const nb::bytes& value) {
+        CheckStatus(Core()->Export(key, AsBytes(value)));
+      },
+      "key"_a, "value"_a);
   m.def("import_bytes", &Import, "key"_a, "patience_s"_a = -1.0);
   InitKeyValue(m);
   InitIdentity(m);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Values as bytes. One contiguous layout wherever a value lies: in a message, inline at its owner, in the
-// object store. A value is a tag byte and what the tag says; numbers are little endian and unaligned; the data
-// of arrays and of pickle's out-of-band buffers starts at a multiple of 64 bytes from the value's start.
+// object store. A value is a tag byte and what the tag says; numbers are little endian and unaligned; the
+// data of arrays and of pickle's out-of-band buffers starts at a multiple of 64 bytes from the value's start.
 //
 //   kNone kTrue kFalse                  -
 //   kInt8 | kInt64 | kFloat             1 | 8 | 8 bytes
@@ -10,10 +10,12 @@
 //   kTuple kList                        u32 count, values
 //   kDict                               u32 count, key and value in turn
 //   kRef                                28 bytes: an object id
-//   kArray                              dtype character, order ('C' or 'F'), u8 dimensions, u64 each, padding, data
-//   kPickle                             u32 number of buffers, u64 length of the pickle, u64 length of each buffer,
+//   kArray                              dtype character, order ('C' or 'F'), u8 dimensions, u64 each,
+//   padding, data kPickle                             u32 number of buffers, u64 length of the pickle, u64
+//   length of each buffer,
 //                                       the pickle, then padding and data of each buffer
-//   kArgument                           u32: the value of TaskArgs::refs at that position (argument lists only)
+//   kArgument                           u32: the value of TaskArgs::refs at that position (argument lists
+//   only)
 //
 // Tags from kForeign on belong to other languages' forms.
 //
@@ -122,7 +124,11 @@ class Encoder {
 class Decoder {
  public:
   Decoder(Bytes bytes, const std::shared_ptr<const void>& keep_alive, const Ref& outer)
-      : begin_(bytes.data()), at_(begin_), end_(begin_ + bytes.size()), keep_alive_(keep_alive), outer_(outer) {}
+      : begin_(bytes.data()),
+        at_(begin_),
+        end_(begin_ + bytes.size()),
+        keep_alive_(keep_alive),
+        outer_(outer) {}
 
   nb::object Value();
   bool at_end() const { return at_ == end_; }

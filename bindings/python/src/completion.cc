@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Completions: tells Python which refs became ready, for await, futures and callbacks. The core calls back on
 // whatever thread drives the lanes, perhaps while the GIL is held by a thread that waits for that one; so the
-// callback takes no GIL: it appends a token to a queue and writes an eventfd when the queue was empty. An event
-// loop (or a helper thread) reads the eventfd and drains the queue: one wake-up for many refs.
+// callback takes no GIL: it appends a token to a queue and writes an eventfd when the queue was empty. An
+// event loop (or a helper thread) reads the eventfd and drains the queue: one wake-up for many refs.
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -66,7 +66,8 @@ class Completions {
 void InitCompletion(nb::module_& m) {
   nb::class_<Completions>(m, "Completions", "Tells which refs became ready; see _async.py.")
       .def(nb::init<>())
-      .def("fileno", &Completions::fileno, "A descriptor that is readable when drain() would return something.")
+      .def("fileno", &Completions::fileno,
+           "A descriptor that is readable when drain() would return something.")
       .def("drain", &Completions::drain, "The tokens since the last call.")
       .def("watch", &Completions::watch, "ref"_a, "token"_a, "Queues `token` (not 0) once `ref` is ready.")
       .def("wake", &Completions::wake, "Queues token 0.");

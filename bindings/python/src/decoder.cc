@@ -15,7 +15,8 @@ Imported g_load_foreign("ray_mpi._serialization", "load_foreign");
 }  // namespace
 
 void Decoder::Truncated() {
-  Raise(PyExc_ValueError, "a stored value ends before it should: it was written by something else than ray-mpi");
+  Raise(PyExc_ValueError,
+        "a stored value ends before it should: it was written by something else than ray-mpi");
 }
 
 const std::byte* Decoder::Aligned(size_t n) {
@@ -27,12 +28,18 @@ const std::byte* Decoder::Aligned(size_t n) {
 nb::object Decoder::Value() {
   const Tag tag = static_cast<Tag>(Take<uint8_t>());
   switch (tag) {
-    case Tag::kNone: return nb::none();
-    case Tag::kTrue: return nb::borrow(Py_True);
-    case Tag::kFalse: return nb::borrow(Py_False);
-    case Tag::kInt8: return Steal(PyLong_FromLong(Take<int8_t>()));
-    case Tag::kInt64: return Steal(PyLong_FromLongLong(Take<int64_t>()));
-    case Tag::kFloat: return Steal(PyFloat_FromDouble(Take<double>()));
+    case Tag::kNone:
+      return nb::none();
+    case Tag::kTrue:
+      return nb::borrow(Py_True);
+    case Tag::kFalse:
+      return nb::borrow(Py_False);
+    case Tag::kInt8:
+      return Steal(PyLong_FromLong(Take<int8_t>()));
+    case Tag::kInt64:
+      return Steal(PyLong_FromLongLong(Take<int64_t>()));
+    case Tag::kFloat:
+      return Steal(PyFloat_FromDouble(Take<double>()));
     case Tag::kStr: {
       const auto n = Take<uint32_t>();
       return Steal(PyUnicode_DecodeUTF8(reinterpret_cast<const char*>(Advance(n)), n, nullptr));
@@ -53,16 +60,21 @@ nb::object Decoder::Value() {
       for (uint32_t i = 0; i < n; ++i) PyList_SET_ITEM(list.ptr(), i, Value().release().ptr());
       return list;
     }
-    case Tag::kDict: return Dict();
+    case Tag::kDict:
+      return Dict();
     case Tag::kRef: {
       ObjectId id;
-      if (!FromBinary({reinterpret_cast<const char*>(Advance(kObjectIdSize)), kObjectIdSize}, &id)) Truncated();
+      if (!FromBinary({reinterpret_cast<const char*>(Advance(kObjectIdSize)), kObjectIdSize}, &id))
+        Truncated();
       OuterRef outer(&outer_);
       return LoadRef(id);
     }
-    case Tag::kArray: return Array();
-    case Tag::kPickle: return Pickle();
-    default: break;
+    case Tag::kArray:
+      return Array();
+    case Tag::kPickle:
+      return Pickle();
+    default:
+      break;
   }
   // Another language's form: everything to the end of the value.
   nb::object buffer = MakeBuffer(at_ - 1, static_cast<size_t>(end_ - at_) + 1, keep_alive_);

@@ -12,9 +12,9 @@
 namespace rmpi::python {
 namespace {
 
-constexpr int kMaxDepth = 16;            // deeper, or cyclic: pickle's business
-constexpr size_t kPieceMin = 2048;       // from here on data is not copied twice
-constexpr size_t kStreamMin = 32 * 1024; // from here on the store's own copy is better than memcpy
+constexpr int kMaxDepth = 16;             // deeper, or cyclic: pickle's business
+constexpr size_t kPieceMin = 2048;        // from here on data is not copied twice
+constexpr size_t kStreamMin = 32 * 1024;  // from here on the store's own copy is better than memcpy
 
 Imported g_dumps("ray_mpi._serialization", "dumps");
 Imported g_explain("ray_mpi._serialization", "explain");
@@ -64,7 +64,8 @@ void Encoder::TakeBuffer(Py_buffer&& view) {
 void Encoder::TakeBytes(PyObject* owner, const void* data, size_t n) {
   if (n < kPieceMin) return PutBytes(data, n);
   Py_buffer view;
-  Check(PyBuffer_FillInfo(&view, owner, const_cast<void*>(data), static_cast<Py_ssize_t>(n), 1, PyBUF_SIMPLE) == 0);
+  Check(PyBuffer_FillInfo(&view, owner, const_cast<void*>(data), static_cast<Py_ssize_t>(n), 1,
+                          PyBUF_SIMPLE) == 0);
   TakeBuffer(std::move(view));
 }
 

@@ -11,10 +11,10 @@
 namespace rmpi::python {
 namespace {
 
-Imported g_raise_value("ray_mpi._worker", "raise_value");
-Imported g_raise_system("ray_mpi._worker", "raise_system");
-Imported g_raise_timeout("ray_mpi._worker", "raise_get_timeout");
-Imported g_bad_ref("ray_mpi._worker", "raise_bad_get");
+Imported g_raise_value("ray_mpi._errors", "raise_value");
+Imported g_raise_system("ray_mpi._errors", "raise_system");
+Imported g_raise_timeout("ray_mpi._errors", "raise_get_timeout");
+Imported g_bad_ref("ray_mpi._errors", "raise_bad_get");
 Imported g_ray_error("ray_mpi.exceptions", "RayError");
 
 // How long get() sleeps at most before it looks for an error among many refs.
@@ -152,7 +152,8 @@ std::vector<nb::object> GetValues(std::span<const Ref* const> refs, TimeNs deadl
     if (ready < missing.size() && until == deadline && MonotonicNow() >= deadline) {
       reader.Sweep();
       if (reader.complete()) break;
-      Steal(PyObject_CallFunction(g_raise_timeout.get(), "nn", static_cast<Py_ssize_t>(reader.Missing().size()),
+      Steal(PyObject_CallFunction(g_raise_timeout.get(), "nn",
+                                  static_cast<Py_ssize_t>(reader.Missing().size()),
                                   static_cast<Py_ssize_t>(refs.size())));
     }
   }
@@ -179,7 +180,8 @@ PyObject* GetSlot(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* 
         nb::raise_python_error();
       }
     }
-    if (refs == nullptr) Raise(PyExc_TypeError, "get() missing 1 required positional argument: 'object_refs'");
+    if (refs == nullptr)
+      Raise(PyExc_TypeError, "get() missing 1 required positional argument: 'object_refs'");
     Session::Get().CoreOrStart();
     return Get(refs, DeadlineOf(timeout)).release().ptr();
   });

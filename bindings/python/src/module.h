@@ -13,10 +13,10 @@ namespace rmpi::python {
 
 using namespace nanobind::literals;
 
-void InitSubmit(nb::module_& m);     // Caller, bind
-void InitObjects(nb::module_& m);    // get, wait, put, cancel, encode, decode
-void InitCompletion(nb::module_& m); // Completions
-void InitWorker(nb::module_& m);     // run_worker, fork_worker
-void InitCluster(nb::module_& m);    // connect, disconnect, nodes, stats, key/value, ids
+void InitSubmit(nb::module_& m);      // Caller, bind
+void InitObjects(nb::module_& m);     // get, wait, put, cancel, encode, decode
+void InitCompletion(nb::module_& m);  // Completions
+void InitWorker(nb::module_& m);      // run_worker, fork_worker
+void InitCluster(nb::module_& m);     // connect, disconnect, nodes, stats, key/value, ids
 
 }  // namespace rmpi::python

@@ -36,18 +36,37 @@ char DtypeCharacter(const char* format) {
 
 size_t DtypeSize(char dtype) {
   switch (dtype) {
-    case '?': case 'b': case 'B': return 1;
-    case 'h': case 'H': case 'e': return 2;
-    case 'i': case 'I': return sizeof(int);
-    case 'f': return sizeof(float);
-    case 'l': case 'L': return sizeof(long);
-    case 'q': case 'Q': return sizeof(long long);
-    case 'd': return sizeof(double);
-    case 'g': return sizeof(long double);
-    case 'F': return sizeof(std::complex<float>);
-    case 'D': return sizeof(std::complex<double>);
-    case 'G': return sizeof(std::complex<long double>);
-    default: Raise(PyExc_ValueError, std::string("a stored array has the unknown type '") + dtype + "'");
+    case '?':
+    case 'b':
+    case 'B':
+      return 1;
+    case 'h':
+    case 'H':
+    case 'e':
+      return 2;
+    case 'i':
+    case 'I':
+      return sizeof(int);
+    case 'f':
+      return sizeof(float);
+    case 'l':
+    case 'L':
+      return sizeof(long);
+    case 'q':
+    case 'Q':
+      return sizeof(long long);
+    case 'd':
+      return sizeof(double);
+    case 'g':
+      return sizeof(long double);
+    case 'F':
+      return sizeof(std::complex<float>);
+    case 'D':
+      return sizeof(std::complex<double>);
+    case 'G':
+      return sizeof(std::complex<long double>);
+    default:
+      Raise(PyExc_ValueError, std::string("a stored array has the unknown type '") + dtype + "'");
   }
 }
 

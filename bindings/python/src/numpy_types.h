@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // numpy without its C headers: an array is recognised by its exact type once numpy has been imported by
-// somebody, read through the buffer protocol, and rebuilt by its constructor over a read-only buffer. numpy is
-// imported by us only when a value needs it (never in the zygote).
+// somebody, read through the buffer protocol, and rebuilt by its constructor over a read-only buffer. numpy
+// is imported by us only when a value needs it (never in the zygote).
 #pragma once
 
 #include "bindings/python/src/py.h"

@@ -119,7 +119,8 @@ PyObject* FromBinaryMethod(PyObject*, PyObject* bytes) {
 }
 PyObject* FromHexMethod(PyObject*, PyObject* text) {
   return Guard<PyObject*>(nullptr, [&] {
-    nb::object bytes = Steal(PyObject_CallMethod(reinterpret_cast<PyObject*>(&PyBytes_Type), "fromhex", "O", text));
+    nb::object bytes =
+        Steal(PyObject_CallMethod(reinterpret_cast<PyObject*>(&PyBytes_Type), "fromhex", "O", text));
     return FromBinaryObject(bytes.ptr()).release().ptr();
   });
 }
@@ -148,7 +149,9 @@ PyObject* TaskIdMethod(PyObject* self, PyObject*) {
 PyObject* JobIdMethod(PyObject* self, PyObject*) {
   return Guard<PyObject*>(nullptr, [&] {
     const uint32_t job = IdOf(self).task.job.value;
-    return Steal(PyObject_CallMethod(g_job_id.get(), "from_int", "k", static_cast<unsigned long>(job))).release().ptr();
+    return Steal(PyObject_CallMethod(g_job_id.get(), "from_int", "k", static_cast<unsigned long>(job)))
+        .release()
+        .ptr();
   });
 }
 
@@ -157,12 +160,15 @@ PyObject* CallSite(PyObject*, PyObject*) { return PyUnicode_FromString(""); }
 PyObject* Reduce(PyObject* self, PyObject*) {
   return Guard<PyObject*>(nullptr, [&] {
     const Ref& ref = RefOf(self);
-    // Outside of our own pickling nobody can tell how long the bytes live: hold the object until the job ends.
+    // Outside of our own pickling nobody can tell how long the bytes live: hold the object until the job
+    // ends.
     if (!ref.nil() && Cast(self)->epoch == Session::Get().epoch() && !RefCollector::Collect(ref)) {
       Session::Get().core()->PinForJob(ref);
     }
     const auto b = BinaryOf(self);
-    return Steal(Py_BuildValue("O(y#)", g_load_ref, b.data(), static_cast<Py_ssize_t>(b.size()))).release().ptr();
+    return Steal(Py_BuildValue("O(y#)", g_load_ref, b.data(), static_cast<Py_ssize_t>(b.size())))
+        .release()
+        .ptr();
   });
 }
 
@@ -185,12 +191,18 @@ PyObject* Compare(PyObject* a, PyObject* b, int op) {
   if (!IsObjectRef(a) || !IsObjectRef(b)) Py_RETURN_NOTIMPLEMENTED;
   const ObjectId x = IdOf(a), y = IdOf(b);
   switch (op) {
-    case Py_EQ: return PyBool_FromLong(x == y);
-    case Py_NE: return PyBool_FromLong(x != y);
-    case Py_LT: return PyBool_FromLong(x < y);
-    case Py_LE: return PyBool_FromLong(x <= y);
-    case Py_GT: return PyBool_FromLong(x > y);
-    default: return PyBool_FromLong(x >= y);
+    case Py_EQ:
+      return PyBool_FromLong(x == y);
+    case Py_NE:
+      return PyBool_FromLong(x != y);
+    case Py_LT:
+      return PyBool_FromLong(x < y);
+    case Py_LE:
+      return PyBool_FromLong(x <= y);
+    case Py_GT:
+      return PyBool_FromLong(x > y);
+    default:
+      return PyBool_FromLong(x >= y);
   }
 }
 
@@ -224,7 +236,8 @@ PyType_Slot g_slots[] = {
     {Py_tp_richcompare, reinterpret_cast<void*>(&Compare)},
     {Py_tp_methods, g_methods},
     {Py_tp_members, g_members},
-    {Py_tp_doc, const_cast<char*>("A reference to an object of the runtime: a task's result, or what ray.put stored.")},
+    {Py_tp_doc,
+     const_cast<char*>("A reference to an object of the runtime: a task's result, or what ray.put stored.")},
     {0, nullptr},
 };
 PyType_Spec g_spec = {"ray_mpi._core.ObjectRef", sizeof(PyObjectRef), 0, Py_TPFLAGS_DEFAULT, g_slots};

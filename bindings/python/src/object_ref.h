@@ -11,11 +11,10 @@
 namespace rmpi::python {
 
 struct PyObjectRef {
-  PyObject_HEAD
-  PyObject* weakrefs;
-  Ref ref;                          // nil: a name only (ObjectRef.nil(), an id of another run)
-  std::unique_ptr<ObjectId> name;   // set when ref is nil and the id is not
-  uint64_t epoch;                   // of the session that ref belongs to
+  PyObject_HEAD PyObject* weakrefs;
+  Ref ref;                         // nil: a name only (ObjectRef.nil(), an id of another run)
+  std::unique_ptr<ObjectId> name;  // set when ref is nil and the id is not
+  uint64_t epoch;                  // of the session that ref belongs to
 };
 
 extern PyTypeObject* g_object_ref_type;

@@ -10,7 +10,7 @@
 namespace rmpi::python {
 namespace {
 
-Imported g_check_put("ray_mpi._worker", "check_put");
+Imported g_check_put("ray_mpi._errors", "check_put");
 
 nb::object Put(PyObject* value) {
   CoreWorker* core = Session::Get().CoreOrStart();
@@ -26,7 +26,8 @@ PyObject* PutSlot(PyObject*, PyObject* const* args, Py_ssize_t nargs, PyObject* 
     if (nargs != 1 || names != nullptr || IsObjectRef(args[0])) {
       // Keywords and everything that is refused: Python says how. What it returns is what to store.
       nb::object positional = Steal(PyTuple_New(nargs));
-      for (Py_ssize_t i = 0; i < nargs; ++i) PyTuple_SET_ITEM(positional.ptr(), i, nb::borrow(args[i]).release().ptr());
+      for (Py_ssize_t i = 0; i < nargs; ++i)
+        PyTuple_SET_ITEM(positional.ptr(), i, nb::borrow(args[i]).release().ptr());
       nb::object keywords = Steal(PyDict_New());
       for (Py_ssize_t i = 0; names != nullptr && i < PyTuple_GET_SIZE(names); ++i) {
         Check(PyDict_SetItem(keywords.ptr(), PyTuple_GET_ITEM(names, i), args[nargs + i]) == 0);
@@ -67,13 +68,15 @@ nb::object Decode(nb::handle buffer) {
 }
 
 PyMethodDef g_functions[] = {
-    {"get", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&GetSlot)), METH_FASTCALL | METH_KEYWORDS,
+    {"get", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&GetSlot)),
+     METH_FASTCALL | METH_KEYWORDS,
      "get(object_refs, *, timeout=None)\n--\n\n"
      "The value of an ObjectRef, or the list of values of a list of them.\n\n"
-     "Waits until all are there. A failed task's exception is raised as soon as it is known; GetTimeoutError\n"
+     "Waits until all are there. A failed task's exception is raised as soon as it is known; "
+     "GetTimeoutError\n"
      "after `timeout` seconds (0: only look). Arrays are read-only views of the object store."},
-    {"put", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&PutSlot)), METH_FASTCALL | METH_KEYWORDS,
-     "put(value)\n--\n\nStores a value and returns its ObjectRef."},
+    {"put", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&PutSlot)),
+     METH_FASTCALL | METH_KEYWORDS, "put(value)\n--\n\nStores a value and returns its ObjectRef."},
     {"_wait", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&WaitSlot)), METH_FASTCALL, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };

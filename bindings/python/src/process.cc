@@ -25,8 +25,8 @@ void BecomeWorker(int out_fd, int err_fd, int keeper) {
   dup2(err_fd, STDERR_FILENO);
   if (out_fd > STDERR_FILENO) close(out_fd);
   if (err_fd > STDERR_FILENO && err_fd != out_fd) close(err_fd);
-  // The death signal follows the parent at the time of prctl(): wait until that is the keeper. The intermediate
-  // process exits at once, so this takes microseconds.
+  // The death signal follows the parent at the time of prctl(): wait until that is the keeper. The
+  // intermediate process exits at once, so this takes microseconds.
   for (int waited = 0; getppid() != keeper; ++waited) {
     if (waited >= kReparentWaitMs) _exit(1);
     const timespec nap{0, waited < 10 ? 50'000 : 1'000'000};

@@ -9,7 +9,7 @@ namespace rmpi::python {
 namespace {
 
 Imported g_auto_init("ray_mpi._worker", "auto_init");
-Imported g_status_error("ray_mpi._worker", "status_error");
+Imported g_status_error("ray_mpi._errors", "status_error");
 
 constexpr TimeNs kFirstSlice = 20 * kMillisecond;
 constexpr TimeNs kLongestSlice = 250 * kMillisecond;
@@ -98,7 +98,8 @@ size_t WaitFor(std::span<const Ref* const> refs, size_t num_ready, TimeNs deadli
     if (!status.ok() && !timed_out && status.code() != StatusCode::kInterrupted) RaiseStatus(status);
     if (ready >= num_ready) return ready;
     Check(PyErr_CheckSignals() == 0);
-    if (session.closing()) RaiseStatus(Status::Unavailable("ray.shutdown() was called while this thread waited."));
+    if (session.closing())
+      RaiseStatus(Status::Unavailable("ray.shutdown() was called while this thread waited."));
     if (until == deadline && MonotonicNow() >= deadline) return ready;
     slice = std::min(slice * 2, kLongestSlice);
   }

@@ -14,12 +14,11 @@ namespace rmpi::python {
 namespace {
 
 struct Caller {
-  PyObject_HEAD
-  vectorcallfunc vectorcall;
-  PyObject* owner;          // has _prepare(caller) and _check(args, kwargs)
-  Py_ssize_t min_args;      // without keywords, a call with so many arguments needs no further look
+  PyObject_HEAD vectorcallfunc vectorcall;
+  PyObject* owner;      // has _prepare(caller) and _check(args, kwargs)
+  Py_ssize_t min_args;  // without keywords, a call with so many arguments needs no further look
   Py_ssize_t max_args;
-  uint64_t epoch;           // of the session that `handle` belongs to
+  uint64_t epoch;  // of the session that `handle` belongs to
   TemplateHandle handle;
 };
 
@@ -35,7 +34,8 @@ void CheckArguments(Caller* self, PyObject* const* args, size_t positional, PyOb
   nb::object keywords = Steal(PyDict_New());
   const Py_ssize_t n = names == nullptr ? 0 : PyTuple_GET_SIZE(names);
   for (Py_ssize_t i = 0; i < n; ++i) {
-    Check(PyDict_SetItem(keywords.ptr(), PyTuple_GET_ITEM(names, i), args[positional + static_cast<size_t>(i)]) == 0);
+    Check(PyDict_SetItem(keywords.ptr(), PyTuple_GET_ITEM(names, i),
+                         args[positional + static_cast<size_t>(i)]) == 0);
   }
   Steal(PyObject_CallMethod(self->owner, "_check", "OO", list.ptr(), keywords.ptr()));
 }
@@ -57,7 +57,8 @@ nb::object Submit(Caller* self, PyObject* const* args, size_t positional, PyObje
   if (keywords || n < self->min_args || n > self->max_args) CheckArguments(self, args, positional, names);
   if (self->epoch != Session::Get().epoch()) {
     Steal(PyObject_CallMethod(self->owner, "_prepare", "O", self));
-    if (self->epoch != Session::Get().epoch()) Raise(PyExc_RuntimeError, "the remote function was not prepared");
+    if (self->epoch != Session::Get().epoch())
+      Raise(PyExc_RuntimeError, "the remote function was not prepared");
   }
   ArgsEncoder encoder;
   encoder.Encode(core, args, positional, names);
@@ -136,7 +137,8 @@ PyType_Slot g_slots[] = {
 #if PY_VERSION_HEX >= 0x030C0000
 constexpr unsigned long kVectorcallFlag = Py_TPFLAGS_HAVE_VECTORCALL;
 #else
-constexpr unsigned long kVectorcallFlag = 1UL << 11;  // the same bit, public under this name since 3.9 or 3.12
+constexpr unsigned long kVectorcallFlag = 1UL
+                                          << 11;  // the same bit, public under this name since 3.9 or 3.12
 #endif
 PyType_Spec g_spec = {"ray_mpi._core.Caller", sizeof(Caller), 0,
                       Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | kVectorcallFlag, g_slots};

@@ -52,12 +52,15 @@ std::vector<const Ref*> CheckedRefs(PyObject* list) {
   for (size_t i = 0; i < n; ++i) {
     PyObject* item = PyList_GET_ITEM(list, static_cast<Py_ssize_t>(i));
     if (!IsObjectRef(item)) {
-      PyErr_Format(PyExc_TypeError, "wait() expected a list of ray.ObjectRef or ray.ObjectRefGenerator, got list containing %R",
-                   reinterpret_cast<PyObject*>(Py_TYPE(item)));
+      PyErr_Format(
+          PyExc_TypeError,
+          "wait() expected a list of ray.ObjectRef or ray.ObjectRefGenerator, got list containing %R",
+          reinterpret_cast<PyObject*>(Py_TYPE(item)));
       nb::raise_python_error();
     }
     refs[i] = &LiveRef(item);
-    if (!seen.Insert(refs[i]->entry())) Raise(PyExc_ValueError, "Wait requires a list of unique ray_waitables.");
+    if (!seen.Insert(refs[i]->entry()))
+      Raise(PyExc_ValueError, "Wait requires a list of unique ray_waitables.");
   }
   return refs;
 }
@@ -73,7 +76,8 @@ size_t MarkReady(const std::vector<const Ref*>& refs, size_t want, bool fetch, s
       const Ref* one[] = {refs[i]};
       const Status status = core->Wait(one, 1, 0, true, &local);  // a deadline in the past: only a look
       if (local == 0) {
-        if (!status.ok() && status.code() != StatusCode::kTimeout && status.code() != StatusCode::kInterrupted) {
+        if (!status.ok() && status.code() != StatusCode::kTimeout &&
+            status.code() != StatusCode::kInterrupted) {
           RaiseStatus(status);
         }
         continue;
@@ -104,7 +108,8 @@ nb::object Split(PyObject* list, const std::vector<bool>& marks, size_t found) {
 // _wait(refs: list, num_returns: int, timeout: float | None, fetch_local: bool)
 PyObject* WaitSlot(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   return Guard<PyObject*>(nullptr, [&] {
-    if (nargs != 4 || !PyList_Check(args[0])) Raise(PyExc_TypeError, "_wait() wants a list and three more arguments");
+    if (nargs != 4 || !PyList_Check(args[0]))
+      Raise(PyExc_TypeError, "_wait() wants a list and three more arguments");
     // A copy: the user's list may change while we wait without the GIL.
     nb::object list = Steal(PyList_GetSlice(args[0], 0, PyList_GET_SIZE(args[0])));
     const auto want = static_cast<size_t>(PyLong_AsSsize_t(args[1]));

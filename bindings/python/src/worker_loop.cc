@@ -71,7 +71,8 @@ void WorkerLoop::Execute(ExecTask& task) {
     PyErr_SetString(PyExc_RuntimeError, e.what());
   }
   if (PyErr_Occurred() == nullptr) {
-    // A cancel that came too late leaves a pending signal behind: handled here, it cannot reach the next task.
+    // A cancel that came too late leaves a pending signal behind: handled here, it cannot reach the next
+    // task.
     if (PyErr_CheckSignals() != 0) PyErr_Clear();
     try {
       Succeed(task, std::move(result));
@@ -129,8 +130,10 @@ void WorkerLoop::Succeed(ExecTask& task, nb::object result) {
   if (task.num_returns == 1) {
     encoders.emplace_back().Value(result.ptr());
   } else if (task.num_returns > 1) {
-    nb::object list = Steal(PyObject_CallFunction(g_split_results.get(), "OI", result.ptr(), task.num_returns));
-    for (uint32_t i = 0; i < task.num_returns; ++i) encoders.emplace_back().Value(PyList_GET_ITEM(list.ptr(), i));
+    nb::object list =
+        Steal(PyObject_CallFunction(g_split_results.get(), "OI", result.ptr(), task.num_returns));
+    for (uint32_t i = 0; i < task.num_returns; ++i)
+      encoders.emplace_back().Value(PyList_GET_ITEM(list.ptr(), i));
   }
   sources.reserve(encoders.size());
   for (Encoder& encoder : encoders) sources.push_back(SourceOf(encoder));

@@ -3,6 +3,7 @@
 
 from ray_mpi._core import get, put
 from ray_mpi._remote import get_actor, kill, remote
+from ray_mpi._waiting import cancel, wait
 from ray_mpi._worker import (
     LOCAL_MODE,
     SCRIPT_MODE,
@@ -10,12 +11,10 @@ from ray_mpi._worker import (
     BaseContext,
     RayContext,
     Worker,
-    cancel,
     global_worker,
     init,
     is_initialized,
     shutdown,
-    wait,
 )
 
 __all__ = [

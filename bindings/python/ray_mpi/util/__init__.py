@@ -3,7 +3,7 @@
 
 import socket
 
-from ray_mpi import _core, _worker
+from ray_mpi import _core, _waiting
 from ray_mpi.util import debug, scheduling_strategies, serialization
 from ray_mpi.util.check_serialize import inspect_serializability
 from ray_mpi.util.debug import disable_log_once_globally, enable_periodic_logging, log_once
@@ -32,7 +32,7 @@ def as_completed(refs, chunk_size=10, yield_completed=True):
     """The values of refs, each as soon as it is there."""
     pending = list(refs)
     while pending:
-        ready, pending = _worker.wait(pending, num_returns=min(chunk_size, len(pending)))
+        ready, pending = _waiting.wait(pending, num_returns=min(chunk_size, len(pending)))
         for ref in ready:
             yield _core.get(ref)
 
@@ -47,7 +47,7 @@ def map_unordered(function, items, backpressure_size=None, chunk_size=10):
     pending = []
     for item in items:
         if len(pending) >= backpressure_size:
-            ready, pending = _worker.wait(pending, num_returns=min(chunk_size, len(pending)))
+            ready, pending = _waiting.wait(pending, num_returns=min(chunk_size, len(pending)))
             yield from (_core.get(ref) for ref in ready)
         pending.append(function.remote(item))
     yield from as_completed(pending, chunk_size)
@@ -93,7 +93,9 @@ class ActorPool:
 
 
 def connect(*args, **kwargs):
-    raise NotImplementedError("ray.util.connect(): the Ray client is not there in ray-mpi; run the program with ray-mpi")
+    raise NotImplementedError(
+        "ray.util.connect(): the Ray client is not there in ray-mpi; run the program with ray-mpi"
+    )
 
 
 def disconnect():

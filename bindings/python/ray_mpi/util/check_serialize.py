@@ -67,7 +67,11 @@ def describe(value, depth=3):
     if not lines:
         lines = ["  nothing by itself: only the whole does not"]
     return "\n".join(
-        ["These parts cannot be pickled:", *lines, "Make them inside of the function, or keep them out of what it refers to."]
+        [
+            "These parts cannot be pickled:",
+            *lines,
+            "Make them inside of the function, or keep them out of what it refers to.",
+        ]
     )
 
 

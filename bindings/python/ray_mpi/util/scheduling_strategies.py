@@ -21,7 +21,7 @@ class NodeAffinitySchedulingStrategy:
             node_id = node_id.hex()
         if not _is_node_id(node_id):
             raise ValueError(
-                f"Invalid node_id {node_id!r}: a node id is 56 hexadecimal digits, see ray.nodes() for those of this run."
+                f"Invalid node_id {node_id!r}: node ids have 56 hexadecimal digits, see ray.nodes()."
             )
         self.node_id = node_id
         self.soft = soft
@@ -73,7 +73,9 @@ class NodeLabelSchedulingStrategy:
                 raise ValueError(f"labels are a dict of name and In, NotIn, Exists or DoesNotExist, not {labels!r}")
             for name, operator in labels.items():
                 if not isinstance(name, str) or not isinstance(operator, (In, NotIn, Exists, DoesNotExist)):
-                    raise ValueError(f"labels map a name to In, NotIn, Exists or DoesNotExist, not {name!r} to {operator!r}")
+                    raise ValueError(
+                        f"labels map a name to In, NotIn, Exists or DoesNotExist, not {name!r} to {operator!r}"
+                    )
         if not hard and not soft:
             raise ValueError("The `hard` and `soft` parameter of NodeLabelSchedulingStrategy cannot both be empty.")
         self.hard = hard
@@ -81,5 +83,7 @@ class NodeLabelSchedulingStrategy:
 
 
 CLASSES = (PlacementGroupSchedulingStrategy, NodeAffinitySchedulingStrategy, NodeLabelSchedulingStrategy)
-SchedulingStrategyT = Union[None, str, PlacementGroupSchedulingStrategy, NodeAffinitySchedulingStrategy, NodeLabelSchedulingStrategy]
+SchedulingStrategyT = Union[
+    None, str, PlacementGroupSchedulingStrategy, NodeAffinitySchedulingStrategy, NodeLabelSchedulingStrategy
+]
 LabelMatchExpressionsT = dict

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the extension calls to raise: it knows what went wrong, these know Ray's classes and words."""
+
+import os
+import traceback
+
+from ray_mpi import _core, _session, exceptions
+from ray_mpi._ids import TaskID
+
+
+def status_error(code, message):
+    """The exception for a failed call of the core; codes as in runtime/base/status.h."""
+    makers = {
+        1: ValueError,
+        2: ValueError,
+        3: exceptions.GetTimeoutError,
+        5: exceptions.ObjectStoreFullError,
+    }
+    return makers.get(code, exceptions.RaySystemError)(message)
+
+
+def raise_value(error):
+    """Raise what an error object holds, or what a task returned that is an error of ours."""
+    if isinstance(error, exceptions.StoredTaskError):
+        error = error.restore()
+    if isinstance(error, exceptions.RayTaskError):
+        raise error.as_instanceof_cause()
+    raise error
+
+
+def raise_system(kind, message, context, object_hex):
+    """Raise the exception of an error made by the runtime; kinds as ErrorType of core_worker.h."""
+    if kind == 1:
+        raise exceptions.WorkerCrashedError(message) if message else exceptions.WorkerCrashedError()
+    if kind == 2:
+        raise exceptions.TaskCancelledError(_task_id(context), message or None)
+    if kind in (3, 4):
+        error = (exceptions.ObjectLostError if kind == 3 else exceptions.OwnerDiedError)(object_hex, None, "")
+        error.reason = message
+        raise error
+    makers = {
+        5: exceptions.NodeDiedError,
+        6: exceptions.ObjectStoreFullError,
+        7: exceptions.TaskUnschedulableError,
+        10: exceptions.OutOfMemoryError,
+    }
+    raise makers.get(kind, exceptions.RaySystemError)(message)
+
+
+def _task_id(text):
+    try:
+        return TaskID.from_hex(text[:48])
+    except ValueError:
+        return None
+
+
+def raise_get_timeout(missing, total):
+    raise exceptions.GetTimeoutError(f"Get timed out: some object(s) not ready ({missing} of {total}).")
+
+
+def raise_bad_get(value, inside_list):
+    """Refuse what is no ref; `value` alone may also be something that get() hands back."""
+    if inside_list:
+        raise TypeError(f"Attempting to call `get` on the value {value}, which is not an ray.ObjectRef.")
+    raise ValueError(
+        f"Invalid type of object refs, {type(value)}, is given. 'object_refs' must either be an ObjectRef or a "
+        "list of ObjectRefs. "
+    )
+
+
+def check_put(*args, **kwargs):
+    """Refuse what put() does not take; returns what to store."""
+    if kwargs.pop("_owner", None) is not None:
+        raise ValueError("The experimental `_owner` argument to `ray.put` has been removed in Ray 2.56.")
+    if kwargs.pop("_tensor_transport", None) is not None:
+        raise NotImplementedError("ray.put(_tensor_transport=...) is not there yet in this version of ray-mpi")
+
+    def put(value):
+        return value
+
+    value = put(*args, **kwargs)
+    if isinstance(value, _core.ObjectRef):
+        raise TypeError(
+            "Calling 'put' on an ray.ObjectRef is not allowed. If you really want to do this, you can wrap the "
+            "ray.ObjectRef in a list and call 'put' on it."
+        )
+    return value
+
+
+def traceback_text(error, tb):
+    """A traceback without the frames of this package."""
+    lines = []
+    for block in traceback.format_exception(type(error), error, tb):
+        for line in _without_our_frames(block):
+            lines.append(line)
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _without_our_frames(block):
+    ours = f'File "{_session.PACKAGE}{os.sep}'
+    keep, skipping = [], False
+    for line in block.rstrip("\n").split("\n"):
+        stripped = line.lstrip()
+        if stripped.startswith('File "'):
+            skipping = stripped.startswith(ours)
+        elif skipping and not line.startswith("    "):
+            skipping = False
+        if not skipping:
+            keep.append(line)
+    return keep
