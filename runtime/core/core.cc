@@ -94,7 +94,7 @@ void Core::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {
       handle(LogLines{}, [&](const LogLines& m) { host_->OnLogLines(m); });
       break;
     case MsgType::kEof:
-      handle(Eof{}, [&](const Eof& m) { OnEof(m, now); });
+      handle(Eof{}, [&](const Eof& m) { OnEof(m); });
       break;
     case MsgType::kNodeDead:
       handle(Join{}, [&](const Join& m) { OnNodeDead(m.record, now); });
@@ -111,8 +111,8 @@ void Core::OnCancelRequest(const RefMessage& m) {
   if (e != nullptr && e->owned) submitter_.Cancel(e, m.force, m.recursive);
 }
 
-void Core::OnEof(const Eof& m, TimeNs now) {
-  submitter_.OnEof(m, now);
+void Core::OnEof(const Eof& m) {
+  submitter_.OnEof(m);
   executor_.OnEof(m.who);
   objects_.OnEof(m);
 }

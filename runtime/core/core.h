@@ -49,7 +49,7 @@ class Core : private ObjectTable::Listener {
     submitter_.FlushAcks();
   }
   void OnCancelRequest(const RefMessage& m);
-  void OnEof(const Eof& m, TimeNs now);
+  void OnEof(const Eof& m);
   void OnNodeDead(const NodeRecord& m, TimeNs now);
 
   Outbox* outbox_;

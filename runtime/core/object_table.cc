@@ -465,6 +465,8 @@ void ObjectTable::OnEof(const Eof& eof) {
   for (auto& [id, e] : borrowed_) {
     if (id.owner() == eof.who) orphans.push_back(e.get());
   }
+  // All held first: an orphan that only protects another one would go with that one's registration.
+  for (Entry* e : orphans) ++e->holds;
   bool changed = false;
   for (Entry* e : orphans) {
     Details& d = e->more();
@@ -474,7 +476,6 @@ void ObjectTable::OnEof(const Eof& eof) {
       changed = true;
     }
     d.registration = Registration::kGone;
-    ++e->holds;  // keeps it through what follows
     if (e->state.load(std::memory_order_relaxed) != EntryState::kInline) {
       SetError(e, static_cast<uint8_t>(ErrorType::kOwnerDied),
                "the owner of object " + Hex(e->id) + " has died: " + eof.cause);
@@ -482,8 +483,8 @@ void ObjectTable::OnEof(const Eof& eof) {
     std::vector<Entry*> protectors = std::move(d.protectors);
     d.protectors.clear();
     for (Entry* p : protectors) DropHold(p);
-    DropHold(e);
   }
+  for (Entry* e : orphans) DropHold(e);
   if (changed) listener_->OnRegistrationsChanged();
 }
 

@@ -410,7 +410,8 @@ void Submitter::OnResult(const Address& from, Result& m, TimeNs now) {
     DropResult(from, m);
     if (t->retries_left > 0) --t->retries_left;
     ++t->attempt;
-    Enqueue(t, false);
+    // Where its arguments lie may have changed since: the queue need not be this lease's.
+    if (ShapeQueue* to = Enqueue(t, false)) touched_.push_back(to);
   } else {
     Complete(t, from, m);
   }
@@ -454,8 +455,8 @@ void Submitter::OnReturned(const Address& from, const Returned& m, TimeNs now) {
   for (Lease* lease : leases) {
     lease->blocked = m.blocked && !lease->inflight.empty();
     if (lease->inflight.empty()) {
-      if (lease->retiring) {
-        ReturnLease(lease->shape, lease, true);
+      if (lease->retiring || lease->give_back) {
+        ReturnLease(lease->shape, lease, lease->retiring);
       } else {
         WentIdle(lease->shape, lease, now);
       }
@@ -464,7 +465,7 @@ void Submitter::OnReturned(const Address& from, const Returned& m, TimeNs now) {
   for (ShapeQueue* q : queues) Pump(q, now);
 }
 
-void Submitter::LoseLease(Lease* lease, const Eof& eof, ErrorType type, TimeNs now) {
+void Submitter::LoseLease(Lease* lease, const Eof& eof, ErrorType type) {
   ShapeQueue* q = lease->shape;
   const uint32_t node = lease->worker.node;
   std::deque<Task*> inflight = std::move(lease->inflight);
@@ -501,14 +502,15 @@ void Submitter::LoseLease(Lease* lease, const Eof& eof, ErrorType type, TimeNs n
       Enqueue(t, true);
     }
   }
-  Pump(q, now);
+  // Not now: asking for more returns other queues' idle leases, and the caller may still hold some of those.
+  touched_.push_back(q);
 }
 
-void Submitter::OnEof(const Eof& eof, TimeNs now) {
+void Submitter::OnEof(const Eof& eof) {
   const auto [first, last] = by_worker_.equal_range(eof.who);
   std::vector<Lease*> leases;
   for (auto it = first; it != last; ++it) leases.push_back(it->second);
-  for (Lease* lease : leases) LoseLease(lease, eof, ErrorType::kWorkerCrashed, now);
+  for (Lease* lease : leases) LoseLease(lease, eof, ErrorType::kWorkerCrashed);
   std::erase_if(waiting_acks_, [&](const WaitingAck& w) { return w.to == eof.who; });
 }
 
@@ -520,7 +522,7 @@ void Submitter::OnNodeDead(uint32_t node, const std::string& reason, TimeNs now)
   Eof eof;
   eof.claims_known = false;
   eof.cause = reason;
-  for (Lease* lease : leases) LoseLease(lease, eof, ErrorType::kNodeDied, now);
+  for (Lease* lease : leases) LoseLease(lease, eof, ErrorType::kNodeDied);
   // What the head had assigned to that node is lost with it: all demand is told anew.
   for (auto& [key, q] : shapes_) {
     q->requested = 0;
@@ -539,7 +541,12 @@ void Submitter::OnTimer(TimeNs now) {
       if (lease->inflight.size() < 2 || lease->revoking || lease->blocked) continue;
       if (now - lease->head_since >= kLongHead) {
         lease->revoking = true;
-        lease->inflight.front()->tmpl->mean_us = std::max(lease->inflight.front()->tmpl->mean_us, kPipelineUs);
+        Task* head = lease->inflight.front();
+        head->tmpl->mean_us = std::max(head->tmpl->mean_us, kPipelineUs);
+        // Nor may what comes back be pushed behind it again.
+        const double more = kPipelineUs - static_cast<double>(head->cost_us);
+        head->cost_us += static_cast<float>(more);
+        lease->load_us += more;
         outbox_->Send(lease->worker, MsgType::kRevoke, Revoke{});
       } else {
         Arm(lease->head_since + kLongHead);

@@ -108,7 +108,7 @@ class Submitter {
   void OnUnschedulable(const Unschedulable& m);
   void OnResult(const Address& from, Result& m, TimeNs now);
   void OnReturned(const Address& from, const Returned& m, TimeNs now);
-  void OnEof(const Eof& eof, TimeNs now);
+  void OnEof(const Eof& eof);
   void OnNodeDead(uint32_t node, const std::string& reason, TimeNs now);
   // Returns idle leases, revokes behind long tasks. `NextDeadline`: when it wants to be called.
   void OnTimer(TimeNs now);
@@ -152,7 +152,7 @@ class Submitter {
   void Fail(Task* t, uint8_t kind, Blob error);
   void FailWith(Task* t, ErrorType type, const std::string& message);
   void Finish(Task* t);
-  void LoseLease(Lease* lease, const Eof& eof, ErrorType type, TimeNs now);
+  void LoseLease(Lease* lease, const Eof& eof, ErrorType type);
   void ForgetLease(Lease* lease);
   void Arm(TimeNs when) {
     if (when < deadline_) deadline_ = when;
