@@ -30,7 +30,7 @@ void PullManager::OnPull(const Address& from, const Pull& m, TimeNs now) {
   Active* p = Find(m.id, m.attempt);
   if (m.cancel) {
     // A transfer under way is finished all the same: the copy may serve others.
-    if (p != nullptr) std::erase(p->waiters, from);
+    if (p != nullptr) std::erase(p->waiters, Waiter{from, m.priority});
     return;
   }
   if (const auto* e = store_->Find(m.id, m.attempt); e != nullptr && e->sealed && !e->freed) {
@@ -38,7 +38,7 @@ void PullManager::OnPull(const Address& from, const Pull& m, TimeNs now) {
     return;
   }
   if (p != nullptr) {
-    p->waiters.push_back(from);
+    p->waiters.push_back({from, m.priority});
     return;
   }
   const uint64_t request = next_request_++;
@@ -48,7 +48,7 @@ void PullManager::OnPull(const Address& from, const Pull& m, TimeNs now) {
   fresh.attempt = m.attempt;
   fresh.size = m.size;
   fresh.places.assign(m.places.rbegin(), m.places.rend());  // the primary is tried first
-  fresh.waiters.push_back(from);
+  fresh.waiters.push_back({from, m.priority});
   fresh.since = now;
   Start(&fresh, now);
 }
@@ -92,9 +92,9 @@ void PullManager::TryNext(Active* p, TimeNs) {
 void PullManager::Finish(Active* p, PullReply reply) {
   reply.id = p->id;
   reply.attempt = p->attempt;
-  const std::vector<Address> waiters = std::move(p->waiters);
+  const std::vector<Waiter> waiters = std::move(p->waiters);
   pulls_.erase(p->request);
-  for (const Address& w : waiters) outbox_->Send(w, MsgType::kPullReply, reply);
+  for (const Waiter& w : waiters) outbox_->Send(w.who, MsgType::kPullReply, reply);
 }
 
 void PullManager::OnPinned(const Pinned& m, TimeNs now) {
@@ -164,7 +164,7 @@ void PullManager::LetGo(const objstore::Store::Entry* entry) {
 }
 
 void PullManager::OnClientGone(const Address& who) {
-  for (auto& [request, p] : pulls_) std::erase(p.waiters, who);
+  for (auto& [request, p] : pulls_) std::erase_if(p.waiters, [&](const Waiter& w) { return w.who == who; });
 }
 
 void PullManager::OnNodeDead(uint32_t node, TimeNs now) {

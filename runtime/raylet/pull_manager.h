@@ -46,6 +46,11 @@ class PullManager {
 
  private:
   enum class Stage { kWaitRoom, kWaitPin, kMoving };
+  struct Waiter {  // one process can wait twice: its get, and a task of its that is to start
+    Address who;
+    PullPriority priority;
+    bool operator==(const Waiter&) const = default;
+  };
   struct Active {
     uint64_t request = 0;
     ObjectId id;
@@ -53,7 +58,7 @@ class PullManager {
     uint64_t size = 0;
     std::vector<Place> places;  // still to be tried; the last one first
     Place source;
-    std::vector<Address> waiters;
+    std::vector<Waiter> waiters;
     Stage stage = Stage::kWaitRoom;
     objstore::Locator target;
     TimeNs since = 0;

@@ -62,7 +62,8 @@ void Raylet::Deliver(const MessageHeader& header, Bytes body) {
 
 void Raylet::NoteMet(uint16_t slot, uint32_t node) {
   const auto it = clients_.find(slot);
-  if (it == clients_.end()) return;
+  // An ObjectRef made of a user's own bytes can name any number.
+  if (it == clients_.end() || nodes_.count(node) == 0) return;
   auto& met = it->second->nodes_met;
   if (met.size() <= node) met.resize(node + 1);
   met[node] = true;
