@@ -115,11 +115,13 @@ void SimProcess::HandleEofs() {
 }
 
 void SimProcess::Settled() {
-  for (;;) {
+  for (int rounds = 0;; ++rounds) {
+    if (rounds > 10000) return world_->Fail("a process talks to itself without end:\n" + Describe());
     core_.Settle(world_->now());
     while (!to_self_.empty()) {
       const Packet packet = std::move(to_self_.front());
       to_self_.pop_front();
+      world_->Trace(packet);
       Handle(packet);
     }
     HandleEofs();

@@ -13,7 +13,7 @@
 namespace rmpi::sim {
 namespace {
 
-uint64_t seeds = 100;
+uint64_t seeds = 500;
 uint64_t first = 1;
 
 TEST(Sim, Seeds) {

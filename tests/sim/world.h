@@ -78,6 +78,7 @@ class World {
   uint64_t deaths() const { return deaths_; }
   void OnError(const Address& reader, const ObjectId& id, uint8_t kind, Bytes value);
   void DriverDone() { driver_done_ = true; }
+  void Trace(const Packet& packet);
   void Fail(const std::string& what);
   uint64_t steps() const { return steps_; }
   uint64_t started() const { return started_; }
@@ -111,7 +112,6 @@ class World {
   void Build();
   TimeNs Delay();
   void Deliver(const LinkKey& key);
-  void Trace(const Packet& packet);
   void RunUntil(const std::function<bool()>& done, TimeNs limit, const char* what);
   bool Quiet() const;
   void ScheduleTrouble();
