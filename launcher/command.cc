@@ -23,7 +23,7 @@ int Print(const std::string& what, const Paths& paths) {
                paths.executable);
     return 1;
   } else {
-    fmt::print("{}\n", what == "ray-path" ? paths.RayPath() : paths.package);
+    fmt::print("{}\n", paths.RayPath());
   }
   return 0;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "launcher/help.h"
 
+#include <span>
 #include <sstream>
 
 #include "launcher/option_values.h"
@@ -12,48 +13,79 @@ namespace po = boost::program_options;
 
 constexpr unsigned kColumns = 100;
 
-po::typed_value<std::string>* Text(const char* name) { return po::value<std::string>()->value_name(name); }
-// A flag: --serve, but RAY_MPI_SERVE=0|1 and serve=1 in a file.
-po::typed_value<std::string>* Flag() {
-  return po::value<std::string>()->zero_tokens()->implicit_value("1")->value_name("");
+// How an option is given.
+enum Form {
+  kValue,  // --name VALUE
+  kFlag,   // --serve; by environment or file RAY_MPI_SERVE=0|1, serve=1
+  kAction  // on the command line only
+};
+
+struct Row {
+  const char* name;  // "long,short"
+  Form form;
+  const char* value;
+  const char* text;
+};
+
+constexpr Row kLaunch[] = {
+    {"ranks,n", kValue, "N",
+     "start N ranks with mpirun (not inside srun or mpirun: there, each process is one)"},
+    {"module,m", kValue, "NAME", "run a Python module, as python -m does; ends the options"},
+    {"python", kValue, "PATH", "the interpreter (default: the one that ray-mpi was installed for)"},
+    {"dedicated-head", kFlag, "", "rank 0 runs the program and the scheduler, and no tasks"},
+    {"transport", kValue, "mpi|direct", "how ranks talk (default: mpi under srun or mpirun)"},
+    {"transfer", kValue, "auto|ucx|lane", "how large objects travel between hosts"},
+    {"bringup-timeout", kValue, "S", "give up when the ranks have not met after S seconds (60)"},
+    {"serve", kFlag, "", "keep the runtime up after the program (not there yet)"},
+    {"config", kValue, "FILE", "an INI file with any of these options, name = value"},
+};
+constexpr Row kResources[] = {
+    {"num-cpus", kValue, "N", "CPUs for tasks"},
+    {"num-gpus", kValue, "N", "GPUs for tasks"},
+    {"memory", kValue, "SIZE", "memory for tasks that ask for it: 8G"},
+    {"resources", kValue, "JSON", "more of your own, as '{\"ssd\": 1}'"},
+    {"labels", kValue, "K=V,..", "labels of the node"},
+    {"object-store-memory", kValue, "SIZE",
+     "shared memory for objects (default: 30 % of the memory granted)"},
+};
+constexpr Row kWorkers[] = {
+    {"max-workers", kValue, "N", "at most N worker processes at a time on this rank"},
+    {"prestart-workers", kValue, "N",
+     "workers started before anybody asks (default: one per CPU, at most 8)"},
+    {"log-level", kValue, "LEVEL", "trace, debug, info, warning, error, critical or off"},
+    {"log-dir", kValue, "DIR", "keep each worker's output in a file there"},
+    {"no-log-to-driver", kFlag, "", "do not repeat the workers' output in the program's"},
+};
+constexpr Row kInformation[] = {
+    {"help,h", kAction, "", "this text"},
+    {"version", kAction, "", "the version of ray-mpi"},
+    {"ray-path", kAction, "", "the folder that makes `import ray` mean ray-mpi, for PYTHONPATH"},
+};
+
+po::options_description Group(const char* title, std::span<const Row> rows) {
+  po::options_description group(title, kColumns, kColumns / 2);
+  for (const Row& row : rows) {
+    if (row.form == kAction) {
+      group.add_options()(row.name, row.text);
+      continue;
+    }
+    auto* value = po::value<std::string>()->value_name(row.value);
+    if (row.form == kFlag) value->zero_tokens()->implicit_value("1");
+    group.add_options()(row.name, value, row.text);
+  }
+  return group;
 }
 
 OptionTable MakeTable() {
   OptionTable table;
-  const auto group = [&table](const char* title) -> po::options_description& {
-    return table.groups.emplace_back(title, kColumns, kColumns / 2);
-  };
-  group("Launch").add_options()(
-      "ranks,n", Text("N"),
-      "start N ranks with mpirun (not inside srun or mpirun: there, each process is one)")(
-      "module,m", Text("NAME"), "run a Python module, as python -m does; ends the options")(
-      "python", Text("PATH"), "the interpreter (default: the one that ray-mpi was installed for)")(
-      "dedicated-head", Flag(), "rank 0 runs the program and the scheduler, and no tasks")(
-      "transport", Text("mpi|direct"), "how ranks talk (default: mpi under srun or mpirun)")(
-      "transfer", Text("auto|ucx|lane"), "how large objects travel between hosts")(
-      "bringup-timeout", Text("S"), "give up when the ranks have not met after S seconds (60)")(
-      "serve", Flag(), "keep the runtime up after the program (not there yet)")(
-      "config", Text("FILE"), "an INI file with any of these options, name = value");
-  group("Resources of each rank (default: what Slurm, cgroup and CPU mask grant)")
-      .add_options()("num-cpus", Text("N"), "CPUs for tasks")("num-gpus", Text("N"), "GPUs for tasks")(
-          "memory", Text("SIZE"), "memory for tasks that ask for it: 8G")(
-          "resources", Text("JSON"), "more of your own, as '{\"ssd\": 1}'")("labels", Text("K=V,.."),
-                                                                            "labels of the node")(
-          "object-store-memory", Text("SIZE"),
-          "shared memory for objects (default: 30 % of the memory granted)");
-  group("Workers and logs")
-      .add_options()("max-workers", Text("N"), "at most N worker processes at a time on this rank")(
-          "prestart-workers", Text("N"),
-          "workers started before anybody asks (default: one per CPU, at most 8)")(
-          "log-level", Text("LEVEL"), "trace, debug, info, warning, error, critical or off")(
-          "log-dir", Text("DIR"), "keep each worker's output in a file there")(
-          "no-log-to-driver", Flag(), "do not repeat the workers' output in the program's");
-  group("Information")
-      .add_options()("help,h", "this text")("version", "the version of ray-mpi")(
-          "ray-path", "the folder that makes `import ray` mean ray-mpi, for PYTHONPATH")(
-          "cmake-prefix", "where find_package(ray-mpi) looks, for C++ programs");
-  for (const po::options_description& g : table.groups) table.all.add(g);
-  table.all.add_options()("control-fd", Text("FD"), "embedded: where to report");
+  table.groups.push_back(Group("Launch", kLaunch));
+  table.groups.push_back(
+      Group("Resources of each rank (default: what Slurm, cgroup and CPU mask grant)", kResources));
+  table.groups.push_back(Group("Workers and logs", kWorkers));
+  table.groups.push_back(Group("Information", kInformation));
+  for (const po::options_description& group : table.groups) table.all.add(group);
+  constexpr Row kHidden[] = {{"control-fd", kValue, "FD", "embedded: where to report"}};
+  table.all.add(Group("", kHidden));
   return table;
 }
 
