@@ -7,7 +7,6 @@ with the module of the same name below `ray_mpi`.
 """
 
 import importlib
-import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
@@ -15,8 +14,9 @@ import sys
 OURS, ALIAS = "ray_mpi", "ray"
 
 
-class _SameModule(importlib.abc.Loader):
-    """Hands out a module that exists already."""
+class _SameModule:
+    """A loader that hands out a module that exists already. (importlib.abc has base classes for loaders and
+    finders; they need half the standard library.)"""
 
     def __init__(self, module):
         self._module = module
@@ -29,7 +29,7 @@ class _SameModule(importlib.abc.Loader):
         module.__spec__ = self._spec  # the import system has just put the alias's there
 
 
-class _AliasFinder(importlib.abc.MetaPathFinder):
+class _AliasFinder:
     def find_spec(self, name, path=None, target=None):
         if not name.startswith(ALIAS + "."):
             return None

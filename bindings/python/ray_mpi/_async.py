@@ -2,11 +2,10 @@
 """await ref, ref.future(), ref.as_future(): attached to ObjectRef.
 
 The extension tells which refs became ready through a queue with an eventfd (see completion.cc). Each event loop
-reads one of its own; futures of other threads share one that a helper thread reads.
+reads one of its own; futures of other threads share one that a helper thread reads. asyncio is imported by the
+program that uses it, not by every program.
 """
 
-import asyncio
-import concurrent.futures
 import itertools
 import os
 import select
@@ -69,6 +68,8 @@ def _acceptable(error):
 
 def as_future(ref, _internal=False):
     """An asyncio.Future of the running loop for this object."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
     future = loop.create_future()
     _watcher_of(loop).watch(ref, lambda ready: _settle(future, ready))
@@ -111,6 +112,8 @@ def _get_helper():
 
 def future(ref):
     """A concurrent.futures.Future for this object."""
+    import concurrent.futures
+
     result = concurrent.futures.Future()
     _get_helper().watch(ref, lambda ready: _settle_running(result, ready))
     return result

@@ -5,7 +5,6 @@ import glob
 import json
 import os
 import socket
-import subprocess
 import sys
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__))
@@ -82,6 +81,8 @@ class Embedded:
     """A one-node runtime that lives as long as our end of the control socket is open."""
 
     def __init__(self, options):
+        import subprocess  # only who starts a runtime needs it
+
         program = _program()
         ours, theirs = socket.socketpair()
         with theirs:
@@ -120,10 +121,12 @@ class Embedded:
 
     def stop(self):
         """Ends the runtime: it sees our end close. Bounded."""
+        from subprocess import TimeoutExpired
+
         self._control.close()
         try:
             self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
+        except TimeoutExpired:
             self._process.kill()
             self._process.wait()
 

@@ -4,12 +4,10 @@
 import atexit
 import logging
 import os
-import platform
 import resource
 import signal
 import sys
 import threading
-import uuid
 import warnings
 from numbers import Real
 
@@ -49,7 +47,7 @@ class BaseContext:
     def __init__(self, address_info):
         self.address_info = address_info
         self.dashboard_url = ""
-        self.python_version = platform.python_version()
+        self.python_version = ".".join(map(str, sys.version_info[:3]))
         self.ray_version = RAY_VERSION
         self.ray_commit = RAY_COMMIT
 
@@ -163,7 +161,7 @@ def init(
         _refuse_runtime_env(runtime_env, job_config)
         if log_to_driver is None:
             log_to_driver = os.environ.get("RAY_LOG_TO_DRIVER", "1") not in ("0", "false", "False")
-        _connect_driver(address, node, namespace or str(uuid.uuid4()), bool(log_to_driver))
+        _connect_driver(address, node, namespace or os.urandom(16).hex(), bool(log_to_driver))
         return _context()
 
 

@@ -11,7 +11,6 @@ import argparse
 
 # Warm for every worker.
 import ast  # noqa: F401
-import asyncio  # noqa: F401
 import ctypes
 import gc
 import inspect  # noqa: F401
@@ -24,7 +23,6 @@ import struct
 import sys
 import traceback  # noqa: F401
 import typing  # noqa: F401
-import uuid  # noqa: F401
 
 import cloudpickle  # noqa: F401
 

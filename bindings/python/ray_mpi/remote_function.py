@@ -9,7 +9,6 @@ import functools
 import inspect
 import os
 import threading
-import uuid
 
 from ray_mpi import _core, _options, _serialization
 
@@ -86,7 +85,7 @@ class _Code:
             function = self.function
             previous = self._epoch, self._id
             # Set first: the function may refer to itself, through its own remote form.
-            self._epoch, self._id = epoch, f"fn:{_core.job_id()}:{uuid.uuid4().hex}"
+            self._epoch, self._id = epoch, f"fn:{_core.job_id()}:{os.urandom(16).hex()}"
             try:
                 body = _core.call_pinning_refs(functools.partial(self._pickle, function))
             except BaseException:

@@ -20,9 +20,7 @@ class NodeAffinitySchedulingStrategy:
         if hasattr(node_id, "hex") and not isinstance(node_id, (str, bytes)):
             node_id = node_id.hex()
         if not _is_node_id(node_id):
-            raise ValueError(
-                f"Invalid node_id {node_id!r}: node ids have 56 hexadecimal digits, see ray.nodes()."
-            )
+            raise ValueError(f"Invalid node_id {node_id!r}: node ids have 56 hexadecimal digits, see ray.nodes().")
         self.node_id = node_id
         self.soft = soft
         self._spill_on_unavailable = _spill_on_unavailable
