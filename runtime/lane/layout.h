@@ -25,7 +25,7 @@ constexpr size_t kFlatGroups =
     6;  // as many fit the bell's line: up to here receivers look at all, without a summary
 constexpr size_t kClaimCapacity = 256;
 constexpr size_t kLine = 128;  // adjacent-line prefetchers fetch pairs of 64-byte lines
-constexpr size_t kMaxMessageBytes = size_t{16} << 20;
+constexpr size_t kMaxMessageBytes = size_t{256} << 20;
 constexpr uint32_t kNoLane = UINT32_MAX;
 
 static_assert(std::atomic<uint64_t>::is_always_lock_free && std::atomic<uint32_t>::is_always_lock_free);

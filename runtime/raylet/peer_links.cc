@@ -7,7 +7,7 @@
 namespace rmpi {
 namespace {
 
-constexpr size_t kMaxMessage = 16 << 20;
+constexpr size_t kMaxMessage = 256 << 20;  // as in the lanes
 
 }  // namespace
 

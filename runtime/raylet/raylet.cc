@@ -17,6 +17,7 @@
 #include <cstring>
 
 #include "runtime/raylet/raylet_impl.h"
+#include "runtime/transport/direct.h"
 #include "runtime/transport/interface.h"
 #include "runtime/transport/mpi.h"
 
@@ -101,6 +102,7 @@ int Raylet::Run() {
   }
   Loop();
   if (transport_) transport_->Shutdown(all_alive_ && !fatal_);
+  if (mpi_) mpi_->Shutdown(all_alive_ && !fatal_);
   return fatal_.value_or(0);
 }
 
@@ -139,8 +141,8 @@ void Raylet::MakeScheduler() {
 
 Status Raylet::StartTransport() {
   if (config_.transport == "none") return Status::Ok();
-  if (config_.transport != "mpi") {
-    return Status::Invalid("transport " + config_.transport + " cannot bring a run up by itself; use mpi");
+  if (config_.transport != "mpi" && config_.transport != "direct") {
+    return Status::Invalid("there is no transport '" + config_.transport + "': use mpi or direct");
   }
   std::string version;
   {
@@ -150,9 +152,55 @@ Status Raylet::StartTransport() {
   rank_ = transport_->rank();
   head_ = rank_ == 0;
   spdlog::info("rank {} of {} on {}, {}", rank_, transport_->size(), config_.hostname, version);
+  if (config_.transport == "direct" && transport_->size() > 1) {
+    if (Status s = SwitchToDirect(); !s.ok()) return s;
+  }
   links_ = std::make_unique<PeerLinks>(transport_.get());
   router_.SetLinks(links_.get());
   loop_.Add(transport_->EpollFd(), EPOLLIN, [](uint32_t) {});  // every turn polls it
+  return Status::Ok();
+}
+
+// MPI brings the run up, and the addresses of our own sockets around; from then on it rests.
+Status Raylet::SwitchToDirect() {
+  DirectOptions options;
+  options.rank = rank_;
+  options.size = transport_->size();
+  options.secret = secret_;
+  if (!LaunchIsOneHost()) {
+    NetInterface interface;
+    if (Status s = JobInterface(&interface); !s.ok()) return s;
+    options.bind_ipv4 = interface.ipv4;
+  }
+  std::unique_ptr<DirectTransport> direct;
+  if (Status s = MakeDirectTransport(options, &direct); !s.ok()) return s;
+  const std::string own = direct->LocalAddress();
+  const auto* bytes = reinterpret_cast<const std::byte*>(own.data());
+  for (int peer = 0; peer < options.size; ++peer) {
+    if (peer != rank_) transport_->Send(peer, {bytes, bytes + own.size()});
+  }
+  std::map<int, std::string> addresses;
+  const TimeNs deadline = MonotonicNow() + static_cast<TimeNs>(config_.bringup_timeout_s * 1e9);
+  while (static_cast<int>(addresses.size()) < options.size - 1) {
+    const size_t got = transport_->Poll([&](int peer, Bytes frame) {
+      addresses[peer].assign(reinterpret_cast<const char*>(frame.data()), frame.size());
+    });
+    if (got != 0) continue;
+    if (MonotonicNow() > deadline) {
+      std::string missing;
+      for (int peer = 0; peer < options.size; ++peer) {
+        if (peer != rank_ && addresses.count(peer) == 0) missing += " " + std::to_string(peer);
+      }
+      return Status::Timeout("no address came from rank" + missing + " within the bring-up timeout");
+    }
+    if (transport_->Arm()) loop_.Poll(MonotonicNow() + kMillisecond);
+  }
+  for (const auto& [peer, address] : addresses) {
+    if (Status s = direct->AddPeer(peer, address); !s.ok()) return s;
+  }
+  // Its last frames may still be under way to others: it is kept, and polled, to the end.
+  mpi_ = std::move(transport_);
+  transport_ = std::move(direct);
   return Status::Ok();
 }
 

@@ -80,6 +80,7 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   Status BringUp();
   void MakeScheduler();
   Status StartTransport();
+  Status SwitchToDirect();
   Status StartTransfer();
   void OnTransfers();
   NodeRecord OwnRecord() const;
@@ -97,6 +98,7 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   void OnKeeper();
   void Stop(int status, const std::string& reason);
   bool StopDone(TimeNs now);
+  void OnClosedPeers();
 
   // ---- messages (raylet_messages.cc)
   void OnLaneMessage(uint16_t src_slot, uint32_t src_generation, Bytes message);
@@ -163,6 +165,7 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   std::unique_ptr<objstore::Prefaulter> prefaulter_;
   UniqueFd prefault_bell_;
   std::unique_ptr<Transport> transport_;
+  std::unique_ptr<Transport> mpi_;  // with --transport direct: brought the run up, rests since
   std::unique_ptr<PeerLinks> links_;
   RunSecret secret_{};
   ServedObjects served_;

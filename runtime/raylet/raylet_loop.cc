@@ -52,6 +52,8 @@ void Raylet::Turn() {
   }
   if (links_) {
     links_->Poll([this](int peer, const MessageHeader& header, Bytes body) { OnPeerMessage(peer, header, body); });
+    OnClosedPeers();
+    if (mpi_) mpi_->Poll([](int, Bytes) {});
   }
   // What was sent to ourselves; handling it may add more.
   for (size_t i = 0; i < kLaneBatch && !router_.local().empty(); ++i) {
@@ -94,6 +96,23 @@ void Raylet::OnTimers(TimeNs now) {
     Fatal("node " + std::to_string(node_) + " (" + config_.hostname + ", rank " + std::to_string(rank_) +
               ") has not heard from the head for 2 s: it stops its work, since the head will start it elsewhere",
           1);
+  }
+}
+
+// A connection that closed without a word: its raylet is dead, and said sooner than by silence.
+void Raylet::OnClosedPeers() {
+  for (int peer : transport_->TakeClosedPeers()) {
+    if (stopping_ || stop_asked_) continue;
+    if (peer == 0) {
+      Fatal("the head's raylet has closed its connection: the run is over", 1);
+      return;
+    }
+    if (!gcs_) continue;
+    for (const auto& [node, record] : gcs_->nodes()) {
+      if (record.rank != peer || !record.alive) continue;
+      gcs_->DeclareDead(node, "its raylet closed the connection");
+      break;
+    }
   }
 }
 

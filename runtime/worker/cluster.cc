@@ -7,6 +7,13 @@ namespace {
 
 constexpr TimeNs kAnswerPatience = 60 * kSecond;
 constexpr char kFunctions[] = "fun";
+constexpr size_t kLargestValue = 95 << 20;  // Ray's limit for a function, too
+
+Status TooLarge(const std::string& what, size_t bytes) {
+  return Status::Invalid(what + " has " + std::to_string(bytes) + " bytes, more than the " +
+                         std::to_string(kLargestValue) +
+                         " that the head keeps: ray.put() large data and pass the reference");
+}
 
 ResourceList FromFixed(const std::vector<std::pair<std::string, int64_t>>& in) {
   ResourceList out;
@@ -44,6 +51,7 @@ Status CoreWorker::Impl::Call(const Address& to, MsgType type, Request request, 
 }
 
 Status CoreWorker::Export(const std::string& key, Bytes value) {
+  if (value.size() > kLargestValue) return TooLarge("the pickled function", value.size());
   KvRequest m;
   m.op = KvOp::kPut;
   m.ns = kFunctions;
@@ -67,6 +75,7 @@ Status CoreWorker::Import(const std::string& key, TimeNs deadline, Blob* value) 
 }
 
 Status CoreWorker::KvPut(const std::string& ns, const std::string& key, Bytes value, bool overwrite, bool* added) {
+  if (value.size() > kLargestValue) return TooLarge("the value of key " + key, value.size());
   KvRequest m;
   m.op = KvOp::kPut;
   m.overwrite = overwrite;

@@ -120,7 +120,9 @@ Status CoreWorker::Impl::Connect(const Options& options) {
   UniqueFd fds[kWelcomeFds];
   if (Status s = ReceiveWelcome(socket_.get(), &welcome, fds); !s.ok()) return s;
   if (Status s = lane::Board::Map(fds[0].get(), &board_); !s.ok()) return s;
-  if (Status s = objstore::Arena::Map(fds[1].get(), 0, &arena_); !s.ok()) return s;
+  std::unique_ptr<objstore::Arena> arena;
+  if (Status s = objstore::Arena::Map(fds[1].get(), 0, &arena); !s.ok()) return s;
+  arena_ = std::move(arena);
   if (Status s = objstore::PinTable::Map(fds[2].get(), &pins_); !s.ok()) return s;
   raylet_bell_ = std::move(fds[3]);
   names_bytes_ = board_->slots() * sizeof(NameSlot);

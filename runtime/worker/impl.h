@@ -94,7 +94,7 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   UniqueFd raylet_bell_;
   std::unique_ptr<lane::Board> board_;
   std::unique_ptr<lane::Port> port_;
-  std::unique_ptr<objstore::Arena> arena_;
+  std::shared_ptr<objstore::Arena> arena_;  // values that the program still uses keep the mapping
   std::unique_ptr<objstore::PinTable> pins_;
   std::unique_ptr<objstore::Client> client_;
   NameSlot* names_ = nullptr;

@@ -11,6 +11,10 @@ namespace rmpi {
 
 using core::Entry;
 
+namespace {
+constexpr size_t kInlineResults = 8 << 20;  // of one task
+}
+
 TemplateHandle CoreWorker::Prepare(const TaskTemplate& t) {
   const std::lock_guard<std::mutex> lock(impl_->mutex_);
   auto prepared = std::make_shared<PreparedTemplate>();
@@ -148,10 +152,17 @@ Status CoreWorker::NextTask(ExecTask* out) {
 Status CoreWorker::FinishTask(ExecTask& task, std::span<const ValueSource> results, bool retryable_error) {
   Impl& impl = *impl_;
   std::vector<WireValue> values(results.size());
+  // What one message carries is bounded: of many small results the later ones are stored, too. An error stands
+  // for all of a task's returns, which cannot be told with the place of one object.
+  std::vector<bool> stored(results.size());
+  size_t inline_bytes = 0;
   for (size_t i = 0; i < results.size(); ++i) {
+    const bool for_all = results.size() == 1 && task.num_returns > 1 && results[i].size <= kInlineResults;
+    stored[i] = !for_all && (results[i].size > kInlineLimit || inline_bytes + results[i].size > kInlineResults);
+    if (!stored[i]) inline_bytes += results[i].size;
     values[i].kind = static_cast<uint8_t>(results[i].kind);
     for (const Ref& r : results[i].contained) values[i].contained.push_back(r.id());
-    if (results[i].size > kInlineLimit) continue;
+    if (stored[i]) continue;
     Blob b = Blob::Allocate(results[i].size);
     results[i].write(b.mutable_data());
     values[i].bytes = std::move(b);
@@ -160,9 +171,10 @@ Status CoreWorker::FinishTask(ExecTask& task, std::span<const ValueSource> resul
   task.values.clear();  // unpins the arguments
   Status status;
   for (size_t i = 0; i < results.size() && status.ok(); ++i) {
-    if (results[i].size <= kInlineLimit) continue;
+    if (!stored[i]) continue;
     objstore::Locator at;
     status = impl.StoreValue(results[i], {task.id, static_cast<uint32_t>(i), 0}, task.attempt, lock, &at);
+    if (!status.ok()) break;
     values[i].state = ValueState::kStored;
     values[i].attempt = task.attempt;
     values[i].size = at.size;
@@ -170,6 +182,13 @@ Status CoreWorker::FinishTask(ExecTask& task, std::span<const ValueSource> resul
   }
   std::vector<Entry*> contained;
   if (!status.ok()) {  // the result has no room: that is the task's result
+    for (size_t i = 0; i < values.size(); ++i) {  // those before it had
+      if (values[i].state != ValueState::kStored) continue;
+      FreeObject free;
+      free.id = {task.id, static_cast<uint32_t>(i), 0};
+      free.attempt = task.attempt;
+      impl.Send(RayletOf(impl.self_.node), MsgType::kFree, free);
+    }
     values.assign(1, WireValue{});
     values[0].kind = static_cast<uint8_t>(ValueKind::kSystemError);
     const auto type = status.code() == StatusCode::kStoreFull ? ErrorType::kObjectStoreFull : ErrorType::kWorkerCrashed;
