@@ -145,7 +145,7 @@ TEST(LaneOrderTest, LargestMessage) {
   TestBoard t({.slots = 4, .ring_bytes = 64 << 10, .max_lanes = 16});
   const Peer a = t.Open(), b = t.Open();
   auto sender = t.MakePort(a), receiver = t.MakePort(b);
-  const std::string big = Pattern(7, kMaxMessageBytes);
+  const std::string big = Pattern(7, size_t{16} << 20);
   ASSERT_TRUE(SendString(sender.get(), b.slot, b.generation, big));
   ASSERT_TRUE(SendString(sender.get(), b.slot, b.generation, "after"));
   std::vector<std::string> got;
