@@ -116,10 +116,12 @@ Status CoreWorker::Impl::Pinned(const ObjectId& id, uint32_t attempt, const Plac
       const uint32_t epoch = epoch_;
       out->bytes = {arena_->data(place.offset), size};
       out->in_store = true;
-      out->keep_alive = std::shared_ptr<const void>(arena_->data(place.offset), [client, at, epoch, arena = arena_](const void*) {  // keeps the mapping, too
+      // The mapping stays, too: the value may be used after the end of the session.
+      const auto unpin = [client, at, epoch, arena = arena_](const void*) {
         CoreWorker* worker = CoreWorker::Current();
         if (worker != nullptr && worker->impl_->epoch_ == epoch) client->Unpin(at);
-      });
+      };
+      out->keep_alive = std::shared_ptr<const void>(arena_->data(place.offset), unpin);
       return Status::Ok();
     }
     case objstore::Client::PinResult::kTableFull: {
