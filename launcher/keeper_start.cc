@@ -149,7 +149,8 @@ Status Keeper::StartZygote() {
 
 Status Keeper::StartRaylet() {
   SpawnOptions options;
-  options.death_signal = SIGTERM;  // not SIGKILL: without us it has to clean up
+  options.death_signal = SIGTERM;  // without us it has to clean up; it also sees its link closed
+  options.survives_parent = true;
   options.own_session = true;
   options.quiet_stdio = true;
   const auto body = [this, keeper = ::getpid()] {
@@ -161,11 +162,12 @@ Status Keeper::StartRaylet() {
     if (config_.launcher_fd >= 0) ::close(config_.launcher_fd);
     ::prctl(PR_SET_NAME, "ray-mpi-raylet");
     ::prctl(PR_SET_CHILD_SUBREAPER, 0);
-    // Until the raylet has its own handler our death must not kill it; then it sees the closed link instead.
-    ::signal(SIGTERM, SIG_IGN);
     const int status = raylet_main_(config_.raylet);
-    // Killed, the keeper cannot clean up; this is the one process that outlives it.
-    if (::getppid() != keeper) directory_.Remove();
+    // Killed, the keeper cannot clean up; this is the one process that outlives it. (A dying process's
+    // sockets close before its children get another parent.)
+    char byte;
+    const bool closed = ::recv(config_.raylet.keeper_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+    if (closed || ::getppid() != keeper) directory_.Remove();
     return status;
   };
   Status status = Fork(options, body, &raylet_pid_);

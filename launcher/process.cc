@@ -50,8 +50,10 @@ void CloseOthers(const std::vector<int>& keep) {
 
 void SetUpChild(const SpawnOptions& options, pid_t parent) {
   if (options.death_signal != 0) {
+    if (options.survives_parent) ::signal(options.death_signal, SIG_IGN);
     ::prctl(PR_SET_PDEATHSIG, options.death_signal);
-    if (::getppid() != parent) ::_exit(128 + options.death_signal);  // it died before the line above
+    if (!options.survives_parent && ::getppid() != parent)
+      ::_exit(128 + options.death_signal);  // it died before the line above
   }
   if (options.own_session) ::setsid();
   if (options.quiet_stdio) {

@@ -14,7 +14,9 @@
 namespace rmpi::launcher {
 
 struct SpawnOptions {
-  int death_signal = 0;       // sent to the child when this process dies; 0: none
+  int death_signal = 0;  // sent to the child when this process dies; 0: none
+  // An orphan goes on: it has to clean up. death_signal is ignored until `body` sets a handler of its own.
+  bool survives_parent = false;
   bool own_session = false;   // no terminal: Ctrl-C does not reach it, and it never reads the terminal
   bool quiet_stdio = false;   // stdin from /dev/null, stdout to our stderr
   std::vector<int> keep_fds;  // exec only: stay open. With close_others, every other one from 3 up is closed
