@@ -16,7 +16,7 @@ constexpr size_t kPipelineTasks = 1024;
 constexpr TimeNs kLongHead = 3 * kMillisecond;  // a head running longer gives up what waits behind it
 constexpr TimeNs kLinger = 100 * kMillisecond;  // an idle lease is kept this long for the next call
 constexpr size_t kCandidates = 16;
-constexpr uint64_t kLocalityBytes = kInlineLimit;
+constexpr uint64_t kLocalityBytes = kInlineLimit;  // smaller arguments draw no task to their node
 
 }  // namespace
 
@@ -129,9 +129,12 @@ ShapeQueue* Submitter::Enqueue(Task* t, bool front) {
     }
     if (e->state.load(std::memory_order_relaxed) != EntryState::kStored) continue;
     const Details& d = *e->details;
+    const uint32_t self = objects_->self().node;
+    const bool here = d.fetch == Fetch::kLocal ||
+                      std::any_of(d.places.begin(), d.places.end(), [&](const Place& p) { return p.node == self; });
     if (d.size >= best_bytes && !d.places.empty()) {
       best_bytes = d.size;
-      best_node = d.places.front().node;
+      best_node = here ? self : d.places.front().node;
     }
   }
   if (best_node != 0 && best_node != objects_->self().node && t->shape->shape.affinity_node == 0 &&
@@ -155,7 +158,7 @@ ShapeQueue* Submitter::Enqueue(Task* t, bool front) {
   }
   ++q->queued;
   // Its old lease's queue need not be this one.
-  if (front) touched_.push_back(q);
+  if (front) Touch(q);
   return q;
 }
 
@@ -411,7 +414,7 @@ void Submitter::OnResult(const Address& from, Result& m, TimeNs now) {
     if (t->retries_left > 0) --t->retries_left;
     ++t->attempt;
     // Where its arguments lie may have changed since: the queue need not be this lease's.
-    if (ShapeQueue* to = Enqueue(t, false)) touched_.push_back(to);
+    if (ShapeQueue* to = Enqueue(t, false)) Touch(to);
   } else {
     Complete(t, from, m);
   }
@@ -503,7 +506,7 @@ void Submitter::LoseLease(Lease* lease, const Eof& eof, ErrorType type) {
     }
   }
   // Not now: asking for more returns other queues' idle leases, and the caller may still hold some of those.
-  touched_.push_back(q);
+  Touch(q);
 }
 
 void Submitter::OnEof(const Eof& eof) {
@@ -571,7 +574,7 @@ void Submitter::Cancel(Entry* e, bool force, bool recursive) {
   Task* t = record->task;
   t->cancelled = true;
   if (t->state != TaskState::kPushed) {
-    touched_.push_back(t->shape);  // less is wanted
+    Touch(t->shape);  // less is wanted
     FailWith(t, ErrorType::kTaskCancelled, "the task was cancelled before it started");
     return;
   }

@@ -136,6 +136,9 @@ class Submitter {
   ShapeQueue* Enqueue(Task* t, bool front);
   void Unlink(Task* t);
   bool Pushable(Task* t, TimeNs now);
+  void Touch(ShapeQueue* q) {
+    if (touched_.empty() || touched_.back() != q) touched_.push_back(q);
+  }
   void Pump(ShapeQueue* q, TimeNs now);
   Lease* PickLease(ShapeQueue* q, const Task& t);
   bool CanPush(const Lease& lease, const Task& t) const;

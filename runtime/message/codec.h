@@ -176,7 +176,8 @@ class Reader {
       p_ = end_;
       return;
     }
-    v.reserve(n);
+    // An element is larger in memory than on the wire: what the count claims is not taken at its word.
+    v.reserve(std::min<size_t>(n, 1 + left() / sizeof(T)));
     for (uint32_t i = 0; i < n && ok_; ++i) Get(v.emplace_back());
   }
   template <class T>

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/gcs/gcs.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/gcs/recorder.h"
+
+namespace rmpi {
+namespace {
+
+const Address kDriver{1, 1, 0, 1};
+
+class GcsTest : public testing::Test, public Gcs::Host {
+ protected:
+  void Start(uint32_t expected) {
+    GcsOptions options;
+    options.run_id = 9;
+    options.expected_nodes = expected;
+    gcs_ = std::make_unique<Gcs>(options, &out_, this);
+  }
+  uint32_t Join(const std::string& host) {
+    NodeRecord r;
+    r.hostname = host;
+    r.total = {{"CPU", 20000}};
+    return gcs_->OnJoin(r, now_);
+  }
+  template <class M>
+  void Tell(const Address& from, MsgType type, const M& m) {
+    Writer body;
+    body(m);
+    MessageHeader header;
+    header.type = static_cast<uint16_t>(type);
+    header.src = from;
+    header.dst = GcsAddress();
+    gcs_->OnMessage(header, body.bytes(), now_);
+  }
+  void Pass(TimeNs span) {
+    for (const TimeNs end = now_ + span; now_ < end;) {
+      now_ += 100 * kMillisecond;
+      for (uint32_t node : beating_) Tell(RayletOf(node), MsgType::kHeartbeat, Heartbeat{});
+      gcs_->OnTimer(now_);
+    }
+  }
+  JobId StartJob() {
+    JobMessage m;
+    m.driver = kDriver;
+    m.nonce = 5;
+    Tell(RayletOf(1), MsgType::kJobStart, m);
+    return out_.Last<JobMessage>(MsgType::kJobStartReply).job;
+  }
+  void EndJob(JobId job) {
+    JobMessage m;
+    m.job = job;
+    m.driver = kDriver;
+    m.nonce = 77;
+    Tell(RayletOf(1), MsgType::kJobEnd, m);
+  }
+
+  void OnNodeJoined(const NodeRecord&) override { ++joined_; }
+  void OnNodeDead(uint32_t node) override { dead_.push_back(node); }
+  void Warn(const std::string&) override {}
+
+  Recorder out_;
+  std::unique_ptr<Gcs> gcs_;
+  TimeNs now_ = kSecond;
+  int joined_ = 0;
+  std::vector<uint32_t> dead_;
+  std::vector<uint32_t> beating_;
+};
+
+TEST_F(GcsTest, NodesAreNumberedAndIntroduced) {
+  Start(2);
+  EXPECT_EQ(Join("a"), kHeadNode);
+  EXPECT_FALSE(gcs_->complete());
+  EXPECT_EQ(Join("b"), 2U);
+  EXPECT_TRUE(gcs_->complete());
+  EXPECT_EQ(joined_, 2);
+  Address to;
+  EXPECT_EQ(out_.Last<rmpi::Join>(MsgType::kNodeAdded, &to).record.hostname, "b");
+  EXPECT_EQ(to, RayletOf(1));
+  const Joined reply = out_.Last<Joined>(MsgType::kJoined, &to);
+  EXPECT_EQ(to, RayletOf(2));
+  EXPECT_EQ(reply.run_id, 9U);
+  ASSERT_EQ(reply.nodes.size(), 1U);
+  EXPECT_EQ(reply.nodes[0].hostname, "a");
+}
+
+TEST_F(GcsTest, AskedForTheNodesItWaitsForAllOfThem) {
+  Start(2);
+  Join("a");
+  Tell(kDriver, MsgType::kNodesRequest, Nonce{3});
+  EXPECT_EQ(out_.Count(MsgType::kNodesReply), 0U);
+  Join("b");
+  const NodesReply reply = out_.Last<NodesReply>(MsgType::kNodesReply);
+  EXPECT_EQ(reply.nonce, 3U);
+  EXPECT_EQ(reply.nodes.size(), 2U);
+}
+
+TEST_F(GcsTest, ASilentNodeIsDeclaredDeadOnce) {
+  Start(3);
+  for (const char* host : {"a", "b", "c"}) Join(host);
+  beating_ = {3};
+  Pass(3500 * kMillisecond);
+  EXPECT_TRUE(dead_.empty());
+  Pass(2 * kSecond);
+  EXPECT_EQ(dead_, std::vector<uint32_t>{2});
+  EXPECT_EQ(out_.Count(MsgType::kNodeDead), 2U) << "to both that live";
+  const NodeRecord record = out_.Last<rmpi::Join>(MsgType::kNodeDead).record;
+  EXPECT_FALSE(record.alive);
+  EXPECT_NE(record.death_reason.find("no heartbeat"), std::string::npos);
+  Tell(RayletOf(2), MsgType::kHeartbeat, Heartbeat{});
+  Pass(5 * kSecond);
+  EXPECT_EQ(dead_.size(), 1U);
+}
+
+TEST_F(GcsTest, ASuspensionIsNobodysSilence) {
+  Start(2);
+  Join("a");
+  Join("b");
+  beating_ = {2};
+  Pass(2 * kSecond);
+  now_ += 100 * kSecond;  // the whole job stood still
+  gcs_->OnTimer(now_);
+  EXPECT_TRUE(dead_.empty());
+  Pass(10 * kSecond);
+  EXPECT_TRUE(dead_.empty());
+  beating_.clear();
+  Pass(10 * kSecond);
+  EXPECT_EQ(dead_, std::vector<uint32_t>{2});
+}
+
+TEST_F(GcsTest, AJobIsOverWhenEveryNodeHasCleanedUp) {
+  Start(2);
+  Join("a");
+  Join("b");
+  const JobId job = StartJob();
+  EndJob(job);
+  EXPECT_EQ(out_.Count(MsgType::kJobEnd), 2U);
+  JobMessage ack;
+  ack.job = job;
+  Tell(RayletOf(1), MsgType::kJobEndAck, ack);
+  EXPECT_EQ(out_.Count(MsgType::kJobOverReply), 0U);
+  Tell(RayletOf(2), MsgType::kJobEndAck, ack);
+  Address to;
+  EXPECT_EQ(out_.Last<Nonce>(MsgType::kJobOverReply, &to).nonce, 77U);
+  EXPECT_EQ(to, kDriver);
+}
+
+TEST_F(GcsTest, ANodeThatNeverAnswersDoesNotHoldAJob) {
+  Start(2);
+  Join("a");
+  Join("b");
+  beating_ = {2};
+  EndJob(StartJob());
+  Pass(900 * kMillisecond);
+  EXPECT_EQ(out_.Count(MsgType::kJobOverReply), 0U);
+  Pass(kSecond);
+  EXPECT_EQ(out_.Count(MsgType::kJobOverReply), 1U);
+}
+
+TEST_F(GcsTest, TheDeathOfTheLastNodeToAnswerEndsAJob) {
+  Start(2);
+  Join("a");
+  Join("b");
+  const JobId job = StartJob();
+  EndJob(job);
+  JobMessage ack;
+  ack.job = job;
+  Tell(RayletOf(1), MsgType::kJobEndAck, ack);
+  gcs_->DeclareDead(2, "test");
+  EXPECT_EQ(out_.Count(MsgType::kJobOverReply), 1U);
+}
+
+TEST_F(GcsTest, MalformedMessagesAreIgnored) {
+  Start(1);
+  Join("a");
+  MessageHeader header;
+  header.src = RayletOf(1);
+  header.dst = GcsAddress();
+  const std::byte junk[3] = {};
+  for (uint16_t type = 0; type < 200; ++type) {
+    header.type = type;
+    gcs_->OnMessage(header, junk, now_);
+  }
+  EXPECT_EQ(gcs_->nodes().size(), 1U);
+}
+
+}  // namespace
+}  // namespace rmpi

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// An Outbox that keeps what was sent.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "runtime/core/outbox.h"
+
+namespace rmpi {
+
+class Recorder : public Outbox {
+ public:
+  struct Sent {
+    Address to;
+    MsgType type;
+    Blob body;
+  };
+  void Post(const Address& to, MsgType type, Bytes body) override { sent.push_back({to, type, Blob::Copy(body)}); }
+
+  size_t Count(MsgType type) const {
+    size_t n = 0;
+    for (const Sent& s : sent) n += s.type == type;
+    return n;
+  }
+  // The last message of that type; fails the test when there is none.
+  template <class M>
+  M Last(MsgType type, Address* to = nullptr) const {
+    M m;
+    for (auto it = sent.rbegin(); it != sent.rend(); ++it) {
+      if (it->type != type) continue;
+      Reader reader(it->body.bytes());
+      reader(m);
+      EXPECT_TRUE(reader.Done());
+      if (to != nullptr) *to = it->to;
+      return m;
+    }
+    ADD_FAILURE() << "no message of type " << static_cast<int>(type);
+    return m;
+  }
+
+  std::vector<Sent> sent;
+};
+
+}  // namespace rmpi
