@@ -75,6 +75,6 @@ prepare_install() {
   say "pip install . into .venv"
   touch "$stamp.new"
   quietly "$venv/bin/pip" install -q --disable-pip-version-check --no-build-isolation --no-deps --force-reinstall \
-    -C build-dir="$build" "$root"
+    --config-settings build-dir="$build" "$root"
   mv "$stamp.new" "$stamp"
 }
