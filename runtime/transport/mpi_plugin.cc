@@ -16,6 +16,7 @@
 #include "runtime/transport/mpi.h"
 #include "runtime/transport/mpi_quiet.h"
 #include "runtime/transport/mpi_transport.h"
+#include "runtime/transport/pmix_fence.h"
 
 namespace rmpi {
 namespace {
@@ -142,6 +143,7 @@ Status BringUp(MpiBringUp* args) {
         ": its PMI plugin does not match this MPI; use srun --mpi=pmix (srun --mpi=list "
         "shows what there is)");
   }
+  WaitForRanksUnderSlurm();
   MPI_Comm comm = MPI_COMM_NULL;
   rc = MPI_Comm_dup(MPI_COMM_WORLD, &comm);
   if (rc != MPI_SUCCESS) return Status::Unavailable("MPI_Comm_dup failed: " + MpiError(rc));
