@@ -21,18 +21,24 @@ void LogRelay::Add(uint64_t token, UniqueFd out, UniqueFd err) {
   for (int i = 0; i < 2; ++i) {
     const int fd = w->streams[i].fd.get();
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-    loop_->Add(fd, EPOLLIN, [this, token, i](uint32_t) {
-      const auto it = workers_.find(token);
-      if (it == workers_.end()) return;
-      if (!ready_(it->second->who.job)) {
-        it->second->streams[i].paused = true;
-        loop_->Modify(it->second->streams[i].fd.get(), 0);
-        return;
-      }
-      if (Read(it->second.get(), i) == Got::kEnd) Close(it->second.get(), i);
-    });
+    Watch(*w, i);
   }
   workers_.emplace(token, std::move(w));
+}
+
+void LogRelay::Watch(const Worker& w, int which) {
+  loop_->Add(w.streams[which].fd.get(), EPOLLIN, [this, token = w.who.token, which](uint32_t) {
+    const auto it = workers_.find(token);
+    if (it == workers_.end()) return;
+    Stream& s = it->second->streams[which];
+    if (!ready_(it->second->who.job)) {
+      // Taken out, not just masked: a writer's end is reported even where nothing is asked for.
+      s.paused = true;
+      loop_->Remove(s.fd.get());
+      return;
+    }
+    if (Read(it->second.get(), which) == Got::kEnd) Close(it->second.get(), which);
+  });
 }
 
 WorkerOutput* LogRelay::Find(uint64_t token) {
@@ -82,7 +88,8 @@ void LogRelay::Emit(Worker* w, int which, bool all) {
 
 void LogRelay::Close(Worker* w, int which) {
   Emit(w, which, true);
-  loop_->Remove(w->streams[which].fd.get());
+  if (!w->streams[which].paused) loop_->Remove(w->streams[which].fd.get());
+  w->streams[which].paused = false;
   w->streams[which].fd.reset();
   if (!w->streams[0].fd.valid() && !w->streams[1].fd.valid()) workers_.erase(w->who.token);
 }
@@ -90,11 +97,12 @@ void LogRelay::Close(Worker* w, int which) {
 bool LogRelay::Resume() {
   bool waiting = false;
   for (auto& [token, w] : workers_) {
-    for (Stream& s : w->streams) {
+    for (int i = 0; i < 2; ++i) {
+      Stream& s = w->streams[i];
       if (!s.paused) continue;
       if (ready_(w->who.job)) {
         s.paused = false;
-        loop_->Modify(s.fd.get(), EPOLLIN);
+        Watch(*w, i);
       } else {
         waiting = true;
       }

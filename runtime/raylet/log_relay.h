@@ -54,6 +54,7 @@ class LogRelay {
   };
 
   enum class Got { kData, kNothing, kEnd };
+  void Watch(const Worker& w, int which);
   Got Read(Worker* w, int which);
   void Emit(Worker* w, int which, bool all);
   void Close(Worker* w, int which);

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/raylet/log_relay.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+namespace rmpi {
+namespace {
+
+class LogRelayTest : public testing::Test {
+ protected:
+  LogRelayTest()
+      : relay_(
+            &loop_, "", [this](const WorkerOutput&, bool err, std::string_view lines) { (err ? err_ : out_) += lines; },
+            [this](JobId) {
+              ++asked_;
+              return ready_;
+            }) {
+    int out[2], err[2];
+    EXPECT_EQ(pipe2(out, O_CLOEXEC), 0);
+    EXPECT_EQ(pipe2(err, O_CLOEXEC), 0);
+    write_out_.reset(out[1]);
+    write_err_.reset(err[1]);
+    relay_.Add(1, UniqueFd(out[0]), UniqueFd(err[0]));
+    relay_.Find(1)->job = JobId{3};
+  }
+  void Say(const std::string& text) {
+    ASSERT_EQ(write(write_out_.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+    Turn();
+  }
+  void Turn() {
+    for (int i = 0; i < 4; ++i) loop_.Poll(0);
+  }
+
+  EventLoop loop_;
+  bool ready_ = true;
+  int asked_ = 0;
+  std::string out_, err_;
+  UniqueFd write_out_, write_err_;
+  LogRelay relay_;
+};
+
+TEST_F(LogRelayTest, PassesWholeLinesOnly) {
+  Say("one\ntw");
+  EXPECT_EQ(out_, "one\n");
+  Say("o\n");
+  EXPECT_EQ(out_, "one\ntwo\n");
+  EXPECT_EQ(err_, "");
+}
+
+TEST_F(LogRelayTest, TheLastPartialLineComesWithTheEnd) {
+  Say("no newline");
+  EXPECT_EQ(out_, "");
+  write_out_.reset();
+  Turn();
+  EXPECT_EQ(out_, "no newline\n");
+  EXPECT_TRUE(relay_.Open(JobId{3}));
+  write_err_.reset();
+  Turn();
+  EXPECT_FALSE(relay_.Open(JobId{3}));
+  EXPECT_EQ(relay_.Find(1), nullptr);
+}
+
+TEST_F(LogRelayTest, AnEndlessLineIsCut) {
+  for (int i = 0; i < 4; ++i) Say(std::string(40'000, 'x'));
+  EXPECT_GT(out_.size(), 65'000U);
+  EXPECT_NE(out_.find('\n'), std::string::npos);
+}
+
+TEST_F(LogRelayTest, ASlowDriverStopsTheReadingAndLosesNothing) {
+  ready_ = false;
+  Say("one\n");
+  EXPECT_EQ(out_, "");
+  EXPECT_TRUE(relay_.Resume());
+  Turn();
+  EXPECT_EQ(out_, "");
+  ready_ = true;
+  EXPECT_FALSE(relay_.Resume());
+  Turn();
+  EXPECT_EQ(out_, "one\n");
+}
+
+TEST_F(LogRelayTest, AWriterThatEndsWhileTheDriverIsSlowDoesNotKeepTheLoopBusy) {
+  ready_ = false;
+  Say("last words");
+  write_out_.reset();
+  Turn();
+  const int before = asked_;
+  for (int i = 0; i < 50; ++i) loop_.Poll(0);
+  EXPECT_EQ(asked_, before) << "a hang-up is reported again and again";
+  ready_ = true;
+  relay_.Resume();
+  Turn();
+  EXPECT_EQ(out_, "last words\n");
+}
+
+TEST_F(LogRelayTest, DrainReadsWhatIsThere) {
+  ready_ = false;
+  ASSERT_EQ(write(write_err_.get(), "bad\n", 4), 4);
+  relay_.Drain(JobId{4});
+  EXPECT_EQ(err_, "");
+  relay_.Drain(JobId{3});
+  EXPECT_EQ(err_, "bad\n");
+}
+
+}  // namespace
+}  // namespace rmpi

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/raylet/pull_manager.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/gcs/recorder.h"
+#include "tests/objstore/store_fixture.h"
+
+namespace rmpi {
+namespace {
+
+using objstore::kNode;
+using objstore::MakeId;
+
+const Address kReader{kNode, 3, 0, 1};
+const Address kOtherReader{kNode, 4, 0, 1};
+constexpr uint64_t kSize = 1 << 20;
+
+class PullManagerTest : public objstore::StoreTest, public PullManager::Host {
+ protected:
+  void SetUp() override {
+    Start(16 << 20);
+    pulls_ = std::make_unique<PullManager>(kNode, store_.get(), &out_, this);
+  }
+  Pull Wants(uint64_t n, std::vector<uint32_t> nodes, uint64_t size = kSize) {
+    Pull m;
+    m.id = MakeId(n);
+    m.size = size;
+    for (uint32_t node : nodes) m.places.push_back({node, 0, 4096});
+    return m;
+  }
+  PinRequest LastPin(uint32_t* node = nullptr) {
+    Address to;
+    const auto pin = out_.Last<PinRequest>(MsgType::kPin, &to);
+    if (node != nullptr) *node = to.node;
+    return pin;
+  }
+  void Pinned(bool gone = false) {
+    rmpi::Pinned m;
+    m.request = LastPin().request;
+    m.gone = gone;
+    m.offset = 4096;
+    m.size = kSize;
+    pulls_->OnPinned(m, now_);
+  }
+  size_t Replies() const { return out_.Count(MsgType::kPullReply); }
+  PullReply Reply() { return out_.Last<PullReply>(MsgType::kPullReply); }
+
+  void Fetch(uint64_t request, uint32_t, const ObjectId&, uint32_t, uint64_t, uint64_t, uint64_t) override {
+    fetches_.push_back(request);
+  }
+  bool Reachable(uint32_t node) const override { return node != unreachable_; }
+  void Serving(const objstore::Store::Entry&, bool serving) override { serving_ += serving ? 1 : -1; }
+
+  Recorder out_;
+  std::unique_ptr<PullManager> pulls_;
+  std::vector<uint64_t> fetches_;
+  uint32_t unreachable_ = 0;
+  int serving_ = 0;
+  TimeNs now_ = kSecond;
+};
+
+TEST_F(PullManagerTest, OneTransferServesAllWhoWait) {
+  pulls_->OnPull(kReader, Wants(1, {2}), now_);
+  pulls_->OnPull(kOtherReader, Wants(1, {2}), now_);
+  EXPECT_EQ(out_.Count(MsgType::kPin), 1U);
+  Pinned();
+  ASSERT_EQ(fetches_.size(), 1U);
+  pulls_->OnFetched(fetches_[0], true, "", now_);
+  EXPECT_EQ(Replies(), 2U);
+  EXPECT_EQ(Reply().place.node, kNode);
+  EXPECT_EQ(out_.Count(MsgType::kLocationAdd), 1U);
+  EXPECT_EQ(out_.Count(MsgType::kUnpin), 1U);
+  EXPECT_EQ(pulls_->active(), 0U);
+  pulls_->OnPull(kReader, Wants(1, {2}), now_);
+  EXPECT_EQ(Replies(), 3U) << "now it is here";
+  EXPECT_EQ(fetches_.size(), 1U);
+}
+
+TEST_F(PullManagerTest, ThePrimaryIsAskedFirstThenTheOthers) {
+  pulls_->OnPull(kReader, Wants(1, {2, 3}), now_);
+  uint32_t node = 0;
+  LastPin(&node);
+  EXPECT_EQ(node, 2U);
+  Pinned(true);
+  LastPin(&node);
+  EXPECT_EQ(node, 3U);
+  Pinned();
+  pulls_->OnFetched(fetches_.at(0), false, "reset", now_);
+  ASSERT_EQ(Replies(), 1U);
+  EXPECT_TRUE(Reply().failed);
+  EXPECT_NE(Reply().text.find("reset"), std::string::npos);
+  EXPECT_EQ(store_->Find(MakeId(1)), nullptr);
+  EXPECT_EQ(pulls_->active(), 0U);
+}
+
+TEST_F(PullManagerTest, UnreachableAndDeadSourcesArePassedOver) {
+  unreachable_ = 2;
+  pulls_->OnPull(kReader, Wants(1, {2, 3}), now_);
+  uint32_t node = 0;
+  LastPin(&node);
+  EXPECT_EQ(node, 3U);
+  pulls_->OnNodeDead(3, now_);
+  ASSERT_EQ(Replies(), 1U);
+  EXPECT_TRUE(Reply().failed);
+}
+
+TEST_F(PullManagerTest, WithdrawingATasksPullLeavesTheGetOfTheSameProcess) {
+  Pull args = Wants(1, {2});
+  args.priority = PullPriority::kArgs;
+  pulls_->OnPull(kReader, args, now_);
+  pulls_->OnPull(kReader, Wants(1, {2}), now_);
+  args.cancel = true;
+  pulls_->OnPull(kReader, args, now_);
+  Pinned();
+  pulls_->OnFetched(fetches_.at(0), true, "", now_);
+  EXPECT_EQ(Replies(), 1U);
+}
+
+TEST_F(PullManagerTest, FreedOnItsWayIsAFailure) {
+  pulls_->OnPull(kReader, Wants(1, {2}), now_);
+  Pinned();
+  store_->Free(MakeId(1), 0);
+  pulls_->OnFetched(fetches_.at(0), true, "", now_);
+  ASSERT_EQ(Replies(), 1U);
+  EXPECT_TRUE(Reply().failed);
+  EXPECT_EQ(store_->used_bytes(), 0U);
+}
+
+TEST_F(PullManagerTest, AFullStoreIsWaitedForButNotForEver) {
+  const auto client = NewClient(1);
+  std::vector<ObjectId> here;
+  for (uint64_t n = 100; Put(client.get(), MakeId(n), 2 << 20); ++n) here.push_back(MakeId(n));
+  pulls_->OnPull(kReader, Wants(1, {2}, 8 << 20), now_);
+  EXPECT_EQ(out_.Count(MsgType::kPin), 0U);
+  EXPECT_LT(pulls_->NextDeadline(), now_ + kSecond);
+  now_ += 3 * kSecond;
+  pulls_->OnTimer(now_);
+  ASSERT_EQ(Replies(), 1U);
+  EXPECT_TRUE(Reply().full);
+  EXPECT_NE(Reply().text.find("no room"), std::string::npos);
+
+  pulls_->OnPull(kReader, Wants(2, {2}), now_);
+  for (const ObjectId& id : here) store_->Free(id, 0);
+  now_ += 20 * kMillisecond;
+  pulls_->OnTimer(now_);
+  EXPECT_EQ(out_.Count(MsgType::kPin), 1U);
+}
+
+TEST_F(PullManagerTest, ASourceHoldsWhatIsFetchedFromIt) {
+  const auto client = NewClient(1);
+  ASSERT_TRUE(Put(client.get(), MakeId(1), kSize));
+  pulls_->OnPin(RayletOf(2), {5, MakeId(1), 0});
+  EXPECT_FALSE(out_.Last<rmpi::Pinned>(MsgType::kPinned).gone);
+  EXPECT_EQ(serving_, 1);
+  const uint64_t used = store_->used_bytes();
+  store_->Free(MakeId(1), 0);
+  EXPECT_EQ(store_->used_bytes(), used);
+  pulls_->OnUnpin(RayletOf(2), {5, MakeId(1), 0});
+  store_->Sweep();
+  EXPECT_EQ(serving_, 0);
+  EXPECT_LT(store_->used_bytes(), used);
+  pulls_->OnPin(RayletOf(2), {6, MakeId(1), 0});
+  EXPECT_TRUE(out_.Last<rmpi::Pinned>(MsgType::kPinned).gone);
+}
+
+TEST_F(PullManagerTest, ADeadReadersHoldsGo) {
+  const auto client = NewClient(1);
+  ASSERT_TRUE(Put(client.get(), MakeId(1), kSize));
+  pulls_->OnPin(RayletOf(2), {5, MakeId(1), 0});
+  store_->Free(MakeId(1), 0);
+  const uint64_t used = store_->used_bytes();
+  pulls_->OnNodeDead(2, now_);
+  store_->Sweep();
+  EXPECT_LT(store_->used_bytes(), used);
+}
+
+}  // namespace
+}  // namespace rmpi

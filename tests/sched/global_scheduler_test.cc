@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sched/global_scheduler.h"
+
+#include <gtest/gtest.h>
+
+#include "runtime/worker/core_worker.h"
+
+namespace rmpi::sched {
+namespace {
+
+const Address kOwner{1, 1, 0, 1};
+
+class GlobalSchedulerTest : public testing::Test, public GlobalScheduler::Host {
+ protected:
+  void AddNodes(int n, int64_t cpus) {
+    for (int i = 0; i < n; ++i) scheduler_.AddNode(next_node_++, {{"CPU", cpus * kResourceUnit}});
+  }
+  Demand Wants(uint32_t count, Strategy strategy = Strategy::kDefault, uint32_t node = 0, bool soft = false) {
+    Demand d;
+    d.owner = kOwner;
+    d.shape_key = 1;
+    d.count = count;
+    d.report = ++report_;
+    d.shape.resources = {{"CPU", kResourceUnit}};
+    d.shape.strategy = static_cast<uint8_t>(strategy);
+    d.shape.affinity_node = node;
+    d.shape.affinity_soft = soft;
+    return d;
+  }
+  uint32_t AssignedTo(uint32_t node) const {
+    uint32_t n = 0;
+    for (const auto& [to, d] : assigns_) n += to == node ? d.count : 0;
+    return n;
+  }
+
+  void SendAssign(uint32_t node, const Demand& d) override { assigns_.emplace_back(node, d); }
+  void SendHandedOff(uint32_t origin, const HandedOff& m) override { handed_.emplace_back(origin, m); }
+  void SendUnschedulable(const Address&, const Unschedulable& m) override { unschedulable_.push_back(m); }
+  void Warn(const std::string& text) override { warnings_.push_back(text); }
+
+  GlobalScheduler scheduler_{this};
+  uint32_t next_node_ = 1;
+  uint32_t report_ = 0;
+  std::vector<std::pair<uint32_t, Demand>> assigns_;
+  std::vector<std::pair<uint32_t, HandedOff>> handed_;
+  std::vector<Unschedulable> unschedulable_;
+  std::vector<std::string> warnings_;
+};
+
+TEST_F(GlobalSchedulerTest, SpreadsOverAllNodes) {
+  AddNodes(4, 2);
+  scheduler_.OnDemand(1, Wants(4, Strategy::kSpread));
+  for (uint32_t node = 1; node <= 4; ++node) EXPECT_EQ(AssignedTo(node), 1U) << node;
+  scheduler_.OnDemand(1, Wants(6, Strategy::kSpread));
+  for (uint32_t node = 1; node <= 4; ++node) EXPECT_EQ(AssignedTo(node), 2U) << node;
+  EXPECT_EQ(scheduler_.pending(), 1U);
+}
+
+TEST_F(GlobalSchedulerTest, DefaultDemandGoesElsewhereToTheEmptiestNode) {
+  AddNodes(3, 4);
+  scheduler_.OnReport(2, {{"CPU", 1 * kResourceUnit}});
+  scheduler_.OnDemand(1, Wants(1));
+  EXPECT_EQ(AssignedTo(3), 1U);
+  ASSERT_EQ(handed_.size(), 1U);
+  EXPECT_EQ(handed_[0].first, 1U);
+  EXPECT_EQ(handed_[0].second.report, 1U) << "names the report it came from";
+}
+
+TEST_F(GlobalSchedulerTest, HardAffinityWaitsForItsNode) {
+  AddNodes(2, 1);
+  scheduler_.OnDemand(1, Wants(3, Strategy::kNodeAffinity, 2));
+  EXPECT_EQ(AssignedTo(2), 3U) << "all at once: they queue there";
+  EXPECT_EQ(AssignedTo(1), 0U);
+}
+
+TEST_F(GlobalSchedulerTest, HardAffinityToNobodyIsAnError) {
+  AddNodes(1, 1);
+  scheduler_.OnDemand(1, Wants(2, Strategy::kNodeAffinity, 7));
+  ASSERT_EQ(unschedulable_.size(), 1U);
+  EXPECT_NE(unschedulable_[0].reason.find("node 7"), std::string::npos);
+  EXPECT_EQ(scheduler_.pending(), 0U);
+  ASSERT_EQ(handed_.size(), 1U);
+  EXPECT_EQ(handed_[0].second.count, 2U);
+}
+
+TEST_F(GlobalSchedulerTest, SoftAffinityFallsBack) {
+  AddNodes(2, 1);
+  scheduler_.OnDemand(1, Wants(1, Strategy::kNodeAffinity, 7, true));
+  EXPECT_EQ(assigns_.size(), 1U);
+  EXPECT_TRUE(unschedulable_.empty());
+}
+
+TEST_F(GlobalSchedulerTest, WhatNoNodeCanRunIsSaidOnceAndWaits) {
+  AddNodes(2, 1);
+  Demand d = Wants(1);
+  d.shape.resources = {{"CPU", 8 * kResourceUnit}};
+  scheduler_.OnDemand(1, d);
+  for (int i = 0; i < 5; ++i) scheduler_.OnReport(2, {{"CPU", kResourceUnit}});
+  ASSERT_EQ(warnings_.size(), 1U);
+  EXPECT_NE(warnings_[0].find("{CPU: 8}"), std::string::npos) << warnings_[0];
+  AddNodes(1, 8);
+  EXPECT_EQ(AssignedTo(3), 1U);
+}
+
+TEST_F(GlobalSchedulerTest, WhatIsRejectedMayGoBackToItsOrigin) {
+  AddNodes(2, 1);
+  scheduler_.OnDemand(1, Wants(1));
+  ASSERT_EQ(AssignedTo(2), 1U);
+  scheduler_.OnReject(2, assigns_[0].second);
+  EXPECT_EQ(AssignedTo(1), 1U);
+  EXPECT_EQ(handed_.size(), 1U) << "its origin no longer counted it";
+}
+
+TEST_F(GlobalSchedulerTest, ARejectionSurvivesANewReportOfTheSameShape) {
+  AddNodes(2, 1);
+  scheduler_.OnDemand(1, Wants(1));
+  scheduler_.OnReport(1, {{"CPU", 0}});
+  scheduler_.OnReject(2, assigns_[0].second);
+  scheduler_.OnDemand(1, Wants(1));
+  scheduler_.OnDemand(1, Wants(0));
+  EXPECT_EQ(scheduler_.pending(), 1U);
+  scheduler_.OnReport(2, {{"CPU", kResourceUnit}});
+  EXPECT_EQ(AssignedTo(2), 2U);
+}
+
+TEST_F(GlobalSchedulerTest, ADeadOwnerWantsNothing) {
+  AddNodes(1, 0);
+  scheduler_.OnDemand(1, Wants(5, Strategy::kSpread));
+  scheduler_.OnOwnerGone(kOwner);
+  EXPECT_EQ(scheduler_.pending(), 0U);
+}
+
+}  // namespace
+}  // namespace rmpi::sched

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sched/local_scheduler.h"
+
+#include <gtest/gtest.h>
+
+namespace rmpi::sched {
+namespace {
+
+const JobId kJob{1};
+const Address kOwner{1, 1, 0, 1};
+const Address kOther{1, 2, 0, 1};
+
+class LocalSchedulerTest : public testing::Test, public LocalScheduler::Host {
+ protected:
+  void Start(int64_t cpus) {
+    LocalOptions options;
+    options.node = 1;
+    options.total = {{"CPU", cpus * kResourceUnit}};
+    scheduler_ = std::make_unique<LocalScheduler>(options, this);
+  }
+  void AddWorkers(int n) {
+    for (int i = 0; i < n; ++i) scheduler_->OnWorkerReady({1, next_slot_++, 0, 1}, kJob, now_);
+  }
+  LeaseRequest Wants(uint32_t count, uint32_t key = 1, uint32_t depth = 0) {
+    LeaseRequest m;
+    m.shape_key = key;
+    m.wanted = count;
+    m.shape.resources = {{"CPU", kResourceUnit}};
+    m.shape.depth = depth;
+    m.shape.job = kJob;
+    return m;
+  }
+  Demand Assigned(uint32_t count, uint8_t strategy = 0) {
+    Demand d;
+    d.owner = {2, 1, 0, 1};
+    d.shape_key = 9;
+    d.count = count;
+    d.shape = Wants(1).shape;
+    d.shape.strategy = strategy;
+    return d;
+  }
+  int64_t FreeCpu() const { return AmountOf(scheduler_->available(), "CPU") / kResourceUnit; }
+  void Pass(TimeNs span) {
+    now_ += span;
+    scheduler_->OnTimer(now_);
+  }
+
+  void SendGrant(const Address& owner, const Grant& g) override { grants_.emplace_back(owner, g); }
+  void SendReclaim(const Address& owner) override { reclaims_.push_back(owner); }
+  void SendDemand(const Demand& d) override { demands_.push_back(d); }
+  void SendReject(const Demand& d) override { rejects_.push_back(d); }
+  void StartWorker(JobId) override { ++starts_; }
+  void StopWorker(const Address& w) override { stopped_.push_back(w); }
+
+  std::unique_ptr<LocalScheduler> scheduler_;
+  TimeNs now_ = kSecond;
+  uint16_t next_slot_ = 10;
+  std::vector<std::pair<Address, Grant>> grants_;
+  std::vector<Address> reclaims_, stopped_;
+  std::vector<Demand> demands_, rejects_;
+  int starts_ = 0;
+};
+
+TEST_F(LocalSchedulerTest, GrantsWhatItHasAndPassesOnTheRest) {
+  Start(2);
+  AddWorkers(4);
+  scheduler_->OnLeaseRequest(kOwner, Wants(5), now_);
+  EXPECT_EQ(grants_.size(), 2U);
+  EXPECT_EQ(FreeCpu(), 0);
+  ASSERT_FALSE(demands_.empty());
+  EXPECT_EQ(demands_.back().count, 3U);
+}
+
+TEST_F(LocalSchedulerTest, ForksNoMoreThanFit) {
+  Start(2);
+  scheduler_->OnLeaseRequest(kOwner, Wants(5), now_);
+  EXPECT_EQ(starts_, 2);
+  AddWorkers(1);
+  EXPECT_EQ(grants_.size(), 1U);
+  EXPECT_EQ(starts_, 2);
+}
+
+TEST_F(LocalSchedulerTest, AWakingTaskMayPutThePoolIntoDebtAndNothingElse) {
+  Start(1);
+  AddWorkers(2);
+  scheduler_->OnLeaseRequest(kOwner, Wants(1), now_);
+  const Grant first = grants_[0].second;
+  scheduler_->OnBlocked(first.worker, first.lease, 0, now_);
+  EXPECT_EQ(FreeCpu(), 1);
+  scheduler_->OnLeaseRequest(kOther, Wants(2), now_);
+  ASSERT_EQ(grants_.size(), 2U);
+  scheduler_->OnUnblocked(first.worker, first.lease, now_);
+  EXPECT_EQ(FreeCpu(), -1);
+  EXPECT_EQ(grants_.size(), 2U) << "no grant from a debt";
+  scheduler_->OnLeaseReturn(grants_[1].second.lease, now_);
+  EXPECT_EQ(FreeCpu(), 0);
+  EXPECT_EQ(grants_.size(), 2U) << "the debt is only just repaid";
+  scheduler_->OnLeaseReturn(first.lease, now_);
+  EXPECT_EQ(grants_.size(), 3U);
+}
+
+TEST_F(LocalSchedulerTest, ABlockedWorkerThatDiesGivesBackNoMoreThanItHad) {
+  Start(2);
+  AddWorkers(1);
+  scheduler_->OnLeaseRequest(kOwner, Wants(1), now_);
+  const Grant g = grants_[0].second;
+  scheduler_->OnBlocked(g.worker, g.lease, 0, now_);
+  scheduler_->OnWorkerGone(g.worker, now_);
+  EXPECT_EQ(FreeCpu(), 2);
+  EXPECT_EQ(scheduler_->lease_count(), 0U);
+}
+
+TEST_F(LocalSchedulerTest, AMessageAboutAFormerLeaseChangesNothing) {
+  Start(1);
+  AddWorkers(1);
+  scheduler_->OnLeaseRequest(kOwner, Wants(2), now_);
+  const Grant first = grants_[0].second;
+  scheduler_->OnLeaseReturn(first.lease, now_);
+  ASSERT_EQ(grants_.size(), 2U);
+  scheduler_->OnBlocked(first.worker, first.lease, 0, now_);
+  EXPECT_EQ(FreeCpu(), 0);
+}
+
+TEST_F(LocalSchedulerTest, ProcessesForTasksNoDeeperThanABlockedOneArePaced) {
+  Start(1);
+  AddWorkers(1);
+  scheduler_->OnLeaseRequest(kOwner, Wants(1), now_);
+  scheduler_->OnBlocked(grants_[0].second.worker, grants_[0].second.lease, 1, now_);
+  scheduler_->OnLeaseRequest(kOther, Wants(3, 1, 1), now_);
+  EXPECT_EQ(starts_, 1) << "the first comes at once";
+  for (int i = 0; i < 2; ++i) {  // each blocks in its turn
+    AddWorkers(1);
+    const Grant g = grants_.back().second;
+    scheduler_->OnBlocked(g.worker, g.lease, 1, now_);
+    const int before = starts_;
+    Pass(900 * kMillisecond);
+    EXPECT_EQ(starts_, before) << "round " << i;
+    Pass(10 * kSecond);
+    EXPECT_EQ(starts_, before + 1) << "round " << i;
+  }
+}
+
+TEST_F(LocalSchedulerTest, ADeeperTaskNeedsNoPatience) {
+  Start(1);
+  AddWorkers(1);
+  scheduler_->OnLeaseRequest(kOwner, Wants(1), now_);
+  for (uint32_t depth = 0; depth < 5; ++depth) {
+    const Grant g = grants_.back().second;
+    scheduler_->OnBlocked(g.worker, g.lease, depth, now_);
+    scheduler_->OnLeaseRequest(g.worker, Wants(1, 1, depth + 1), now_);
+    EXPECT_EQ(starts_, static_cast<int>(depth) + 1);
+    AddWorkers(1);
+  }
+}
+
+TEST_F(LocalSchedulerTest, WhoeverHoldsLeasesIsAskedForThemWhileOthersWait) {
+  Start(1);
+  AddWorkers(1);
+  scheduler_->OnLeaseRequest(kOwner, Wants(1), now_);
+  scheduler_->OnLeaseRequest(kOther, Wants(1), now_);
+  EXPECT_EQ(reclaims_, std::vector<Address>{kOwner});
+  Pass(kMillisecond);
+  EXPECT_EQ(reclaims_.size(), 1U) << "not at every event";
+  Pass(30 * kMillisecond);
+  EXPECT_EQ(reclaims_.size(), 2U);
+}
+
+TEST_F(LocalSchedulerTest, AnAssignmentThatFindsNoRoomIsRejectedInTime) {
+  Start(1);
+  AddWorkers(1);
+  scheduler_->OnLeaseRequest(kOwner, Wants(1), now_);
+  scheduler_->OnAssign(Assigned(2), now_);
+  Pass(90 * kMillisecond);
+  EXPECT_TRUE(rejects_.empty());
+  Pass(20 * kMillisecond);
+  ASSERT_EQ(rejects_.size(), 1U);
+  EXPECT_EQ(rejects_[0].count, 2U);
+  EXPECT_TRUE(scheduler_->ReportDue()) << "the head takes us for full until it hears from us";
+  EXPECT_EQ(scheduler_->demand_count(), 0U);
+}
+
+TEST_F(LocalSchedulerTest, AnAssignmentWaitsForAProcessThatIsOnItsWay) {
+  Start(1);
+  scheduler_->OnAssign(Assigned(1), now_);
+  EXPECT_EQ(starts_, 1);
+  Pass(500 * kMillisecond);
+  EXPECT_TRUE(rejects_.empty());
+  AddWorkers(1);
+  EXPECT_EQ(grants_.size(), 1U);
+}
+
+TEST_F(LocalSchedulerTest, HardAffinityIsNeverRejectedNorPolledFor) {
+  Start(1);
+  AddWorkers(1);
+  scheduler_->OnLeaseRequest(kOwner, Wants(1), now_);
+  scheduler_->OnAssign(Assigned(1, 2), now_);
+  Pass(kSecond);
+  EXPECT_TRUE(rejects_.empty());
+  EXPECT_GT(scheduler_->NextDeadline(), now_) << "no deadline in the past: the loop would spin";
+}
+
+TEST_F(LocalSchedulerTest, APromiseIsReportedEvenIfNothingSeemsToHaveChanged) {
+  Start(1);
+  AddWorkers(1);
+  EXPECT_EQ(scheduler_->TakeReport(), (Amounts{{"CPU", kResourceUnit}}));
+  EXPECT_FALSE(scheduler_->ReportDue());
+  scheduler_->OnAssign(Assigned(1), now_);
+  scheduler_->OnLeaseReturn(grants_[0].second.lease, now_);  // between two reports
+  EXPECT_TRUE(scheduler_->ReportDue());
+}
+
+TEST_F(LocalSchedulerTest, AnOldHandOffTakesNothingOffANewDemand) {
+  Start(1);
+  LeaseRequest wish = Wants(1);
+  wish.shape.strategy = 1;  // spread: the head's business
+  scheduler_->OnLeaseRequest(kOwner, wish, now_);
+  ASSERT_EQ(demands_.size(), 1U);
+  const uint32_t old = demands_[0].report;
+  scheduler_->OnLeaseRequest(kOwner, wish, now_);
+  ASSERT_EQ(demands_.size(), 2U);
+  scheduler_->OnHandedOff({kOwner, 1, 1, old}, now_);
+  EXPECT_EQ(scheduler_->demand_count(), 1U);
+  scheduler_->OnHandedOff({kOwner, 1, 1, demands_[1].report}, now_);
+  EXPECT_EQ(scheduler_->demand_count(), 0U);
+}
+
+TEST_F(LocalSchedulerTest, AnOwnersEndFreesItsLeasesButNotItsWorkers) {
+  Start(2);
+  AddWorkers(2);
+  scheduler_->OnLeaseRequest(kOwner, Wants(2), now_);
+  scheduler_->OnLeaseRequest(kOther, Wants(1), now_);
+  EXPECT_EQ(scheduler_->OnOwnerGone(kOwner, now_).size(), 2U);
+  EXPECT_EQ(FreeCpu(), 2);
+  EXPECT_EQ(grants_.size(), 2U) << "its workers still run what it asked for";
+  AddWorkers(1);
+  EXPECT_EQ(grants_.size(), 3U);
+}
+
+TEST_F(LocalSchedulerTest, WorkersBeyondOnePerCpuEnd) {
+  Start(1);
+  AddWorkers(3);
+  scheduler_->OnLeaseRequest(kOwner, Wants(1), now_);
+  scheduler_->OnLeaseReturn(grants_[0].second.lease, now_);
+  Pass(3 * kSecond);
+  EXPECT_EQ(stopped_.size(), 2U);
+  EXPECT_EQ(scheduler_->worker_count(), 1U);
+}
+
+}  // namespace
+}  // namespace rmpi::sched
