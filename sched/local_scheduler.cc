@@ -8,6 +8,7 @@ namespace {
 
 constexpr TimeNs kAssignPatience = 100 * kMillisecond;
 constexpr TimeNs kReclaimPeriod = 20 * kMillisecond;
+constexpr TimeNs kFirstRetry = 100 * kMillisecond;
 constexpr TimeNs kFirstPace = 1 * kSecond;
 constexpr TimeNs kLastPace = 10 * kSecond;
 constexpr TimeNs kIdleWorker = 2 * kSecond;  // workers beyond one per CPU end after this
@@ -151,6 +152,10 @@ bool LocalScheduler::GrantOne(LocalDemand* d, TimeNs) {
 // A new process is free of limits for tasks deeper than every blocked one (they make progress for those); else
 // the first above one per CPU come 1 s apart, then 2 s, up to 10 s.
 bool LocalScheduler::MayStart(const LocalDemand& d, TimeNs now) {
+  if (now < next_start_ && failed_starts_ != 0) {
+    Arm(next_start_);
+    return false;
+  }
   if (workers_.size() + starting_ >= options_.max_workers) return false;
   const auto cpus = static_cast<uint32_t>(std::max<int64_t>(1, AmountOf(options_.total, "CPU") / kResourceUnit));
   if (starting_ >= std::max(cpus, 4U)) return false;
@@ -252,6 +257,7 @@ void LocalScheduler::OnLeaseReturn(uint64_t lease, TimeNs now) {
 // ---- workers ----------------------------------------------------------------------------------------------------
 
 void LocalScheduler::OnWorkerReady(const Address& worker, JobId job, TimeNs now) {
+  failed_starts_ = 0;
   if (starting_ > 0) --starting_;
   Worker w;
   w.address = worker;
@@ -264,6 +270,9 @@ void LocalScheduler::OnWorkerReady(const Address& worker, JobId job, TimeNs now)
 
 void LocalScheduler::OnWorkerStartFailed(TimeNs now) {
   if (starting_ > 0) --starting_;
+  // What fails once may fail always (a broken environment, no memory): ever more slowly, up to 10 s apart.
+  next_start_ = now + std::min(kFirstRetry << std::min(failed_starts_++, 7U), kLastPace);
+  Arm(next_start_);
   Dispatch(now);
 }
 

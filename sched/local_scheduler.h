@@ -129,6 +129,8 @@ class LocalScheduler {
   TimeNs last_paced_start_ = 0;
   TimeNs pace_ = 0;
   TimeNs next_reclaim_ = 0;
+  TimeNs next_start_ = 0;      // after failed starts: not before
+  uint32_t failed_starts_ = 0;  // in a row
   TimeNs deadline_ = kNever;
   bool dispatching_ = false;
   std::set<JobId> ended_jobs_;

@@ -75,6 +75,7 @@ void Executor::RequestArgs(ExecItem* item) {
 
 void Executor::OnPullReply(const PullReply& m) {
   if (pulls_.erase(m.id) == 0) return;
+  std::vector<std::unique_ptr<ExecItem>> again;  // a passing fault: asked for once more below
   for (size_t i = 0; i < waiting_.size();) {
     ExecItem* item = waiting_[i].get();
     bool failed = false;
@@ -95,9 +96,20 @@ void Executor::OnPullReply(const PullReply& m) {
       ready_.push_back(std::move(owned));
       continue;
     }
+    if (m.failed && m.gone.empty()) {
+      again.push_back(std::move(owned));
+      continue;
+    }
     Forget(*owned);
     AnswerError(*owned, m.full ? ErrorType::kObjectStoreFull : ErrorType::kObjectLost,
                 "argument " + Hex(m.id) + " of task " + owned->tmpl->function_name + ": " + m.text);
+  }
+  for (auto& item : again) {
+    for (size_t k = 0; k < item->resolved.size(); ++k) {
+      if (item->resolved[k].id == m.id) item->local[k] = {};
+    }
+    item->missing = 0;
+    Admit(std::move(item));
   }
 }
 

@@ -400,10 +400,11 @@ struct PullReply {
   bool full = false;    // the store has no room for it
   Place place;
   std::string text;
+  std::vector<uint32_t> gone;  // failed: nodes that no longer hold it. None of them: a passing fault, try again
 
   template <class C>
   void Fields(C& c) {
-    c(id, attempt, failed, full, place, text);
+    c(id, attempt, failed, full, place, text, gone);
   }
 };
 

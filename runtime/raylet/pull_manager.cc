@@ -77,7 +77,10 @@ void PullManager::TryNext(Active* p, TimeNs) {
   while (!p->places.empty()) {
     p->source = p->places.back();
     p->places.pop_back();
-    if (p->source.node == node_ || !host_->Reachable(p->source.node)) continue;
+    if (p->source.node == node_ || !host_->Reachable(p->source.node)) {
+      p->gone.push_back(p->source.node);
+      continue;
+    }
     p->stage = Stage::kWaitPin;
     outbox_->Send(RayletOf(p->source.node), MsgType::kPin, PinRequest{p->request, p->id, p->attempt});
     return;
@@ -86,6 +89,7 @@ void PullManager::TryNext(Active* p, TimeNs) {
   PullReply reply;
   reply.failed = true;
   reply.text = p->last_error.empty() ? "no node holds it any more" : p->last_error;
+  reply.gone = p->gone;
   Finish(p, reply);
 }
 
@@ -103,6 +107,7 @@ void PullManager::OnPinned(const Pinned& m, TimeNs now) {
   Active* p = &it->second;
   if (m.gone || m.size != p->size) {
     p->last_error = "node " + std::to_string(p->source.node) + " no longer holds it";
+    p->gone.push_back(p->source.node);
     TryNext(p, now);
     return;
   }

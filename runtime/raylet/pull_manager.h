@@ -63,6 +63,7 @@ class PullManager {
     objstore::Locator target;
     TimeNs since = 0;
     std::string last_error;
+    std::vector<uint32_t> gone;  // nodes that no longer hold it
   };
 
   void Start(Active* p, TimeNs now);

@@ -2,6 +2,7 @@
 // Who connects, what they get, and what is done when they are gone (PROTOCOL C2, T6).
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <signal.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -18,6 +19,7 @@ namespace {
 constexpr TimeNs kStatusPatience = 200 * kMillisecond;  // for the keeper to say how it ended
 constexpr TimeNs kJobEndPatience = 700 * kMillisecond;
 constexpr size_t kLogBacklog = 4 << 20;
+constexpr TimeNs kSpawnPatience = 60 * kSecond;
 
 void SendWithFds(int socket, const ClientWelcome& welcome, const int* fds, int n) {
   iovec iov{const_cast<ClientWelcome*>(&welcome), sizeof welcome};
@@ -116,6 +118,7 @@ void Raylet::OnHello(int fd) {
     out->slot = slot;
   }
   Welcome(client);
+  start_failures_ = 0;
   scheduler_->OnWorkerReady(client->address, client->job, MonotonicNow());
 }
 
@@ -170,11 +173,7 @@ void Raylet::StartWorker(JobId job) {
   const bool sent = sendmsg(config_.zygote_fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof request;
   close(out[1]);
   close(err[1]);
-  if (!sent) {
-    spdlog::warn("the zygote took no request: {}", std::strerror(errno));
-    spawns_.erase(request.token);
-    scheduler_->OnWorkerStartFailed(MonotonicNow());
-  }
+  if (!sent) SpawnFailed(request.token, std::string("the zygote took no request: ") + std::strerror(errno));
 }
 
 void Raylet::OnZygote() {
@@ -189,12 +188,8 @@ void Raylet::OnZygote() {
   if (WorkerOutput* out = logs_.Find(reply.token); out != nullptr && reply.pid > 0) out->pid = reply.pid;
   const auto it = spawns_.find(reply.token);
   if (it == spawns_.end()) return;
-  if (reply.pid < 0) {
-    spdlog::warn("fork of a worker failed: {}", std::strerror(-reply.pid));
-    spawns_.erase(it);
-    scheduler_->OnWorkerStartFailed(MonotonicNow());
-    return;
-  }
+  if (reply.pid < 0) return SpawnFailed(reply.token, std::string("fork failed: ") + std::strerror(-reply.pid));
+  if (early_exits_.erase(reply.pid) != 0) return SpawnFailed(reply.token, "it ended before it had connected");
   it->second.pid = reply.pid;
 }
 
@@ -216,12 +211,34 @@ void Raylet::OnChildExit(pid_t pid, int wait_status) {
     StartDeath(c.get(), MonotonicNow());
     return;
   }
-  for (auto it = spawns_.begin(); it != spawns_.end(); ++it) {
-    if (it->second.pid != pid) continue;
-    spdlog::warn("a worker (pid {}) ended before it had connected", pid);
-    spawns_.erase(it);
-    scheduler_->OnWorkerStartFailed(MonotonicNow());
+  for (const auto& [token, spawn] : spawns_) {
+    if (spawn.pid != pid) continue;
+    SpawnFailed(token, "it ended before it had connected");
     return;
+  }
+  // Not known: some grandchild of user code, or a worker whose zygote's answer is still to come.
+  if (early_exits_.size() > 1024) early_exits_.clear();
+  early_exits_.insert(pid);
+}
+
+void Raylet::SpawnFailed(uint64_t token, const std::string& why) {
+  spdlog::warn("a worker could not be started: {}", why);
+  spawns_.erase(token);
+  if (++start_failures_ == 3) {
+    Warn("workers on " + config_.hostname + " (node " + std::to_string(node_) +
+         ") do not start, tasks wait; the last one: " + why + ". See " + (config_.log_dir.empty() ? config_.session : config_.log_dir));
+  }
+  scheduler_->OnWorkerStartFailed(MonotonicNow());
+}
+
+void Raylet::ExpireSpawns(TimeNs now) {
+  std::vector<uint64_t> late;
+  for (const auto& [token, spawn] : spawns_) {
+    if (now - spawn.since > kSpawnPatience) late.push_back(token);
+  }
+  for (uint64_t token : late) {
+    if (spawns_.at(token).pid > 0) Tell(KeeperMessage::kKill, spawns_.at(token).pid, SIGKILL, "");
+    SpawnFailed(token, "it did not connect within 60 s");
   }
 }
 

@@ -123,6 +123,8 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   void Refuse(int fd, const std::string& why);
   void OnZygote();
   void OnChildExit(pid_t pid, int wait_status);
+  void SpawnFailed(uint64_t token, const std::string& why);
+  void ExpireSpawns(TimeNs now);
   void StartDeath(Client* c, TimeNs now);
   void FinishDeaths(TimeNs now);
   void FinishDeath(Client* c);
@@ -185,6 +187,8 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   std::unordered_map<int, std::unique_ptr<Client>> connecting_;  // socket -> not said hello yet
   std::unordered_map<uint16_t, std::unique_ptr<Client>> clients_;  // by slot
   std::unordered_map<uint64_t, Spawn> spawns_;                     // by token
+  std::unordered_set<pid_t> early_exits_;  // reported by the keeper before the zygote had named them
+  uint32_t start_failures_ = 0;            // in a row
   uint64_t next_token_ = 1;
   std::unordered_map<uint32_t, Address> job_drivers_;
   std::unordered_map<uint64_t, uint16_t> job_starts_;  // nonce -> slot of the driver that waits for its number

@@ -90,6 +90,7 @@ void Raylet::OnTimers(TimeNs now) {
   if (store_->sweep_needed()) store_->Sweep();
   if (!waiting_room_.empty()) RetryRoom(now);
   logs_.Resume();
+  if (!spawns_.empty()) ExpireSpawns(now);
   if (!ending_jobs_.empty()) CheckEndingJobs(now);
   SendHeartbeat(now);
   if (!head_ && !stopping_ && now - last_from_head_ > kFenceAfter) {

@@ -45,6 +45,9 @@ void Raylet::OnPeerMessage(int peer, const MessageHeader& header, Bytes body) {
     return;
   }
   if (peer == 0) last_from_head_ = MonotonicNow();
+  // A new node's first words can overtake the head's announcement of it.
+  const uint32_t src = header.src.node;
+  if (src != 0 && router_.PeerOf(src) < 0 && nodes_.find(src) == nodes_.end()) router_.AddNode(src, peer);
   if (node_ != 0 && header.dst.node != node_) return;  // for a former life of this rank
   Deliver(header, body);
 }

@@ -128,6 +128,7 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   std::unordered_map<ObjectId, std::vector<std::function<void()>>> local_callbacks_;  // OnReady, until fetched
   const WireTemplate* named_ = nullptr;  // whose name stands in names_
   std::atomic<bool> cancel_requested_{false};
+  bool cancel_reported_ = false;  // a wait of the main thread has ended for it
   bool exit_requested_ = false;
   bool retire_ = false;
   std::atomic<uint64_t> read_in_place_{0};
@@ -146,7 +147,8 @@ Status CoreWorker::Impl::WaitUntil(std::unique_lock<std::mutex>& lock, TimeNs de
       status = Status::Unavailable("the ray-mpi runtime of this node is gone (its raylet or keeper has ended)");
       break;
     }
-    if (cancel_requested_.load(std::memory_order_relaxed) && OnMainThread()) {
+    if (cancel_requested_.load(std::memory_order_relaxed) && !cancel_reported_ && OnMainThread()) {
+      cancel_reported_ = true;  // once: a task may catch the interrupt and wait again
       status = {StatusCode::kInterrupted, "the task was cancelled"};
       break;
     }

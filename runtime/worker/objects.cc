@@ -54,8 +54,8 @@ void CoreWorker::Impl::OnPullReply(const PullReply& m) {
     if (m.full) {
       fetch_full_[m.id] = m.text;
     } else if (m.failed) {
-      const std::vector<Place> places = d.places;
-      for (const Place& p : places) core_.objects().LosePlace(e, p.node);
+      // None gone: a passing fault; whoever still waits asks again.
+      for (uint32_t node : m.gone) core_.objects().LosePlace(e, node);
     } else {
       d.fetch = core::Fetch::kLocal;
       d.local = m.place;

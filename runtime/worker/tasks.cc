@@ -118,6 +118,7 @@ Status CoreWorker::NextTask(ExecTask* out) {
     }
   }
   impl.cancel_requested_.store(false);
+  impl.cancel_reported_ = false;
   if (item->tmpl.get() != impl.named_) {
     impl.named_ = item->tmpl.get();
     NameSlot& slot = impl.names_[impl.self_.slot];
@@ -203,6 +204,7 @@ Status CoreWorker::FinishTask(ExecTask& task, std::span<const ValueSource> resul
   }
   impl.core_.executor().Finish(std::move(values), std::move(contained), retryable_error && status.ok(), MonotonicNow());
   impl.cancel_requested_.store(false);
+  impl.cancel_reported_ = false;
   task.internal = nullptr;
   if (impl.retire_) impl.core_.executor().Retire();
   impl.FlushLanes();
