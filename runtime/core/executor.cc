@@ -78,13 +78,14 @@ void Executor::OnPullReply(const PullReply& m) {
   std::vector<std::unique_ptr<ExecItem>> again;  // a passing fault: asked for once more below
   for (size_t i = 0; i < waiting_.size();) {
     ExecItem* item = waiting_[i].get();
-    bool failed = false;
+    bool failed = false, nowhere = false;
     for (size_t k = 0; k < item->resolved.size(); ++k) {
       const ResolvedArg& arg = item->resolved[k];
       if (arg.id != m.id || arg.value.state != ValueState::kStored || item->local[k].node != 0) continue;
       --item->missing;
       item->local[k] = m.place;
       failed |= m.failed || m.full;
+      nowhere |= arg.value.places.empty();  // the copy here was the last one known, and it was evicted
     }
     if (!failed && item->missing != 0) {
       ++i;
@@ -96,7 +97,7 @@ void Executor::OnPullReply(const PullReply& m) {
       ready_.push_back(std::move(owned));
       continue;
     }
-    if (m.failed && m.gone.empty()) {
+    if (m.failed && m.gone.empty() && !nowhere) {
       again.push_back(std::move(owned));
       continue;
     }

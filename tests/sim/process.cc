@@ -296,8 +296,7 @@ void SimProcess::OnPullReply(const PullReply& m) {
   core::Details& d = *e->details;
   d.fetch = core::Fetch::kNone;
   if (m.failed) {
-    const std::vector<Place> places = d.places;
-    for (const Place& p : places) core_.objects().LosePlace(e, p.node);
+    for (uint32_t node : m.gone) core_.objects().LosePlace(e, node);
   } else {
     d.fetch = core::Fetch::kLocal;
     d.local = m.place;

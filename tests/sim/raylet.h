@@ -70,6 +70,7 @@ class SimRaylet : public Outbox, public sched::LocalScheduler::Host, public Gcs:
     std::vector<Place> places;
     Place source;
     std::vector<std::pair<Address, PullPriority>> waiters;
+    std::vector<uint32_t> gone;  // nodes that no longer hold it
     bool freed = false;
   };
   struct Client {

@@ -93,6 +93,7 @@ void SimRaylet::OnStoreMessage(const MessageHeader& header, Bytes body) {
         if (!m.gone) return;  // its bytes come by themselves
         for (auto& [version, t] : transfers_) {
           if (t.request != m.request) continue;
+          t.gone.push_back(t.source.node);
           TryNext(version);
           break;
         }
@@ -136,13 +137,17 @@ void SimRaylet::TryNext(const Version& version) {
   while (!t.places.empty()) {
     t.source = t.places.back();
     t.places.pop_back();
-    if (t.source.node == node_ || gone_nodes_.count(t.source.node) != 0) continue;
+    if (t.source.node == node_ || gone_nodes_.count(t.source.node) != 0) {
+      t.gone.push_back(t.source.node);
+      continue;
+    }
     Send(RayletOf(t.source.node), MsgType::kPin, PinRequest{t.request, version.id, version.attempt});
     return;
   }
   PullReply reply;
   reply.failed = true;
   reply.text = "no node holds it any more";
+  reply.gone = t.gone;
   FinishPull(version, reply);
 }
 
