@@ -280,8 +280,8 @@ void Submitter::WentIdle(ShapeQueue* q, Lease* lease, TimeNs now) {
   lease->idle_since = now;
   q->idle.push_back(lease);
   // A spread shape must meet the scheduler again; others keep the lease for the next call.
-  if (q->shape.strategy == static_cast<uint8_t>(Strategy::kSpread)) {
-    if (q->queued == 0) ReturnLease(q, lease, false);
+  if (q->shape.strategy == static_cast<uint8_t>(Strategy::kSpread) && q->queued == 0) {
+    ReturnLease(q, lease, false);
     return;
   }
   Arm(now + kLinger);

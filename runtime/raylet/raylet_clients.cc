@@ -316,6 +316,7 @@ void Raylet::EndOwner(const Address& owner) {
     scheduler_->OnRetire(worker, MonotonicNow());
     Kill(worker, "the process that owned its task has ended");
   }
+  gone_owners_.insert(owner);
   store_->OwnerGone(owner);
 }
 

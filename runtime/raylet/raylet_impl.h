@@ -196,6 +196,7 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   std::vector<Room> waiting_room_;
   std::vector<EndingJob> ending_jobs_;
   std::unordered_map<uint32_t, NodeRecord> nodes_;
+  std::unordered_set<Address> gone_owners_;  // never used again: 12 bytes per process that ended
   uint64_t heartbeat_sequence_ = 0;
   TimeNs next_heartbeat_ = kNever;
   TimeNs last_from_head_ = 0;

@@ -131,6 +131,10 @@ void Raylet::OnStoreMessage(const MessageHeader& header, Bytes body) {
       Handle<ObjectAt>(body, [&](const ObjectAt& m) {
         const objstore::Locator at{node_, m.place.segment, m.place.offset, m.size};
         store_->OnSealed(from.slot, from.generation, m.id, m.attempt, at, m.id.owner());
+        // A worker that is being ended with its task's owner may still store a result.
+        const auto node = nodes_.find(m.id.owner().node);
+        const bool node_gone = node != nodes_.end() && !node->second.alive;
+        if (node_gone || gone_owners_.count(m.id.owner()) != 0) store_->Free(m.id, m.attempt);
       });
       break;
     case MsgType::kFree:
@@ -301,7 +305,10 @@ void Raylet::OnClusterMessage(const MessageHeader& header, Bytes body) {
       });
       break;
     case MsgType::kAssign:
-      Handle<Demand>(body, [&](const Demand& m) { scheduler_->OnAssign(m, now); });
+      Handle<Demand>(body, [&](const Demand& m) {
+        // The head may not have heard yet that its owner, of this node, is gone: nobody would return the lease.
+        if (m.owner.node != node_ || ClientAt(m.owner) != nullptr) scheduler_->OnAssign(m, now);
+      });
       break;
     case MsgType::kHandedOff:
       Handle<HandedOff>(body, [&](const HandedOff& m) { scheduler_->OnHandedOff(m, now); });

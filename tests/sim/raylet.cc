@@ -159,7 +159,11 @@ void SimRaylet::OnMessage(const MessageHeader& header, Bytes body) {
       Handle<Join>(world_, body, [&](const Join& m) { OnNodeDeath(m.record, body); });
       break;
     case MsgType::kAssign:
-      Handle<Demand>(world_, body, [&](const Demand& m) { scheduler_.OnAssign(m, now); });
+      Handle<Demand>(world_, body, [&](const Demand& m) {
+        const auto c = clients_.find(m.owner.slot);
+        const bool here = c != clients_.end() && c->second.address == m.owner;
+        if (m.owner.node != node_ || here) scheduler_.OnAssign(m, now);
+      });
       break;
     case MsgType::kHandedOff:
       Handle<HandedOff>(world_, body, [&](const HandedOff& m) { scheduler_.OnHandedOff(m, now); });

@@ -13,8 +13,25 @@
 namespace rmpi::sim {
 namespace {
 
-uint64_t seeds = 500;
+uint64_t seeds = 1000;
 uint64_t first = 1;
+
+// Seeds that failed once, by what they found.
+struct Found {
+  const char* name;
+  uint64_t seed;
+};
+
+class OnceFailed : public testing::TestWithParam<Found> {};
+
+TEST_P(OnceFailed, Passes) { EXPECT_EQ(World(GetParam().seed, false).Run(), ""); }
+
+INSTANTIATE_TEST_SUITE_P(
+    Sim, OnceFailed,
+    testing::Values(Found{"CancelledTaskLeavesItsDemand", 3}, Found{"HandOffOfAFormerDemand", 66},
+                    Found{"ResultSealedAfterItsOwnersEnd", 146}, Found{"RevokedTaskPushedBackWithoutEnd", 362},
+                    Found{"AssignmentForADeadOwner", 418}, Found{"LastKnownCopyEvicted", 572}),
+    [](const auto& param) { return std::string(param.param.name); });
 
 TEST(Sim, Seeds) {
   uint64_t steps = 0, started = 0;
