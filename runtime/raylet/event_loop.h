@@ -18,7 +18,6 @@ class EventLoop {
 
   EventLoop();
   void Add(int fd, uint32_t events, Handler handler);
-  void Modify(int fd, uint32_t events);
   void Remove(int fd);
   // Waits until `deadline` at most (a deadline in the past: only looks) and runs the handlers that are due.
   void Poll(TimeNs deadline);

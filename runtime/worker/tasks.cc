@@ -105,7 +105,8 @@ Status CoreWorker::NextTask(ExecTask* out) {
       const auto leaving = [&] {
         // Objects that others still use keep this process, without tasks, until nobody does (R7).
         return (executor.retiring() || impl.exit_requested_) && executor.unsettled() == 0 &&
-               impl.core_.objects().owned_count() == 0 && impl.core_.submitter().pending_count() == 0;
+               impl.core_.objects().owned_count() == 0 && impl.core_.submitter().pending_count() == 0 &&
+               impl.core_.submitter().lease_count() == 0;
       };
       Status s = impl.WaitUntil(lock, kNever, false, [&] { return executor.has_ready() || leaving(); });
       if (!s.ok()) return s;
