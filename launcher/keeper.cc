@@ -199,6 +199,9 @@ void Keeper::OnRayletExit(int wait_status) {
 void Keeper::OnZygoteExit(int wait_status) {
   const pid_t pid = std::exchange(zygote_pid_, 0);
   if (done_ || driver_over_) return;
+  // It ends well when its link closes, and a dying raylet closes that before it can be reaped: that one's end
+  // is the news. (A raylet that lives and finds its zygote gone says so itself.)
+  if (raylet_pid_ != 0 && ExitStatus(wait_status) == 0) return;
   const std::string what = fmt::format("the process that starts Python workers (zygote, pid {}) ended: {}",
                                        pid, DescribeEnd(wait_status));
   // A C++ program may never need it; the raylet refuses Python tasks from now on.

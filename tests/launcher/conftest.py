@@ -4,6 +4,7 @@
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,9 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIMIT_S = 60
+
+# Under nohup it is ignored, and every program started here would inherit that.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def first_existing(*candidates):
