@@ -242,7 +242,7 @@ class CoreWorker {
   // Called by a binding that is about to run user code which may call exit: "told to go" after max_calls.
   void RetireAfterThisTask();
 
-  // ---- functions, key/value (at the head; raylets cache)
+  // ---- functions, key/value (at the head)
   Status Export(const std::string& key, Bytes value);               // asynchronous; seen before any task submitted after it
   Status Import(const std::string& key, TimeNs deadline, Blob* value);  // blocks until it is there
   Status KvPut(const std::string& ns, const std::string& key, Bytes value, bool overwrite, bool* added);

@@ -116,7 +116,6 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   std::unordered_map<uint64_t, bool> asked_;        // nonces that somebody waits for
   std::unordered_map<uint64_t, ExtentReply> extents_;
   std::unordered_map<ObjectId, std::string> fetch_full_;  // gets that found no room here
-  std::unordered_map<std::string, Blob> functions_;
   std::vector<core::Entry*> pinned_for_job_;
   std::vector<LogLines> due_lines_;
 
