@@ -222,6 +222,8 @@ void ObjectTable::ReleaseBorrowed(Entry* e) {
 // ---- values -----------------------------------------------------------------------------------------------------
 
 void ObjectTable::MadeReady(Entry* e) {
+  if (e->handles.load(std::memory_order_relaxed) != 0) ++changes_;
+  if (e->kind != static_cast<uint8_t>(ValueKind::kValue)) ++errors_;
   if (!e->details) return;
   Details& d = *e->details;
   if (!d.callbacks.empty()) {
@@ -307,6 +309,14 @@ void ObjectTable::AddCallback(Entry* e, std::function<void()> fn) {
   } else {
     due_callbacks_.push_back(std::move(fn));
   }
+}
+
+void ObjectTable::ReleaseCallbacks() {
+  ForEachEntry([this](Entry* e) {
+    if (!e->details) return;
+    for (auto& fn : e->details->callbacks) due_callbacks_.push_back(std::move(fn));
+    e->details->callbacks.clear();
+  });
 }
 
 void ObjectTable::Resolve(Entry* e) {
@@ -508,19 +518,11 @@ void ObjectTable::OnNodeDead(uint32_t node, const std::string& reason) {
   }
   // Collected and held first: losing a place can fail tasks, which can free other entries.
   std::vector<Entry*> stored;
-  const auto collect = [&](Entry* e) {
-    if (e->live && e->state.load(std::memory_order_relaxed) == EntryState::kStored) {
-      ++e->holds;
-      stored.push_back(e);
-    }
-  };
-  for (auto& page : pages_) {
-    if (!page) continue;
-    for (Record& r : page->records) {
-      for (uint32_t i = 0; i < r.returns; ++i) collect(ReturnOf(&r, i));
-    }
-  }
-  for (auto& [id, e] : borrowed_) collect(e.get());
+  ForEachEntry([&](Entry* e) {
+    if (e->state.load(std::memory_order_relaxed) != EntryState::kStored) return;
+    ++e->holds;
+    stored.push_back(e);
+  });
   for (Entry* e : stored) {
     const auto& places = e->details->places;
     if (std::any_of(places.begin(), places.end(), [&](const Place& p) { return p.node == node; })) {

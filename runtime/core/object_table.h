@@ -62,6 +62,19 @@ class ObjectTable {
       }
     }
   }
+  // All that live, owned and borrowed. fn must not add or release any.
+  template <class F>
+  void ForEachEntry(F&& fn) {
+    for (auto& page : pages_) {
+      if (!page) continue;
+      for (Record& r : page->records) {
+        for (uint32_t i = 0; i < r.returns; ++i) {
+          if (Entry* e = ReturnOf(&r, i); e->live) fn(e);
+        }
+      }
+    }
+    for (auto& [id, e] : borrowed_) fn(e.get());
+  }
 
   // ---- any
   Entry* Find(const ObjectId& id);
@@ -100,7 +113,14 @@ class ObjectTable {
   // Runs (and removes) what became due: callbacks of OnReady. The caller runs them without the lock.
   std::vector<std::function<void()>> TakeCallbacks() { return std::move(due_callbacks_); }
   bool has_callbacks() const { return !due_callbacks_.empty(); }
+  // The runtime is gone: nothing becomes ready any more. All callbacks are due.
+  void ReleaseCallbacks();
+  // Grows when an object that somebody may wait for becomes ready, or errs.
+  uint64_t changes() const { return changes_; }
+  uint64_t errors() const { return errors_; }
+  void NoteError() { ++errors_; }
   void AddCallback(Entry* e, std::function<void()> fn);
+  void AddDue(std::function<void()> fn) { due_callbacks_.push_back(std::move(fn)); }
 
   size_t owned_count() const { return owned_count_; }
   size_t borrowed_count() const { return borrowed_.size(); }
@@ -139,6 +159,8 @@ class ObjectTable {
   std::set<uint64_t> pending_nonces_;
   uint64_t next_nonce_ = 1;
   std::vector<std::function<void()>> due_callbacks_;
+  uint64_t changes_ = 0;
+  uint64_t errors_ = 0;
   std::vector<Entry*> release_queue_;  // breaks the recursion of nested objects
   bool releasing_ = false;
 };

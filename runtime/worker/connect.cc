@@ -182,6 +182,11 @@ void CoreWorker::Impl::Disconnect() {
     while (Ask(lock, nonce, deadline, &reply).code() == StatusCode::kInterrupted) {
     }
   }
+  {  // nothing comes after this: who still waits for an object is told
+    std::unique_lock<std::mutex> lock(mutex_);
+    BecomeGone();
+    RunDue(lock);
+  }
   CoreWorker* self = CoreWorker::Current();
   current_epoch.store(0);
   if (self != nullptr) current.store(nullptr, std::memory_order_release);

@@ -102,6 +102,13 @@ struct ValueView {
   bool in_store = false;  // bytes lie in the object store (zero copy)
 };
 
+// What a thread does while it waits, besides waiting.
+struct WaitHooks {
+  // Called now and then, and after a signal; no lock is held, and mail is read elsewhere meanwhile. False: stop.
+  std::function<bool()> go_on;
+  bool stop_at_error = false;  // return, with kOk, as soon as one of the refs is known to be an error
+};
+
 constexpr size_t kInlineLimit = 100 * 1024;  // Ray: max_direct_call_object_size
 
 // ---- tasks --------------------------------------------------------------------------------------------------
@@ -205,11 +212,13 @@ class CoreWorker {
   // store is full (kStoreFull after the grace period, message says what is used).
   Status Put(const ValueSource& source, Ref* out);
   // Waits until at least num_ready of refs are ready (and, if fetch, local) or the deadline passes; returns how many.
-  // kInterrupted when a signal arrived: look at it and call again. kMain must be true on the process's main thread only.
-  Status Wait(std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline, bool fetch, size_t* ready);
+  // kInterrupted when a signal arrived: look at it and call again (with hooks: go_on has looked, and said stop).
+  Status Wait(std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline, bool fetch, size_t* ready,
+              const WaitHooks* hooks = nullptr);
   // The value of a ref which Wait(fetch) reported ready. kUnavailable: it was lost since; call Wait again.
   Status Read(const Ref& ref, ValueView* out);
-  // Calls fn once, soon after the object is ready AND local (may be immediately, in this thread).
+  // Calls fn once, soon after the object is ready AND local, or the runtime is gone (may be immediately, in this
+  // thread). What it is then, Read or Wait say.
   void OnReady(const Ref& ref, std::function<void()> fn);
   // The ref that names an object by id, e.g. from a pickle. `outer`: the object whose value contained it (nil if
   // none): its protector until the owner has acknowledged us. kNotFound: of another run.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who reads this process's lanes, and when: the thread that waits, else the background thread.
+#include <unistd.h>
+
 #include <cstring>
 
 #include "runtime/worker/impl.h"
@@ -10,6 +12,7 @@ namespace {
 constexpr size_t kBatch = 128;  // messages per hold of the core lock
 constexpr TimeNs kSpin = 50 * kMicrosecond;
 constexpr TimeNs kLookAtSocket = 500 * kMillisecond;
+constexpr TimeNs kWaiterNap = 20 * kMillisecond;  // of a thread that waits while another one drives
 constexpr TimeNs kCoalesce = 200 * kMicrosecond;  // the background thread is rung at most this often
 
 }  // namespace
@@ -81,19 +84,65 @@ void CoreWorker::Impl::FlushLanes() {
     board_->RetireClaims(self_.slot, answered_ - retired_);
     retired_ = answered_;
   }
+  WakeOthers();
+}
+
+// What this thread did comes to the others by no mail: an object that became ready, a callback, an earlier deadline.
+void CoreWorker::Impl::WakeOthers() {
+  const uint64_t changes = core_.objects().changes();
+  const bool changed = changes != seen_changes_;
+  seen_changes_ = changes;
+  if (changed && waiters_ != 0) progress_.notify_all();
+  const TimeNs next = core_.NextDeadline();
+  if (driving_) {
+    if (driver_rung_ || (!changed && !core_.objects().has_callbacks() && next >= driver_until_)) return;
+    driver_rung_ = true;
+    port_->Kick(lane::Sleeper::kMain);
+  } else if (foreground_ == 0) {
+    const TimeNs until = background_deadline_.load(std::memory_order_relaxed);
+    if (until == 0 || (!core_.objects().has_callbacks() && next >= until)) return;  // 0: awake, or rung
+    background_deadline_ = 0;
+    port_->Kick(lane::Sleeper::kBackground);
+  }
+}
+
+bool CoreWorker::Impl::OnProcessMain() {
+  static thread_local const bool main = gettid() == getpid();
+  return main;
+}
+
+// From here on nothing becomes ready: who waits is told.
+void CoreWorker::Impl::BecomeGone() {
+  if (gone_) return;
+  gone_ = true;
+  core_.objects().ReleaseCallbacks();
+  for (auto& [id, callbacks] : local_callbacks_) {
+    for (auto& fn : callbacks) core_.objects().AddDue(std::move(fn));
+  }
+  local_callbacks_.clear();
+  progress_.notify_all();
+  if (driving_) port_->Kick(lane::Sleeper::kMain);
 }
 
 Status CoreWorker::Impl::SleepOnce(std::unique_lock<std::mutex>& lock, TimeNs deadline, bool* spun) {
-  if (driving_) {
+  const bool main = OnProcessMain();
+  if (driving_ || (main_waits_ && !main)) {
+    if (main && driving_ && !driver_rung_) {  // it hands over
+      driver_rung_ = true;
+      port_->Kick(lane::Sleeper::kMain);
+    }
+    const TimeNs nap = std::min(deadline - MonotonicNow(), kWaiterNap);
     ++waiters_;
-    progress_.wait_for(lock, std::chrono::milliseconds(20));
+    progress_.wait_for(lock, std::chrono::nanoseconds(std::max<TimeNs>(nap, 0)));
     --waiters_;
-    // A thread that does not drive cannot see a signal: let the binding look.
-    return Status(StatusCode::kInterrupted, "");
+    *spun = true;
+    return Status::Ok();
   }
   driving_ = true;
+  driver_rung_ = false;
   port_->Publish(lane::Sleeper::kAwake);
   const TimeNs until = std::min({deadline, core_.NextDeadline(), MonotonicNow() + kLookAtSocket});
+  driver_until_ = until;
   lock.unlock();
   lane::Wake wake = lane::Wake::kMail;
   if (!*spun) {
@@ -104,8 +153,8 @@ Status CoreWorker::Impl::SleepOnce(std::unique_lock<std::mutex>& lock, TimeNs de
   const bool gone = wake == lane::Wake::kTimeout && RayletGone();
   lock.lock();
   driving_ = false;
-  gone_ |= gone;
-  if (waiters_ != 0) progress_.notify_one();
+  if (gone) BecomeGone();
+  if (waiters_ != 0) progress_.notify_all();
   return wake == lane::Wake::kSignal ? Status(StatusCode::kInterrupted, "signal") : Status::Ok();
 }
 
@@ -113,13 +162,22 @@ Status CoreWorker::Impl::SleepOnce(std::unique_lock<std::mutex>& lock, TimeNs de
 void CoreWorker::Impl::Leave() {
   FlushLanes();
   if (foreground_ != 0) {
-    if (waiters_ != 0) progress_.notify_one();
+    if (waiters_ != 0) progress_.notify_all();
     return;
   }
   port_->Publish(lane::Sleeper::kBackground);
-  if (core_.NextDeadline() < background_deadline_.load(std::memory_order_relaxed)) {
-    port_->Kick(lane::Sleeper::kBackground);
-  }
+}
+
+bool CoreWorker::Impl::StepOut(std::unique_lock<std::mutex>& lock, const std::function<bool()>& go_on) {
+  const bool main = std::exchange(main_waits_, main_waits_ && !OnProcessMain());
+  --foreground_;
+  Leave();
+  lock.unlock();
+  const bool on = go_on();
+  lock.lock();
+  ++foreground_;
+  main_waits_ = main;
+  return on;
 }
 
 void CoreWorker::Impl::RunDue(std::unique_lock<std::mutex>& lock) {
@@ -144,6 +202,7 @@ void CoreWorker::Impl::Background() {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       deadline = std::min(core_.NextDeadline(), MonotonicNow() + 2 * kLookAtSocket);
+      if (foreground_ == 0 && core_.objects().has_callbacks()) deadline = 0;  // added since we looked
       background_deadline_ = deadline;
     }
     port_->Park(lane::Sleeper::kBackground, deadline);
@@ -151,8 +210,7 @@ void CoreWorker::Impl::Background() {
     if (stop_) break;
     const bool gone = RayletGone();
     std::unique_lock<std::mutex> lock(mutex_);
-    gone_ |= gone;
-    if (gone_ && waiters_ != 0) progress_.notify_all();
+    if (gone) BecomeGone();
     while (foreground_ == 0 && !stop_) {
       const size_t n = DrainLocked();
       RunDue(lock);

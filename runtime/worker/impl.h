@@ -3,7 +3,8 @@
 //
 // Threads. `mutex_` is the core lock: it guards core_, port_ (but for what port.h allows), client_ and the maps
 // here. At most one thread *drives* (drains the port, sleeps on it): whoever waits in a call; others that wait
-// at the same time sleep on progress_. While nobody waits, the background thread is rung by incoming mail.
+// at the same time sleep on progress_. While nobody waits, the background thread is rung by incoming mail. What a
+// thread changes by itself (a cancel) rings nobody: FlushLanes, at the end of every call, wakes whom it concerns.
 #pragma once
 
 #include <pthread.h>
@@ -48,17 +49,25 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   size_t DrainLocked();
   // Waits until pred() (called with the lock held). kTimeout, kInterrupted, kUnavailable as core_worker.h says.
   template <class Pred>
-  Status WaitUntil(std::unique_lock<std::mutex>& lock, TimeNs deadline, bool in_task, Pred&& pred);
+  Status WaitUntil(std::unique_lock<std::mutex>& lock, TimeNs deadline, bool in_task, Pred&& pred,
+                   const std::function<bool()>& go_on = {});
   Status SleepOnce(std::unique_lock<std::mutex>& lock, TimeNs deadline, bool* spun);
+  // Runs go_on as a thread that does not wait would.
+  bool StepOut(std::unique_lock<std::mutex>& lock, const std::function<bool()>& go_on);
   void Leave();
+  void WakeOthers();
+  void BecomeGone();
+  // The thread that main() runs in, to which the kernel delivers signals.
+  static bool OnProcessMain();
   bool OnMainThread() const { return has_main_thread_ && pthread_equal(main_thread_, pthread_self()) != 0; }
   void Background();
   // Callbacks and lines that became due, run without the lock.
   void RunDue(std::unique_lock<std::mutex>& lock);
-  void FlushLanes();
+  void FlushLanes();  // and wakes who must see what was changed
 
   // ---- objects
   bool Ready(core::Entry* e, bool fetch);
+  void WhenReady(const Ref& ref, std::function<void()> fn);
   void RequestFetch(core::Entry* e);
   Status StoreValue(const ValueSource& source, const ObjectId& id, uint32_t attempt, std::unique_lock<std::mutex>& lock,
                     objstore::Locator* at);
@@ -102,6 +111,10 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   std::unique_ptr<LogPrinter> printer_;
 
   bool driving_ = false;     // some thread in WaitUntil spins or sleeps on the port
+  bool driver_rung_ = false;  // it has been kicked out of its sleep
+  TimeNs driver_until_ = 0;   // it sleeps at most so long
+  bool main_waits_ = false;   // the process's main thread is in WaitUntil: it drives, since signals reach it alone
+  uint64_t seen_changes_ = 0;  // of core_.objects().changes()
   uint32_t foreground_ = 0;  // threads in WaitUntil
   uint32_t waiters_ = 0;     // of those, on progress_
   std::thread background_;
@@ -133,10 +146,18 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   std::atomic<uint64_t> read_in_place_{0};
 };
 
+constexpr TimeNs kFirstLook = 20 * kMillisecond;  // at go_on: a signal may come just before we sleep
+constexpr TimeNs kLastLook = 250 * kMillisecond;
+
 template <class Pred>
-Status CoreWorker::Impl::WaitUntil(std::unique_lock<std::mutex>& lock, TimeNs deadline, bool in_task, Pred&& pred) {
+Status CoreWorker::Impl::WaitUntil(std::unique_lock<std::mutex>& lock, TimeNs deadline, bool in_task, Pred&& pred,
+                                   const std::function<bool()>& go_on) {
   ++foreground_;
+  const bool main = OnProcessMain();
+  const bool outer_main = main_waits_;  // a signal handler may wait inside a wait
+  main_waits_ |= main;
   bool spun = false, blocked = false;
+  TimeNs look_every = kFirstLook, next_look = go_on ? MonotonicNow() + look_every : kNever;
   Status status;
   for (;;) {
     if (DrainLocked() != 0) spun = false;
@@ -149,22 +170,31 @@ Status CoreWorker::Impl::WaitUntil(std::unique_lock<std::mutex>& lock, TimeNs de
     if (cancel_requested_.load(std::memory_order_relaxed) && !cancel_reported_ && OnMainThread()) {
       cancel_reported_ = true;  // once: a task may catch the interrupt and wait again
       status = {StatusCode::kInterrupted, "the task was cancelled"};
-      break;
-    }
-    if (deadline != kNever && MonotonicNow() >= deadline) {
+    } else if (deadline != kNever && MonotonicNow() >= deadline) {
       status = Status::Timeout("the deadline has passed");
       break;
+    } else {
+      if (in_task && spun && !core_.executor().blocked()) {
+        blocked = true;
+        core_.executor().Block();
+      }
+      FlushLanes();
+      status = SleepOnce(lock, std::min(deadline, next_look), &spun);
     }
-    if (in_task && spun && !blocked) {
-      blocked = true;
-      core_.executor().Block();
+    const bool interrupted = status.code() == StatusCode::kInterrupted;
+    if (interrupted && !go_on) break;
+    if (!interrupted && (next_look == kNever || MonotonicNow() < next_look)) continue;
+    if (!StepOut(lock, go_on)) {
+      status = {StatusCode::kInterrupted, "the caller asked to stop"};
+      break;
     }
-    FlushLanes();
-    status = SleepOnce(lock, deadline, &spun);
-    if (!status.ok()) break;
+    status = Status::Ok();
+    look_every = std::min(2 * look_every, kLastLook);
+    next_look = MonotonicNow() + look_every;
   }
   if (blocked) core_.executor().Unblock();
   --foreground_;
+  main_waits_ = outer_main;
   Leave();
   return status;
 }

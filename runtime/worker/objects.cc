@@ -59,6 +59,7 @@ void CoreWorker::Impl::OnPullReply(const PullReply& m) {
     } else {
       d.fetch = core::Fetch::kLocal;
       d.local = m.place;
+      if (e->kind != static_cast<uint8_t>(ValueKind::kValue)) core_.objects().NoteError();  // it can be read now
     }
   }
   const auto it = local_callbacks_.find(m.id);
@@ -69,12 +70,22 @@ void CoreWorker::Impl::OnPullReply(const PullReply& m) {
   local_callbacks_.erase(it);
 }
 
-Status CoreWorker::Wait(std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline, bool fetch, size_t* ready) {
+Status CoreWorker::Wait(std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline, bool fetch, size_t* ready,
+                        const WaitHooks* hooks) {
   Impl& impl = *impl_;
   std::unique_lock<std::mutex> lock(impl.mutex_);
   const bool in_task = impl.mode_ == Mode::kWorker && impl.OnMainThread() && impl.core_.executor().current() != nullptr;
   const bool all = num_ready >= refs.size();
   size_t next = 0;  // all: everything before it is ready
+  const bool stop_at_error = hooks != nullptr && hooks->stop_at_error;
+  uint64_t errors_seen = 0;
+  const auto failed = [&] {  // looked for only when there are new errors
+    const uint64_t errors = impl.core_.objects().errors();
+    if (std::exchange(errors_seen, errors) == errors) return false;
+    return std::any_of(refs.begin(), refs.end(), [&](const Ref* r) {
+      return impl.Ready(r->entry(), fetch) && r->entry()->kind != static_cast<uint8_t>(ValueKind::kValue);
+    });
+  };
   const auto look = [&] {
     size_t count = 0;
     for (size_t i = all ? next : 0; i < refs.size(); ++i) {
@@ -93,7 +104,7 @@ Status CoreWorker::Wait(std::span<const Ref* const> refs, size_t num_ready, Time
       if (all && next != 0 && i > next) break;
     }
     *ready = all ? next : count;
-    return *ready >= num_ready;
+    return *ready >= num_ready || (stop_at_error && failed());
   };
   // The first look asks for everything that is not here yet.
   for (const Ref* r : refs) {
@@ -104,7 +115,7 @@ Status CoreWorker::Wait(std::span<const Ref* const> refs, size_t num_ready, Time
       impl.RequestFetch(e);
     }
   }
-  return impl.WaitUntil(lock, deadline, in_task, look);
+  return impl.WaitUntil(lock, deadline, in_task, look, hooks != nullptr ? hooks->go_on : nullptr);
 }
 
 Status CoreWorker::Impl::Pinned(const ObjectId& id, uint32_t attempt, const Place& place, uint64_t size, ValueView* out) {
@@ -172,37 +183,26 @@ Status CoreWorker::Read(const Ref& ref, ValueView* out) {
   return s;
 }
 
-void CoreWorker::OnReady(const Ref& ref, std::function<void()> fn) {
-  Impl& impl = *impl_;
-  Ref keep = ref;  // before the lock: dropping it takes the lock, too
-  std::unique_lock<std::mutex> lock(impl.mutex_);
-  // Ready first, then here; each step may find it so already.
-  auto step = [&impl, keep, fn = std::move(fn)]() mutable {
-    std::unique_lock<std::mutex> inner(impl.mutex_);
-    Entry* e = keep.entry();
-    if (impl.Ready(e, true)) {
-      inner.unlock();
-      fn();
-      return;
-    }
-    if (e->pending()) {  // lost in between: once more
-      impl.core_.objects().Resolve(e);
-      impl.core_.objects().AddCallback(e, [fn, keep] { CoreWorker::Current()->OnReady(keep, fn); });
-    } else {
-      impl.RequestFetch(e);
-      impl.local_callbacks_[e->id].push_back([fn, keep] { CoreWorker::Current()->OnReady(keep, fn); });
-    }
-    impl.FlushLanes();
-  };
+void CoreWorker::OnReady(const Ref& ref, std::function<void()> fn) { impl_->WhenReady(ref, std::move(fn)); }
+
+// Ready first, then here; each step may find it so already, and what was ready may be lost in between.
+void CoreWorker::Impl::WhenReady(const Ref& ref, std::function<void()> fn) {
+  std::unique_lock<std::mutex> lock(mutex_);
   Entry* e = ref.entry();
-  if (e->pending()) {
-    impl.core_.objects().Resolve(e);
-    impl.core_.objects().AddCallback(e, std::move(step));
-    impl.FlushLanes();
+  if (gone_ || Ready(e, true)) {
+    lock.unlock();
+    fn();
     return;
   }
-  lock.unlock();
-  step();
+  auto again = [this, ref, fn = std::move(fn)]() mutable { WhenReady(ref, std::move(fn)); };
+  if (e->pending()) {
+    core_.objects().Resolve(e);
+    core_.objects().AddCallback(e, std::move(again));
+  } else {
+    RequestFetch(e);
+    local_callbacks_[e->id].emplace_back(std::move(again));
+  }
+  FlushLanes();
 }
 
 Status CoreWorker::Borrow(const ObjectId& id, const Ref& outer, Ref* out) {

@@ -88,7 +88,9 @@ bool CoreWorker::Impl::PinArgs(core::ExecItem& item) {
 
 void CoreWorker::Impl::Interrupt(const TaskId&, uint32_t) {
   cancel_requested_.store(true);
-  if (has_main_thread_) pthread_kill(main_thread_, SIGINT);
+  if (!has_main_thread_) return;
+  pthread_kill(main_thread_, SIGINT);
+  if (driving_) port_->Kick(lane::Sleeper::kMain);  // the signal may come just before it sleeps
 }
 
 Status CoreWorker::NextTask(ExecTask* out) {

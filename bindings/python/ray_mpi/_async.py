@@ -12,7 +12,7 @@ import select
 import threading
 import weakref
 
-from ray_mpi import _core
+from ray_mpi import _core, exceptions
 
 
 class _Watcher:
@@ -52,11 +52,18 @@ def _settle(future, ref):
     if future.done():
         return
     try:
-        value = _core.get(ref)
+        value = _value(ref)
     except Exception as error:  # noqa: BLE001  (it is the task's)
         future.set_exception(_acceptable(error))
     else:
         future.set_result(value)
+
+
+def _value(ref):
+    """The value of a ref that is ready, or that never will be since the runtime is gone."""
+    if not _core.connected():  # get() would start a new runtime
+        raise exceptions.RaySystemError("ray.shutdown() was called before the object was ready.")
+    return _core.get(ref)
 
 
 def _acceptable(error):
@@ -129,7 +136,7 @@ def _on_completed(ref, callback):
 
     def run(ready):
         try:
-            value = _core.get(ready)
+            value = _value(ready)
         except Exception as error:  # noqa: BLE001
             value = error
         callback(value)

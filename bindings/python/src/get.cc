@@ -17,10 +17,6 @@ Imported g_raise_timeout("ray_mpi._errors", "raise_get_timeout");
 Imported g_bad_ref("ray_mpi._errors", "raise_bad_get");
 Imported g_ray_error("ray_mpi.exceptions", "RayError");
 
-// How long get() sleeps at most before it looks for an error among many refs.
-constexpr TimeNs kErrorScan = 20 * kMillisecond;
-constexpr TimeNs kErrorScanSlow = 500 * kMillisecond;
-
 [[noreturn]] void RaiseError(const ValueView& view, const Ref& ref) {
   if (view.kind == ValueKind::kSystemError) {
     const SystemError e = DecodeSystemError(view.bytes);
@@ -142,14 +138,10 @@ TimeNs DeadlineOf(PyObject* timeout) {
 
 std::vector<nb::object> GetValues(std::span<const Ref* const> refs, TimeNs deadline) {
   Reader reader(refs);
-  TimeNs slice = kErrorScan;
-  for (reader.Sweep(); !reader.complete(); reader.Sweep()) {
+  for (reader.Sweep(); !reader.complete(); reader.Sweep()) {  // raises an error that it finds
     const std::vector<const Ref*> missing = reader.Missing();
-    const TimeNs now = MonotonicNow();
-    const TimeNs until = deadline - now > slice ? now + slice : deadline;
-    const size_t ready = WaitFor(missing, missing.size(), until, true);
-    slice = std::min(slice * 2, kErrorScanSlow);
-    if (ready < missing.size() && until == deadline && MonotonicNow() >= deadline) {
+    const size_t ready = WaitFor(missing, missing.size(), deadline, true, true);
+    if (ready < missing.size() && deadline != kNever && MonotonicNow() >= deadline) {
       reader.Sweep();
       if (reader.complete()) break;
       Steal(PyObject_CallFunction(g_raise_timeout.get(), "nn",

@@ -11,8 +11,6 @@ namespace {
 Imported g_auto_init("ray_mpi._worker", "auto_init");
 Imported g_status_error("ray_mpi._errors", "status_error");
 
-constexpr TimeNs kFirstSlice = 20 * kMillisecond;
-constexpr TimeNs kLongestSlice = 250 * kMillisecond;
 constexpr TimeNs kShutdownPatience = 3 * kSecond;
 
 }  // namespace
@@ -48,7 +46,7 @@ void Session::Disconnect() {
   closing_.store(true);
   std::unique_ptr<CoreWorker> core = std::move(core_);
   GilRelease release;
-  // A thread that waits looks at closing() every slice. One that does not come back keeps the core alive: a
+  // A thread that waits looks at closing() several times a second. One that does not come back keeps the core alive: a
   // leak at exit is harmless, a use after free is not.
   const TimeNs give_up = MonotonicNow() + kShutdownPatience;
   while (waiting_.load() > 0 && MonotonicNow() < give_up) {
@@ -79,30 +77,31 @@ CoreWorker* Session::CoreOrStart() {
   return core();
 }
 
-size_t WaitFor(std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline, bool fetch) {
+size_t WaitFor(std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline, bool fetch,
+               bool stop_at_error) {
   Session& session = Session::Get();
   CoreWorker* core = session.core();
   InCore guard;
-  TimeNs slice = kFirstSlice;
-  for (;;) {
-    const TimeNs now = MonotonicNow();
-    // Waiting in slices: a signal that arrives just before the core goes to sleep is seen all the same.
-    const TimeNs until = deadline - now > slice ? now + slice : deadline;
-    size_t ready = 0;
-    Status status;
-    {
-      GilRelease release;
-      status = core->Wait(refs, num_ready, until, fetch, &ready);
-    }
-    const bool timed_out = status.code() == StatusCode::kTimeout;
-    if (!status.ok() && !timed_out && status.code() != StatusCode::kInterrupted) RaiseStatus(status);
-    if (ready >= num_ready) return ready;
-    Check(PyErr_CheckSignals() == 0);
-    if (session.closing())
-      RaiseStatus(Status::Unavailable("ray.shutdown() was called while this thread waited."));
-    if (until == deadline && MonotonicNow() >= deadline) return ready;
-    slice = std::min(slice * 2, kLongestSlice);
+  WaitHooks hooks;
+  hooks.stop_at_error = stop_at_error;
+  hooks.go_on = [&session] {
+    const PyGILState_STATE gil = PyGILState_Ensure();
+    const bool fine = PyErr_CheckSignals() == 0;  // else what a handler raised is kept for us
+    PyGILState_Release(gil);
+    return fine && !session.closing();
+  };
+  size_t ready = 0;
+  Status status;
+  {
+    GilRelease release;
+    status = core->Wait(refs, num_ready, deadline, fetch, &ready, &hooks);
   }
+  Check(PyErr_Occurred() == nullptr);
+  if (status.code() == StatusCode::kInterrupted) {
+    RaiseStatus(Status::Unavailable("ray.shutdown() was called while this thread waited."));
+  }
+  if (!status.ok() && status.code() != StatusCode::kTimeout) RaiseStatus(status);
+  return ready;
 }
 
 }  // namespace rmpi::python

@@ -51,7 +51,9 @@ class InCore {
 };
 
 // Waits with the GIL released until num_ready of refs are ready (fetch: and local) or the deadline passes.
-// Signals are handled on the way, so it throws what a handler raises. Returns how many are ready.
-size_t WaitFor(std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline, bool fetch);
+// Signals are handled on the way, so it throws what a handler raises. Returns how many are ready; with
+// stop_at_error it returns as soon as one of them is known to be an error, too.
+size_t WaitFor(std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline, bool fetch,
+               bool stop_at_error = false);
 
 }  // namespace rmpi::python
