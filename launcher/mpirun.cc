@@ -264,6 +264,9 @@ int RunMpirun(const Options& options, const Paths& paths, const Environment& env
   SpawnOptions spawn;
   spawn.death_signal = SIGTERM;
   spawn.own_session = true;
+  // Called by its full path it would put its own folder in front of the ranks' PATH, and so, say, /usr/bin's
+  // python3 before the one of an activated environment.
+  spawn.name = "mpirun";
   pid_t mpirun = 0;
   if (Status s = Spawn(spawn, argv, child, &mpirun); !s.ok()) return Usage(s.message());
   return Relay(std::move(listen), std::move(signals), mpirun).Run();

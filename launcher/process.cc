@@ -95,19 +95,20 @@ Status Fork(const SpawnOptions& options, const std::function<int()>& body, pid_t
 Status Spawn(const SpawnOptions& options, const std::vector<std::string>& argv,
              const Environment& environment, pid_t* child) {
   return Fork(
-      options, [&] { return Exec(argv, environment); }, child);
+      options, [&] { return Exec(argv, environment, options.name); }, child);
 }
 
-int Exec(const std::vector<std::string>& argv, const Environment& environment) {
+int Exec(const std::vector<std::string>& argv, const Environment& environment, const std::string& name) {
   std::vector<std::string> variables;
   std::vector<char*> argv_pointers, variable_pointers;
   for (const auto& [key, value] : environment) variables.push_back(fmt::format("{}={}", key, value));
   for (const std::string& word : argv) argv_pointers.push_back(const_cast<char*>(word.c_str()));
   for (const std::string& variable : variables)
     variable_pointers.push_back(const_cast<char*>(variable.c_str()));
+  if (!name.empty()) argv_pointers[0] = const_cast<char*>(name.c_str());
   argv_pointers.push_back(nullptr);
   variable_pointers.push_back(nullptr);
-  ::execve(argv_pointers[0], argv_pointers.data(), variable_pointers.data());
+  ::execve(argv[0].c_str(), argv_pointers.data(), variable_pointers.data());
   const int error = errno;
   std::string why = std::strerror(error);
   if (error == ENOEXEC) why += " (a script needs a #! line)";

@@ -21,6 +21,7 @@ struct SpawnOptions {
   bool quiet_stdio = false;   // stdin from /dev/null, stdout to our stderr
   std::vector<int> keep_fds;  // exec only: stay open. With close_others, every other one from 3 up is closed
   bool close_others = false;
+  std::string name;  // exec only: what the program finds as its argv[0], if not its path
 };
 
 // Forks; the child sets itself up as told, with all signals at their defaults and none blocked, and calls
@@ -32,8 +33,8 @@ Status Fork(const SpawnOptions& options, const std::function<int()>& body, pid_t
 Status Spawn(const SpawnOptions& options, const std::vector<std::string>& argv,
              const Environment& environment, pid_t* child);
 
-// Executes argv[0] in this process; returns only on failure.
-int Exec(const std::vector<std::string>& argv, const Environment& environment);
+// Executes argv[0] in this process, which sees `name` in its place if there is one; returns only on failure.
+int Exec(const std::vector<std::string>& argv, const Environment& environment, const std::string& name = "");
 
 // All living processes below `root`, however deep, root not included.
 std::vector<pid_t> Descendants(pid_t root);

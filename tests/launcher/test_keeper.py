@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from conftest import wait_until
+from conftest import SOON_S, wait_until
 
 
 def session_of(command):
@@ -72,7 +72,7 @@ def test_left_over_processes_are_ended(fake):
     done = fake("sh", "-c", "sleep 600 & (setsid sleep 600 &) ; exit 3", stdout=None, stderr=None)
     assert done.returncode == 3
     assert not fake.processes()
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < SOON_S
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -139,14 +139,14 @@ def test_death_of_the_raylet_under_a_deaf_program(fake):
     started = time.monotonic()
     process.communicate(timeout=20)
     assert process.returncode == 1
-    assert 1.5 < time.monotonic() - started < 3.5
+    assert 1.5 < time.monotonic() - started < SOON_S  # it had its 2 s, and no more
 
 
 def test_raylet_that_does_not_let_go(fake):
     started = time.monotonic()
     done = fake("sh", "-c", "exit 6", env={"FAKE_RAYLET": "stuck"})
     assert done.returncode == 6 and "did not end within 3 s" in done.stderr
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < SOON_S
 
 
 def test_raylet_that_comes_late(fake):
@@ -163,7 +163,7 @@ def test_bring_up_that_takes_too_long(fake):
     started = time.monotonic()
     done = fake("--bringup-timeout", "1", "sleep", "600", env={"FAKE_RAYLET": "mute"})
     assert done.returncode == 1 and "did not come up within 1 s: the raylet (pid " in done.stderr
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < SOON_S
 
 
 def test_run_directory_that_cannot_be_made(fake):

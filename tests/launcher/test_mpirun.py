@@ -43,6 +43,11 @@ def test_streams_are_ours(ray_mpi):
     assert done.stderr == "err\n"
 
 
+def test_path_is_ours(ray_mpi):
+    path = ray_mpi.write("app.py", "import os\nprint(os.environ['PATH'])\n")
+    assert ray_mpi("-n", "2", "--num-cpus=1", path).stdout == ray_mpi.environment["PATH"] + "\n"
+
+
 def test_terminal_is_ours(ray_mpi):
     master, slave = pty.openpty()
     path = ray_mpi.write("app.py", "import os\nprint([os.isatty(i) for i in range(3)])\n")
@@ -126,4 +131,4 @@ def test_death_of_a_part_leaves_nothing(ray_mpi, victim):
     os.kill({"launcher": process.pid, "mpirun": mpirun, "head": head}[victim], signal.SIGKILL)
     process.communicate(timeout=30)
     assert process.returncode != 0
-    assert wait_until(lambda: ray_mpi.nothing_left(0.1), 8), ray_mpi.processes()
+    assert ray_mpi.nothing_left(), ray_mpi.processes()

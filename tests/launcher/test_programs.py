@@ -135,7 +135,7 @@ def test_death_of_a_part_leaves_nothing(ray_mpi, victim, status):
     os.kill(pids[victim], signal.SIGKILL)
     _, err = process.communicate(timeout=20)
     assert process.returncode == status, err
-    assert ray_mpi.nothing_left(4)
+    assert ray_mpi.nothing_left()
 
 
 def test_death_of_a_worker_is_survived(ray_mpi):
@@ -151,23 +151,28 @@ def test_embedded(ray_mpi):
     path = ray_mpi.write("app.py", TASK + "print(ray.get(where.remote(1))[0], flush=True)\nimport sys\n"
                          "if len(sys.argv) > 1: os.kill(os.getpid(), 9)\n")
     ray_path = ray_mpi("--ray-path").stdout.strip()
-    environment = {**ray_mpi.environment, "PYTHONPATH": ray_path}
+    search = [ray_path, os.environ.get("PYTHONPATH")]  # the latter leads to a build tree, where nothing is installed
+    environment = {**ray_mpi.environment, "PYTHONPATH": os.pathsep.join(filter(None, search))}
     for arguments, status in (([], 0), (["die"], -9)):
         done = subprocess.run([sys.executable, path, *arguments], env=environment, capture_output=True, text=True,
                               timeout=60, check=False)
         assert (done.stdout, done.returncode) == ("2\n", status), done.stderr
-        assert ray_mpi.nothing_left(4)
+        assert ray_mpi.nothing_left()
 
 
 def test_starts_fast(ray_mpi):
-    """A program that does nothing costs little more than its interpreter; the bound is for a busy machine."""
+    """A program that does nothing costs little more than its interpreter. A bare one beside it says how busy the
+    machine is."""
     path = ray_mpi.write("app.py", TASK + "print(ray.get(where.remote(1))[0])\n")
-    times = []
+    times, bare = [], []
     for _ in range(3):
+        started = time.monotonic()
+        subprocess.run([sys.executable, "-c", "pass"], check=True)
+        bare.append(time.monotonic() - started)
         started = time.monotonic()
         assert ray_mpi(path).returncode == 0
         times.append(time.monotonic() - started)
-    assert min(times) < 2.0, times
+    assert min(times) < max(2.0, 40 * min(bare)), (times, bare)
 
 
 def test_two_runs_side_by_side(ray_mpi):

@@ -84,6 +84,32 @@ class Lab:
     def mend(self, node):
         self._call("mend", node).check_returncode()
 
+    def restart(self, node):
+        self._call("restart", node).check_returncode()
+
+    def give_up(self, node):
+        """What Slurm does by itself when a node has not answered its pings for a while (which takes it half a minute
+        in the best case): declares it lost."""
+        self.run("scontrol", "update", f"nodename={node}", "state=down", "reason=cut").check_returncode()
+
+    def revive(self, node):
+        """Brings a cut node back. Its daemon is restarted, as after a reboot: one that merely waits to be asked is
+        found by the controller's next ping, and one stuck ping delays the next by up to 100 s."""
+        self.mend(node)
+        self.restart(node)
+        self.run("scontrol", "update", f"nodename={node}", "state=resume")  # fails when it is back already
+        self.wait_until(self.all_idle, 60, "all nodes are idle again")
+
+    def all_idle(self):
+        shown = self.run("sinfo", "-h", "-p", "debug", "-t", "idle", "-o", "%D").stdout.strip()
+        return shown == str(len(self.nodes))
+
+    def state(self):
+        """What Slurm says about its nodes and jobs, and what runs on the nodes: for messages of failures."""
+        parts = [self.run(*command).stdout for command in
+                 (("sinfo", "-N", "-o", "%N %T %E"), ("scontrol", "-o", "show", "job"), ("squeue", "-s"))]
+        return "\n".join([*parts, *self.left_behind()])
+
     def limit(self, node, **limits):
         settings = [f"{name}={value}" for name, value in limits.items()]
         done = self._call("limit", node, *settings)
@@ -95,21 +121,21 @@ class Lab:
 
     def left_behind(self):
         """Processes and files on the nodes that do not belong to the lab itself."""
-        found = []
-        for node in self.nodes:
-            shown = self.on(node, "ps", "-e", "-o", "pid=,args=").stdout.splitlines()
-            # The look itself, the lab's own daemons, and the daemons' helpers that end with a step.
-            own = ("host-init", "slurmd", "slurmstepd", "ps -e")
-            found += [f"{node}: process {line}" for line in shown if not any(name in line for name in own)]
-            listed = self.on(node, "sh", "-c", "ls -d /tmp/* /run/* /dev/shm/* /var/tmp/* 2>/dev/null").stdout.split()
-            found += [f"{node}: {path}" for path in listed if "ray-mpi-" in path and "ray-mpi-lab" not in path]
-        return found
+        return [found for node in self.nodes for found in self.left_behind_on(node)]
+
+    def left_behind_on(self, node):
+        shown = self.on(node, "ps", "-e", "-o", "pid=,args=").stdout.splitlines()
+        # The look itself, the lab's own daemons, and the daemons' helpers that end with a step.
+        own = ("host-init", "slurmd", "slurmstepd", "ps -e")
+        found = [f"{node}: process {line}" for line in shown if not any(name in line for name in own)]
+        listed = self.on(node, "sh", "-c", "ls -d /tmp/* /run/* /dev/shm/* /var/tmp/* 2>/dev/null").stdout.split()
+        return found + [f"{node}: {path}" for path in listed if "ray-mpi-" in path and "ray-mpi-lab" not in path]
 
     def wait_until(self, condition, timeout_s, what):
         """Polls; a lab's tests never sleep for a fixed time."""
         deadline = time.monotonic() + timeout_s
         while not condition():
-            assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+            assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}\n{self.state()}"
             time.sleep(0.02)
 
 

@@ -60,6 +60,15 @@ def test_a_cut_node_cannot_be_reached_until_mended(lab):
     assert lab.run("srun", "-N4", "true").returncode == 0
 
 
+def test_a_restarted_daemon_is_known_at_once(lab):
+    daemon = lambda: lab.on("n1", "pgrep", "-x", "-o", "slurmd").stdout.strip()
+    before = daemon()
+    assert before
+    lab.restart("n1")
+    lab.wait_until(lambda: daemon() not in ("", before), 10, "a new slurmd on n1")
+    lab.wait_until(lambda: lab.run("srun", "-w", "n1", "true").returncode == 0, 20, "n1 takes a step")
+
+
 def test_memory_limit_kills_what_exceeds_it(lab):
     allocate = ["python3", "-c", "b = bytearray(300 << 20); print(len(b))"]
     lab.limit("n2", memory="200M")
