@@ -84,7 +84,8 @@ OptionTable MakeTable() {
   table.groups.push_back(Group("Workers and logs", kWorkers));
   table.groups.push_back(Group("Information", kInformation));
   for (const po::options_description& group : table.groups) table.all.add(group);
-  constexpr Row kHidden[] = {{"control-fd", kValue, "FD", "embedded: where to report"}};
+  constexpr Row kHidden[] = {{"control-fd", kValue, "FD", "embedded: where to report"},
+                             {"native-driver", kFlag, "", "embedded: the program is not Python"}};
   table.all.add(Group("", kHidden));
   return table;
 }

@@ -14,6 +14,7 @@
 #include <cstring>
 
 #include "launcher/process.h"
+#include "runtime/base/fd_passing.h"
 
 namespace rmpi::launcher {
 namespace {
@@ -205,7 +206,7 @@ void Keeper::OnZygoteExit(int wait_status) {
   const std::string what = fmt::format("the process that starts Python workers (zygote, pid {}) ended: {}",
                                        pid, DescribeEnd(wait_status));
   // A C++ program may never need it; the raylet refuses Python tasks from now on.
-  if (config_.rank == 0 && !config_.driver.empty() && !config_.driver_is_python) return;
+  if (!config_.driver_is_python) return;
   Fail(config_.rank == 0 || !ready_ ? 1 : 0, what);
 }
 
@@ -222,10 +223,11 @@ void Keeper::OnDriverExit(int wait_status) {
 void Keeper::OnRayletMessages() {
   KeeperMessage message;
   while (raylet_link_.valid()) {
-    const ssize_t n = ::recv(raylet_link_.get(), &message, sizeof message, MSG_DONTWAIT);
+    UniqueFd fds[3];
+    const ssize_t n = ReceiveFds(raylet_link_.get(), &message, sizeof message, fds, MSG_DONTWAIT);
     if (n == sizeof message) {
       message.text[sizeof message.text - 1] = '\0';
-      OnRayletMessage(message);
+      OnRayletMessage(message, fds);
     } else if (n < 0 && errno == EINTR) {
       continue;
     } else {
@@ -236,13 +238,15 @@ void Keeper::OnRayletMessages() {
   }
 }
 
-void Keeper::OnRayletMessage(const KeeperMessage& message) {
+void Keeper::OnRayletMessage(const KeeperMessage& message, std::span<UniqueFd> fds) {
   switch (message.type) {
     case KeeperMessage::kReady:
       return OnReady(message);
     case KeeperMessage::kKill:
       if (message.pid > 0 && IsChild(message.pid)) ::kill(message.pid, message.wait_status);
       return;
+    case KeeperMessage::kStartWorker:
+      return StartWorker(message, fds);
     case KeeperMessage::kDone:
       raylet_done_ = true;
       if (config_.driver.empty() && config_.rank == 0) status_ = message.wait_status;

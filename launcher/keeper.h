@@ -13,6 +13,7 @@
 
 #include <deque>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,7 @@ struct KeeperConfig {
   std::vector<std::string> driver;  // empty: no driver of ours
   Environment driver_environment;
   bool driver_is_python = false;
+  Environment native_environment;  // of C++ workers
 
   std::vector<std::string> zygote;  // "--fd N" is appended; empty: no zygote (there is no Python)
   Environment zygote_environment;
@@ -67,6 +69,7 @@ class Keeper {
   Status StartRaylet();
   Status StartZygote();
   Status StartDriver();
+  void StartWorker(const KeeperMessage& request, std::span<UniqueFd> fds);
   Session MakeSession(const std::string& node) const;
 
   // --- The loop ---
@@ -82,7 +85,7 @@ class Keeper {
   void OnZygoteExit(int wait_status);
   void OnDriverExit(int wait_status);
   void OnRayletMessages();
-  void OnRayletMessage(const KeeperMessage& message);
+  void OnRayletMessage(const KeeperMessage& message, std::span<UniqueFd> fds);
   void OnReady(const KeeperMessage& message);
 
   // --- The end ---
@@ -93,7 +96,7 @@ class Keeper {
   void EndWorkers();
   void KillEverything();
 
-  void Send(KeeperMessage::Type type, pid_t pid, int wait_status);
+  void Send(KeeperMessage::Type type, pid_t pid, int wait_status, uint64_t token = 0);
   void Flush();
   void Report(const std::string& line);  // embedded: to the process that is the driver
   void Say(const std::string& text) const;

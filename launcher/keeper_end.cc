@@ -85,12 +85,13 @@ void Keeper::KillEverything() {
   }
 }
 
-void Keeper::Send(KeeperMessage::Type type, pid_t pid, int wait_status) {
+void Keeper::Send(KeeperMessage::Type type, pid_t pid, int wait_status, uint64_t token) {
   if (!raylet_link_.valid()) return;
   KeeperMessage message;
   message.type = type;
   message.pid = pid;
   message.wait_status = wait_status;
+  message.token = token;
   outbox_.push_back(message);
   Flush();
 }

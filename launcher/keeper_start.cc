@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -31,6 +32,21 @@ Status SocketPair(UniqueFd* near, UniqueFd* far) {
     return Status::Io("socketpair", errno);
   near->reset(ends[0]);
   far->reset(ends[1]);
+  return Status::Ok();
+}
+
+// The zero-terminated strings in a memfd.
+Status ReadStrings(int fd, std::vector<std::string>* out) {
+  struct stat info {};
+  if (::fstat(fd, &info) != 0) return Status::Io("a worker's command line", errno);
+  std::string text(static_cast<size_t>(info.st_size), '\0');
+  if (::pread(fd, text.data(), text.size(), 0) != info.st_size) return Status::Io("a worker's command line", errno);
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = text.find('\0', at);
+    if (end == text.npos) return Status::Invalid("a worker's command line has no end");
+    out->push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
   return Status::Ok();
 }
 
@@ -187,6 +203,30 @@ Status Keeper::StartDriver() {
   environment["RAY_MPI_SESSION"] = directory_.path();
   environment["RAY_MPI_KEEPER_PID"] = std::to_string(::getpid());
   return Spawn(options, config_.driver, environment, &driver_pid_);
+}
+
+// A C++ worker: the job's program once more, from the folder where the driver runs if this node has it.
+void Keeper::StartWorker(const KeeperMessage& request, std::span<UniqueFd> fds) {
+  if (done_) return;
+  std::vector<std::string> words;
+  if (Status s = ReadStrings(fds[2].get(), &words); !s.ok() || words.size() < 2) {
+    return Send(KeeperMessage::kWorkerStarted, -EINVAL, 0, request.token);
+  }
+  Environment environment = config_.native_environment;
+  environment["RAY_MPI_SESSION"] = directory_.path();
+  environment["RAY_MPI_KEEPER_PID"] = std::to_string(::getpid());
+  environment["RAY_MPI_WORKER_TOKEN"] = std::to_string(request.token);
+  SpawnOptions options;
+  options.death_signal = SIGKILL;
+  options.own_session = true;
+  options.stdout_fd = fds[0].get();
+  options.stderr_fd = fds[1].get();
+  options.close_others = true;
+  options.folder = words[0];
+  words.erase(words.begin());
+  pid_t pid = 0;
+  const Status started = Spawn(options, words, environment, &pid);
+  Send(KeeperMessage::kWorkerStarted, started.ok() ? pid : -EAGAIN, 0, request.token);
 }
 
 }  // namespace rmpi::launcher

@@ -195,6 +195,7 @@ Status ApplyValues(const po::variables_map& values, Options* out) {
   reader.Number("bringup-timeout", 1, 86400, &out->bringup_timeout_s);
   if (const std::string* text = reader.Text("python")) out->python = *text;
   reader.Number("control-fd", 0, 1 << 20, &out->control_fd);
+  out->native_driver = reader.Flag("native-driver");
   if (reader.Flag("serve")) {
     reader.Fail(
         Status::Invalid("--serve: a runtime that stays up after its program is not there yet; "

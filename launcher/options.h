@@ -41,7 +41,8 @@ struct Options {
   std::string transfer;   // how objects travel between hosts; empty: the best there is
   double bringup_timeout_s = 60;
   bool dedicated_head = false;
-  int control_fd = -1;  // kEmbedded
+  int control_fd = -1;         // kEmbedded
+  bool native_driver = false;  // kEmbedded: the parent is a C++ program
 
   // Resources of this node; unset: what the machine grants.
   std::optional<double> num_cpus, num_gpus;

@@ -56,14 +56,21 @@ void SetUpChild(const SpawnOptions& options, pid_t parent) {
       ::_exit(128 + options.death_signal);  // it died before the line above
   }
   if (options.own_session) ::setsid();
-  if (options.quiet_stdio) {
+  const bool redirected = options.stdout_fd >= 0 && options.stderr_fd >= 0;
+  if (options.quiet_stdio || redirected) {
     const int null = ::open("/dev/null", O_RDWR);
     if (null >= 0) {
       ::dup2(null, 0);
       if (null > 2) ::close(null);
     }
+  }
+  if (redirected) {
+    ::dup2(options.stdout_fd, 1);
+    ::dup2(options.stderr_fd, 2);
+  } else if (options.quiet_stdio) {
     ::dup2(2, 1);
   }
+  if (!options.folder.empty()) [[maybe_unused]] const int moved = ::chdir(options.folder.c_str());
   if (options.close_others) CloseOthers(options.keep_fds);
   for (const int fd : options.keep_fds) ::fcntl(fd, F_SETFD, 0);
   ResetSignals();

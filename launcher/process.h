@@ -19,6 +19,8 @@ struct SpawnOptions {
   bool survives_parent = false;
   bool own_session = false;   // no terminal: Ctrl-C does not reach it, and it never reads the terminal
   bool quiet_stdio = false;   // stdin from /dev/null, stdout to our stderr
+  int stdout_fd = -1, stderr_fd = -1;  // both given: the child's output; its stdin is /dev/null
+  std::string folder;                  // where it runs; empty, or not there: where we do
   std::vector<int> keep_fds;  // exec only: stay open. With close_others, every other one from 3 up is closed
   bool close_others = false;
   std::string name;  // exec only: what the program finds as its argv[0], if not its path

@@ -145,9 +145,10 @@ KeeperConfig MakeConfig(const Options& options, const Paths& paths, const Enviro
 
   Environment clean = ScrubEnvironment(environment);
   clean.erase(kLauncherVariable);
-  config.driver_environment = clean;
+  config.driver_environment = config.native_environment = clean;
   AddPythonPath(paths, &clean);
-  config.driver_is_python = options.kind != ProgramKind::kExecutable;  // an embedding one is
+  config.driver_is_python = options.kind != ProgramKind::kExecutable && !options.native_driver;
+  raylet.prestart_python = config.driver_is_python;
   if (config.driver_is_python) config.driver_environment = clean;
   if (!paths.python.empty() && !paths.package.empty()) {
     config.zygote = {paths.python, "-c", kZygoteCode};

@@ -122,10 +122,10 @@ Amounts LocalScheduler::TakeReport() {
 
 // ---- leases -----------------------------------------------------------------------------------------------------
 
-LocalScheduler::Worker* LocalScheduler::IdleWorker(JobId job) {
+LocalScheduler::Worker* LocalScheduler::IdleWorker(JobId job, uint8_t language) {
   for (size_t i = idle_.size(); i-- > 0;) {
     Worker& w = workers_.at(idle_[i]);
-    if (w.job != job && w.job != JobId{}) continue;
+    if (w.language != language || (w.job != job && w.job != JobId{})) continue;
     w.job = job;
     idle_.erase(idle_.begin() + static_cast<std::ptrdiff_t>(i));
     return &w;
@@ -134,7 +134,7 @@ LocalScheduler::Worker* LocalScheduler::IdleWorker(JobId job) {
 }
 
 bool LocalScheduler::GrantOne(LocalDemand* d, TimeNs) {
-  Worker* w = IdleWorker(d->shape.job);
+  Worker* w = IdleWorker(d->shape.job, d->shape.language);
   if (w == nullptr) return false;
   const uint64_t lease = next_lease_++;
   w->lease = lease;
@@ -156,9 +156,10 @@ bool LocalScheduler::MayStart(const LocalDemand& d, TimeNs now) {
     Arm(next_start_);
     return false;
   }
-  if (workers_.size() + starting_ >= options_.max_workers) return false;
+  const uint32_t starting = Starting();
+  if (workers_.size() + starting >= options_.max_workers) return false;
   const auto cpus = static_cast<uint32_t>(std::max<int64_t>(1, AmountOf(options_.total, "CPU") / kResourceUnit));
-  if (starting_ >= std::max(cpus, 4U)) return false;
+  if (starting >= std::max(cpus, 4U)) return false;
   const uint32_t deepest = blocked_depths_.empty() ? 0 : blocked_depths_.rbegin()->first;
   if (blocked_depths_.empty() || d.shape.depth > deepest) return true;
   if (now < last_paced_start_ + pace_) {
@@ -175,7 +176,7 @@ void LocalScheduler::Dispatch(TimeNs now) {
   if (dispatching_) return;
   dispatching_ = true;
   bool starved = false;
-  uint32_t starts_wanted = 0;
+  std::map<uint8_t, uint32_t> starts_wanted;  // by language
   for (auto it = demands_.begin(); it != demands_.end();) {
     LocalDemand& d = *it;
     if (d.assigned || Local(d.shape)) {
@@ -185,17 +186,17 @@ void LocalScheduler::Dispatch(TimeNs now) {
         Amounts left = available_;
         for (uint32_t i = 0; i < d.count && Fits(left, d.shape.resources); ++i) {
           Subtract(&left, d.shape.resources);
-          if (++starts_wanted <= starting_) continue;
+          if (++starts_wanted[d.shape.language] <= starting_[d.shape.language]) continue;
           if (!MayStart(d, now)) break;
-          ++starting_;
-          host_->StartWorker(d.shape.job);
+          ++starting_[d.shape.language];
+          host_->StartWorker(d.shape.job, d.shape.language);
         }
         break;
       }
       starved |= d.count > 0 && !Fits(available_, d.shape.resources);
       if (d.assigned && d.count > 0) {
         // A process that is on its way will serve it; hard affinity has nowhere else to go.
-        const bool coming = starting_ > 0 && Fits(available_, d.shape.resources);
+        const bool coming = starting_[d.shape.language] > 0 && Fits(available_, d.shape.resources);
         if (now - d.since <= kAssignPatience) {
           Arm(d.since + kAssignPatience + 1);
         } else if (d.shape.strategy != kAffinityStrategy && !coming) {
@@ -256,20 +257,49 @@ void LocalScheduler::OnLeaseReturn(uint64_t lease, TimeNs now) {
 
 // ---- workers ----------------------------------------------------------------------------------------------------
 
-void LocalScheduler::OnWorkerReady(const Address& worker, JobId job, TimeNs now) {
+uint32_t LocalScheduler::Starting() const {
+  uint32_t sum = 0;
+  for (const auto& [language, count] : starting_) sum += count;
+  return sum;
+}
+
+void LocalScheduler::EndStart(uint8_t language) {
+  uint32_t& count = starting_[language];
+  if (count > 0) --count;
+}
+
+void LocalScheduler::Prestart(JobId job, uint8_t language, uint32_t count) {
+  for (; count > 0 && workers_.size() + Starting() < options_.max_workers; --count) {
+    ++starting_[language];
+    host_->StartWorker(job, language);
+  }
+}
+
+void LocalScheduler::OnWorkerReady(const Address& worker, JobId job, uint8_t language, TimeNs now) {
   failed_starts_ = 0;
-  if (starting_ > 0) --starting_;
+  EndStart(language);
   Worker w;
   w.address = worker;
   w.job = job;
+  w.language = language;
   w.idle_since = now;
   workers_.emplace(worker, w);
   idle_.push_back(worker);
   Dispatch(now);
 }
 
-void LocalScheduler::OnWorkerStartFailed(TimeNs now) {
-  if (starting_ > 0) --starting_;
+void LocalScheduler::OnCannotStart(JobId job, uint8_t language, const std::string& why, bool starting, TimeNs now) {
+  if (starting) EndStart(language);
+  for (LocalDemand& d : demands_) {
+    if (d.shape.job != job || d.shape.language != language || d.count == 0) continue;
+    host_->SendUnschedulable(d.owner, {d.shape_key, why});
+    d.count = 0;
+  }
+  Dispatch(now);
+}
+
+void LocalScheduler::OnWorkerStartFailed(uint8_t language, TimeNs now) {
+  EndStart(language);
   // What fails once may fail always (a broken environment, no memory): ever more slowly, up to 10 s apart.
   next_start_ = now + std::min(kFirstRetry << std::min(failed_starts_++, 7U), kLastPace);
   Arm(next_start_);

@@ -35,7 +35,9 @@ class LocalScheduler {
     // To the head: this much of the demand found no place here (absolute).
     virtual void SendDemand(const Demand& demand) = 0;
     virtual void SendReject(const Demand& demand) = 0;
-    virtual void StartWorker(JobId job) = 0;
+    // A process for tasks of this language. Answered by OnWorkerReady, OnWorkerStartFailed or OnCannotStart.
+    virtual void StartWorker(JobId job, uint8_t language) = 0;
+    virtual void SendUnschedulable(const Address& owner, const Unschedulable& m) = 0;
     virtual void StopWorker(const Address& worker) = 0;  // idle for long, one too many
   };
 
@@ -48,8 +50,12 @@ class LocalScheduler {
   void OnAssign(const Demand& m, TimeNs now);      // the head chose us for somebody's demand
   void OnHandedOff(const HandedOff& m, TimeNs now);  // the head placed some of ours elsewhere
   void OnLeaseReturn(uint64_t lease, TimeNs now);
-  void OnWorkerReady(const Address& worker, JobId job, TimeNs now);  // job 0: serves whichever comes first
-  void OnWorkerStartFailed(TimeNs now);
+  // Starts workers before anybody asks. job 0: they serve whichever job comes first.
+  void Prestart(JobId job, uint8_t language, uint32_t count);
+  void OnWorkerReady(const Address& worker, JobId job, uint8_t language, TimeNs now);
+  void OnWorkerStartFailed(uint8_t language, TimeNs now);  // it is tried again, ever more slowly
+  // There will never be such a worker here: who waits for one is told why. `starting`: it was one on its way.
+  void OnCannotStart(JobId job, uint8_t language, const std::string& why, bool starting, TimeNs now);
   void OnWorkerGone(const Address& worker, TimeNs now);
   void OnRetire(const Address& worker, TimeNs now);
   // `lease`: under which the waiting task runs. A message about a former lease changes nothing.
@@ -89,6 +95,7 @@ class LocalScheduler {
   struct Worker {
     Address address;
     JobId job;
+    uint8_t language = 0;
     uint64_t lease = 0;
     bool retiring = false;
     bool blocked = false;
@@ -104,7 +111,9 @@ class LocalScheduler {
   void Dispatch(TimeNs now);
   bool GrantOne(LocalDemand* d, TimeNs now);
   bool Local(const Shape& shape) const;
-  Worker* IdleWorker(JobId job);
+  Worker* IdleWorker(JobId job, uint8_t language);
+  uint32_t Starting() const;
+  void EndStart(uint8_t language);
   void EndLease(uint64_t lease, TimeNs now);
   void Report(LocalDemand* d);
   bool MayStart(const LocalDemand& d, TimeNs now);
@@ -125,7 +134,7 @@ class LocalScheduler {
   uint64_t next_lease_ = 1;
   uint64_t next_order_ = 1;
   uint32_t next_report_ = 1;
-  uint32_t starting_ = 0;
+  std::map<uint8_t, uint32_t> starting_;  // by language
   TimeNs last_paced_start_ = 0;
   TimeNs pace_ = 0;
   TimeNs next_reclaim_ = 0;

@@ -35,10 +35,7 @@ uint32_t Gcs::OnJoin(const NodeRecord& in, TimeNs now) {
   ++joined_;
   outbox_->Send(RayletOf(record.node), MsgType::kJoined, reply);
   for (const auto& [id, job] : jobs_) {
-    JobMessage m;
-    m.job = job.id;
-    m.driver = job.driver;
-    outbox_->Send(RayletOf(record.node), MsgType::kJobStartReply, m);
+    outbox_->Send(RayletOf(record.node), MsgType::kJobStartReply, job.start);
   }
   scheduler_.AddNode(record.node, record.total);
   if (complete()) {
@@ -163,11 +160,7 @@ void Gcs::SendNodes(const Address& to, uint64_t nonce) {
 
 void Gcs::OnJobStart(JobMessage m) {
   m.job.value = next_job_++;
-  Job job;
-  job.id = m.job;
-  job.driver = m.driver;
-  job.ray_namespace = m.ray_namespace;
-  jobs_[m.job.value] = job;
+  jobs_[m.job.value].start = m;
   // Every raylet hears of it: its workers' output goes to that driver.
   for (const auto& [id, record] : nodes_) {
     if (record.alive) outbox_->Send(RayletOf(id), MsgType::kJobStartReply, m);
@@ -190,7 +183,7 @@ void Gcs::OnJobEnd(const JobMessage& m, TimeNs now) {
     if (record.alive) job.waiting_for.insert(id);
   }
   JobMessage out = m;
-  out.driver = job.driver;
+  out.driver = job.start.driver;
   for (uint32_t node : std::set<uint32_t>(job.waiting_for)) outbox_->Send(RayletOf(node), MsgType::kJobEnd, out);
 }
 
@@ -205,7 +198,7 @@ void Gcs::FinishJob(uint32_t job) {
   const auto it = jobs_.find(job);
   if (it == jobs_.end()) return;
   if (it->second.over_nonce != 0) {
-    outbox_->Send(it->second.driver, MsgType::kJobOverReply, Nonce{it->second.over_nonce});
+    outbox_->Send(it->second.start.driver, MsgType::kJobOverReply, Nonce{it->second.over_nonce});
   }
   jobs_.erase(it);
 }

@@ -50,9 +50,7 @@ class Gcs : private sched::GlobalScheduler::Host {
 
  private:
   struct Job {
-    JobId id;
-    Address driver;
-    std::string ray_namespace;
+    JobMessage start;  // what every raylet is told of it
     uint64_t over_nonce = 0;
     bool ending = false;
     std::set<uint32_t> waiting_for;  // nodes that have not yet cleaned up after it

@@ -35,6 +35,9 @@ constexpr uint32_t kHeadNode = 1;
 inline Address RayletOf(uint32_t node) { return {node, kRayletSlot, 0, 1}; }
 inline Address GcsAddress() { return {kHeadNode, kGcsSlot, 0, 1}; }
 
+// The language that a task, or the program of a job, is written in.
+constexpr uint8_t kPythonLanguage = 1, kCppLanguage = 2;
+
 struct JobId {
   uint32_t value = 0;
   auto operator<=>(const JobId&) const = default;

@@ -105,7 +105,7 @@ struct Shape {
   std::vector<std::pair<std::string, int64_t>> resources;  // sorted by name
   uint8_t strategy = 0;                                    // Strategy of core_worker.h
   bool affinity_soft = false;
-  uint8_t language = 1;
+  uint8_t language = kPythonLanguage;
   uint8_t reserved = 0;
   uint32_t affinity_node = 0;  // kNodeAffinity; or, for kDefault, the node that holds most argument bytes (a wish)
   uint32_t depth = 0;          // nesting depth of the task: deeper ones go first
@@ -210,7 +210,7 @@ struct WireValue {
 
 struct WireTemplate {  // the part of a task that its remote function and options fix
   std::string function_id, function_name, name, retry_list;
-  uint8_t language = 1;
+  uint8_t language = kPythonLanguage;
   bool retry_exceptions = false;
   uint32_t num_returns = 1;
   uint32_t max_calls = 0;
@@ -596,10 +596,13 @@ struct JobMessage {  // kJobStart (raylet -> GCS), kJobStartReply, kJobEnd, kJob
   Address driver;
   uint64_t nonce = 0;
   std::string ray_namespace;
+  uint8_t language = kPythonLanguage;      // of the driver
+  std::vector<std::string> native_worker;  // command line of this job's C++ workers; empty: it has none
+  std::string native_worker_cwd;           // where that is to be run
 
   template <class C>
   void Fields(C& c) {
-    c(job, driver, nonce, ray_namespace);
+    c(job, driver, nonce, ray_namespace, language, native_worker, native_worker_cwd);
   }
 };
 

@@ -13,14 +13,15 @@ namespace rmpi {
 
 constexpr uint32_t kHelloMagic = 0x52'4d'50'49;  // "RMPI"
 
+// The head of the datagram; a driver's is followed by a JobMessage (namespace, language, native worker).
 struct ClientHello {
   uint32_t magic = kHelloMagic;
   uint32_t version = kWireVersion;
   uint32_t is_driver = 0;
   uint32_t wants_logs = 0;
   uint64_t spawn_token = 0;
-  char ray_namespace[256] = {};
 };
+constexpr size_t kMaxHelloBytes = 64 << 10;
 
 // Comes with the descriptors of board, arena, pin table, the raylet's eventfd and the name table, in this order.
 struct ClientWelcome {

@@ -289,8 +289,9 @@ void Raylet::BecomeNode(uint32_t node, uint64_t run_id) {
   next_heartbeat_ = last_from_head_;
   loop_.Add(config_.listen_fd, EPOLLIN, [this](uint32_t) { OnConnect(); });
   Tell(KeeperMessage::kReady, 0, 0, NodeHex(run_id, node));
-  const uint32_t prestart = config_.zygote_fd >= 0 ? config_.prestart_workers : 0;
-  for (uint32_t i = 0; i < prestart; ++i) StartWorker(JobId{});
+  if (config_.zygote_fd >= 0 && config_.prestart_python) {
+    scheduler_->Prestart(JobId{}, kPythonLanguage, config_.prestart_workers);
+  }
 }
 
 void Raylet::StartPrefault() {

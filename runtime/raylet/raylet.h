@@ -25,7 +25,8 @@ struct RayletConfig {
   uint64_t object_store_bytes = 0;
   std::vector<std::pair<std::string, double>> resources;  // CPU, GPU, memory, custom
   std::map<std::string, std::string> labels;
-  uint32_t prestart_workers = 0;   // forked at once, before anybody asks
+  uint32_t prestart_workers = 0;   // started before anybody asks: Python ones at once, C++ ones with their job
+  bool prestart_python = true;     // a C++ program may never need any
   uint32_t max_workers = 0;        // 0: as many as the board has slots
   std::string transport = "none";  // none (one node) | mpi | direct
   std::string mpi_plugin;          // path of libray-mpi-mpi.so

@@ -11,6 +11,7 @@
 
 #include <cstring>
 
+#include "runtime/base/fd_passing.h"
 #include "runtime/raylet/raylet_impl.h"
 
 namespace rmpi {
@@ -19,25 +20,6 @@ namespace {
 constexpr TimeNs kStatusPatience = 200 * kMillisecond;  // for the keeper to say how it ended
 constexpr TimeNs kJobEndPatience = 700 * kMillisecond;
 constexpr size_t kLogBacklog = 4 << 20;
-constexpr TimeNs kSpawnPatience = 60 * kSecond;
-
-void SendWithFds(int socket, const ClientWelcome& welcome, const int* fds, int n) {
-  iovec iov{const_cast<ClientWelcome*>(&welcome), sizeof welcome};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kWelcomeFds)] = {};
-  msghdr msg{};
-  msg.msg_iov = &iov;
-  msg.msg_iovlen = 1;
-  if (n > 0) {
-    msg.msg_control = control;
-    msg.msg_controllen = CMSG_SPACE(sizeof(int) * static_cast<size_t>(n));
-    cmsghdr* c = CMSG_FIRSTHDR(&msg);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(int) * static_cast<size_t>(n));
-    std::memcpy(CMSG_DATA(c), fds, sizeof(int) * static_cast<size_t>(n));
-  }
-  sendmsg(socket, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-}
 
 }  // namespace
 
@@ -58,22 +40,29 @@ void Raylet::Refuse(int fd, const std::string& why) {
   ClientWelcome w;
   w.refused = 1;
   why.copy(w.text, sizeof w.text - 1);
-  SendWithFds(fd, w, nullptr, 0);
+  SendFds(fd, &w, sizeof w, {}, MSG_DONTWAIT);
   loop_.Remove(fd);
   connecting_.erase(fd);
 }
 
 void Raylet::OnHello(int fd) {
-  ClientHello hello;
-  const ssize_t n = recv(fd, &hello, sizeof hello, MSG_DONTWAIT);
+  std::array<std::byte, kMaxHelloBytes> datagram;
+  const ssize_t n = recv(fd, datagram.data(), datagram.size(), MSG_DONTWAIT);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  if (n != sizeof hello || hello.magic != kHelloMagic) {
+  ClientHello hello;
+  const bool whole = n >= static_cast<ssize_t>(sizeof hello);
+  if (whole) std::memcpy(&hello, datagram.data(), sizeof hello);
+  if (!whole || hello.magic != kHelloMagic) {
     loop_.Remove(fd);
     connecting_.erase(fd);
     return;
   }
   if (hello.version != kWireVersion) return Refuse(fd, "this runtime is of another version of ray-mpi than the program");
   if (stopping_) return Refuse(fd, "the runtime is shutting down");
+  JobMessage start;
+  Reader reader({datagram.data() + sizeof hello, static_cast<size_t>(n) - sizeof hello});
+  if (hello.is_driver != 0) reader(start);
+  if (!reader.ok()) return Refuse(fd, "the driver's description of its job cannot be read");
   std::unique_ptr<Client> c = std::move(connecting_.at(fd));
   connecting_.erase(fd);
   uint16_t slot = 0;
@@ -86,8 +75,6 @@ void Raylet::OnHello(int fd) {
   c->is_driver = hello.is_driver != 0;
   c->wants_logs = hello.wants_logs != 0;
   c->token = hello.spawn_token;
-  hello.ray_namespace[sizeof hello.ray_namespace - 1] = 0;
-  c->ray_namespace = hello.ray_namespace;
   c->pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, c->pid, 0)));
   std::memset(names_[slot].name, 0, sizeof names_[slot].name);
   const auto died = [this, slot](uint32_t) {
@@ -100,18 +87,18 @@ void Raylet::OnHello(int fd) {
   Client* client = c.get();
   clients_[slot] = std::move(c);
   if (client->is_driver) {
-    JobMessage start;
     start.driver = client->address;
     start.nonce = next_nonce_++;
-    start.ray_namespace = client->ray_namespace;
     job_starts_[start.nonce] = slot;
     router_.Send(GcsAddress(), MsgType::kJobStart, start);
     return;
   }
-  const auto spawn = spawns_.find(client->token);
-  if (spawn != spawns_.end()) {
+  uint8_t language = kPythonLanguage;
+  if (const auto spawn = spawns_.find(client->token); spawn != spawns_.end()) {
     client->job = spawn->second.job;
+    language = spawn->second.language;
     spawns_.erase(spawn);
+    if (const auto job = jobs_.find(client->job.value); job != jobs_.end()) job->second.native_failures = 0;
   }
   if (WorkerOutput* out = logs_.Find(client->token)) {
     out->pid = client->pid;
@@ -119,7 +106,7 @@ void Raylet::OnHello(int fd) {
   }
   Welcome(client);
   start_failures_ = 0;
-  scheduler_->OnWorkerReady(client->address, client->job, MonotonicNow());
+  scheduler_->OnWorkerReady(client->address, client->job, language, MonotonicNow());
 }
 
 void Raylet::Welcome(Client* c) {
@@ -129,68 +116,12 @@ void Raylet::Welcome(Client* c) {
   w.run_id = run_id_;
   const int fds[kWelcomeFds] = {config_.board_fd, config_.arena_fd, config_.pins_fd, bell_.get(), names_fd_.get()};
   c->ready = true;
-  SendWithFds(c->socket.get(), w, fds, kWelcomeFds);
+  SendFds(c->socket.get(), &w, sizeof w, fds, MSG_DONTWAIT);
 }
 
 Raylet::Client* Raylet::ClientAt(const Address& a) {
   const auto it = clients_.find(a.slot);
   return it == clients_.end() || it->second->address != a ? nullptr : it->second.get();
-}
-
-// ---- workers ------------------------------------------------------------------------------------------------------
-
-void Raylet::StartWorker(JobId job) {
-  int out[2], err[2];
-  if (pipe2(out, O_CLOEXEC) != 0) {
-    scheduler_->OnWorkerStartFailed(MonotonicNow());
-    return;
-  }
-  if (pipe2(err, O_CLOEXEC) != 0) {
-    close(out[0]);
-    close(out[1]);
-    scheduler_->OnWorkerStartFailed(MonotonicNow());
-    return;
-  }
-  ZygoteRequest request;
-  request.token = next_token_++;
-  request.job = job.value;
-  logs_.Add(request.token, UniqueFd(out[0]), UniqueFd(err[0]));
-  logs_.Find(request.token)->job = job;
-  spawns_[request.token] = Spawn{job, 0, MonotonicNow()};
-  const int fds[2] = {out[1], err[1]};
-  iovec iov{&request, sizeof request};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fds)] = {};
-  msghdr msg{};
-  msg.msg_iov = &iov;
-  msg.msg_iovlen = 1;
-  msg.msg_control = control;
-  msg.msg_controllen = sizeof control;
-  cmsghdr* c = CMSG_FIRSTHDR(&msg);
-  c->cmsg_level = SOL_SOCKET;
-  c->cmsg_type = SCM_RIGHTS;
-  c->cmsg_len = CMSG_LEN(sizeof fds);
-  std::memcpy(CMSG_DATA(c), fds, sizeof fds);
-  const bool sent = sendmsg(config_.zygote_fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) == sizeof request;
-  close(out[1]);
-  close(err[1]);
-  if (!sent) SpawnFailed(request.token, std::string("the zygote took no request: ") + std::strerror(errno));
-}
-
-void Raylet::OnZygote() {
-  ZygoteReply reply;
-  const ssize_t n = recv(config_.zygote_fd, &reply, sizeof reply, MSG_DONTWAIT);
-  if (n == 0) {
-    loop_.Remove(config_.zygote_fd);
-    if (!stopping_) Fatal("the process that forks workers (zygote) on " + config_.hostname + " has ended", 1);
-    return;
-  }
-  if (n != sizeof reply) return;
-  if (WorkerOutput* out = logs_.Find(reply.token); out != nullptr && reply.pid > 0) out->pid = reply.pid;
-  const auto it = spawns_.find(reply.token);
-  if (it == spawns_.end()) return;
-  if (reply.pid < 0) return SpawnFailed(reply.token, std::string("fork failed: ") + std::strerror(-reply.pid));
-  if (early_exits_.erase(reply.pid) != 0) return SpawnFailed(reply.token, "it ended before it had connected");
-  it->second.pid = reply.pid;
 }
 
 void Raylet::StopWorker(const Address& worker) { router_.Send(worker, MsgType::kExit, Exit{}); }
@@ -211,35 +142,10 @@ void Raylet::OnChildExit(pid_t pid, int wait_status) {
     StartDeath(c.get(), MonotonicNow());
     return;
   }
-  for (const auto& [token, spawn] : spawns_) {
-    if (spawn.pid != pid) continue;
-    SpawnFailed(token, "it ended before it had connected");
-    return;
-  }
+  if (OnSpawnExit(pid, wait_status)) return;
   // Not known: some grandchild of user code, or a worker whose zygote's answer is still to come.
   if (early_exits_.size() > 1024) early_exits_.clear();
   early_exits_.insert(pid);
-}
-
-void Raylet::SpawnFailed(uint64_t token, const std::string& why) {
-  spdlog::warn("a worker could not be started: {}", why);
-  spawns_.erase(token);
-  if (++start_failures_ == 3) {
-    Warn("workers on " + config_.hostname + " (node " + std::to_string(node_) +
-         ") do not start, tasks wait; the last one: " + why + ". See " + (config_.log_dir.empty() ? config_.session : config_.log_dir));
-  }
-  scheduler_->OnWorkerStartFailed(MonotonicNow());
-}
-
-void Raylet::ExpireSpawns(TimeNs now) {
-  std::vector<uint64_t> late;
-  for (const auto& [token, spawn] : spawns_) {
-    if (now - spawn.since > kSpawnPatience) late.push_back(token);
-  }
-  for (uint64_t token : late) {
-    if (spawns_.at(token).pid > 0) Tell(KeeperMessage::kKill, spawns_.at(token).pid, SIGKILL, "");
-    SpawnFailed(token, "it did not connect within 60 s");
-  }
 }
 
 void Raylet::StartDeath(Client* c, TimeNs now) {
@@ -351,15 +257,16 @@ void Raylet::CheckEndingJobs(TimeNs now) {
     }
     logs_.Drain(e.message.job);
     router_.Send(GcsAddress(), MsgType::kJobEndAck, e.message);
-    job_drivers_.erase(e.message.job.value);
+    jobs_.erase(e.message.job.value);
     ending_jobs_.erase(ending_jobs_.begin() + static_cast<std::ptrdiff_t>(i));
   }
 }
 
 bool Raylet::LogsReady(JobId job) const {
-  const auto it = job_drivers_.find(job.value);
-  if (it == job_drivers_.end()) return true;  // nobody to wait for
-  if (it->second.node == node_) return port_->backlog_bytes(it->second.slot) < kLogBacklog;
+  const auto it = jobs_.find(job.value);
+  if (it == jobs_.end()) return true;  // nobody to wait for
+  const Address& driver = it->second.start.driver;
+  if (driver.node == node_) return port_->backlog_bytes(driver.slot) < kLogBacklog;
   return !links_ || !links_->congested();
 }
 
@@ -372,16 +279,17 @@ void Raylet::RelayLines(const WorkerOutput& who, bool is_stderr, std::string_vie
     m.name.assign(names_[who.slot].name, strnlen(names_[who.slot].name, sizeof(NameSlot)));
   }
   if (!config_.log_to_driver) return;
-  const auto driver = job_drivers_.find(job.value);
-  if (driver == job_drivers_.end()) return;
+  const auto found = jobs_.find(job.value);
+  if (found == jobs_.end()) return;
+  const Address& driver = found->second.start.driver;
   m.is_stderr = is_stderr;
   m.pid = who.pid;
-  if (driver->second.node != node_) m.host = config_.hostname;
+  if (driver.node != node_) m.host = config_.hostname;
   // Cut so that one message stays small.
   for (size_t at = 0; at < lines.size();) {
     const size_t n = std::min<size_t>(lines.size() - at, 128 << 10);
     m.text.assign(lines.substr(at, n));
-    router_.Send(driver->second, MsgType::kLogLines, m);
+    router_.Send(driver, MsgType::kLogLines, m);
     at += n;
   }
 }

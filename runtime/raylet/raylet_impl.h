@@ -51,7 +51,6 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
     bool ready = false;  // has been welcomed
     uint64_t token = 0;
     JobId job;
-    std::string ray_namespace;
     std::vector<bool> nodes_met;  // exchanged messages with
     // death
     bool dying = false;
@@ -61,8 +60,13 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   };
   struct Spawn {
     JobId job;
+    uint8_t language = 0;
     pid_t pid = 0;
     TimeNs since = 0;
+  };
+  struct Job {
+    JobMessage start;
+    uint32_t native_failures = 0;  // C++ workers in a row that ended before they had connected
   };
   struct Room {  // an extent request that waits for memory
     Address who;
@@ -116,15 +120,22 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   void AfterFree();
   std::string StoreFullText(uint64_t wanted) const;
 
-  // ---- clients and workers (raylet_clients.cc)
+  // ---- starting workers (raylet_workers.cc)
+  void OnJobStarted(const JobMessage& m);
+  void AskZygote(uint64_t token, JobId job, int out, int err);
+  void AskKeeper(uint64_t token, const JobMessage& job, int out, int err);
+  void OnZygote();
+  void OnWorkerStarted(uint64_t token, pid_t pid);
+  bool OnSpawnExit(pid_t pid, int wait_status);
+  void SpawnFailed(uint64_t token, const std::string& why);
+  void ExpireSpawns(TimeNs now);
+
+  // ---- clients and their ends (raylet_clients.cc)
+  void OnChildExit(pid_t pid, int wait_status);
   void OnConnect();
   void OnHello(int fd);
   void Welcome(Client* c);
   void Refuse(int fd, const std::string& why);
-  void OnZygote();
-  void OnChildExit(pid_t pid, int wait_status);
-  void SpawnFailed(uint64_t token, const std::string& why);
-  void ExpireSpawns(TimeNs now);
   void StartDeath(Client* c, TimeNs now);
   void FinishDeaths(TimeNs now);
   void FinishDeath(Client* c);
@@ -142,7 +153,8 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   void SendReclaim(const Address& owner) override;
   void SendDemand(const Demand& demand) override;
   void SendReject(const Demand& demand) override;
-  void StartWorker(JobId job) override;
+  void StartWorker(JobId job, uint8_t language) override;
+  void SendUnschedulable(const Address& owner, const Unschedulable& m) override;
   void StopWorker(const Address& worker) override;
   // ---- PullManager::Host
   void Fetch(uint64_t request, uint32_t node, const ObjectId& id, uint32_t attempt, uint64_t src_offset,
@@ -190,7 +202,7 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   std::unordered_set<pid_t> early_exits_;  // reported by the keeper before the zygote had named them
   uint32_t start_failures_ = 0;            // in a row
   uint64_t next_token_ = 1;
-  std::unordered_map<uint32_t, Address> job_drivers_;
+  std::unordered_map<uint32_t, Job> jobs_;  // those that run
   std::unordered_map<uint64_t, uint16_t> job_starts_;  // nonce -> slot of the driver that waits for its number
   uint64_t next_nonce_ = 1;
   std::vector<Room> waiting_room_;

@@ -154,6 +154,9 @@ void Raylet::OnKeeper() {
     case KeeperMessage::kChildExit:
       OnChildExit(m.pid, m.wait_status);
       break;
+    case KeeperMessage::kWorkerStarted:
+      OnWorkerStarted(m.token, m.pid);
+      break;
     case KeeperMessage::kDriverExit:
     case KeeperMessage::kStop:
       if (gcs_) {

@@ -317,16 +317,7 @@ void Raylet::OnClusterMessage(const MessageHeader& header, Bytes body) {
       Handle<Shutdown>(body, [&](const Shutdown& m) { Stop(m.status, m.reason); });
       break;
     case MsgType::kJobStartReply:
-      Handle<JobMessage>(body, [&](const JobMessage& m) {
-        job_drivers_[m.job.value] = m.driver;
-        const auto it = job_starts_.find(m.nonce);
-        if (m.driver.node != node_ || it == job_starts_.end()) return;
-        const auto c = clients_.find(it->second);
-        job_starts_.erase(it);
-        if (c == clients_.end() || c->second->address != m.driver) return;
-        c->second->job = m.job;
-        Welcome(c->second.get());
-      });
+      Handle<JobMessage>(body, [&](const JobMessage& m) { OnJobStarted(m); });
       break;
     case MsgType::kJobEnd:
       Handle<JobMessage>(body, [&](const JobMessage& m) { OnJobEnd(m, now); });
@@ -349,6 +340,9 @@ void Raylet::SendGrant(const Address& owner, const Grant& grant) {
 }
 void Raylet::SendReclaim(const Address& owner) { router_.Send(owner, MsgType::kReclaim, Reclaim{}); }
 void Raylet::SendDemand(const Demand& demand) { router_.Send(GcsAddress(), MsgType::kDemand, demand); }
+void Raylet::SendUnschedulable(const Address& owner, const Unschedulable& m) {
+  router_.Send(owner, MsgType::kUnschedulable, m);
+}
 void Raylet::SendReject(const Demand& demand) { router_.Send(GcsAddress(), MsgType::kAssignReject, demand); }
 
 void Raylet::Fetch(uint64_t request, uint32_t node, const ObjectId& id, uint32_t attempt, uint64_t src_offset,
@@ -380,7 +374,7 @@ void Raylet::Warn(const std::string& text) {
   lines.is_stderr = true;
   lines.name = "ray-mpi scheduler";
   lines.text = text + "\n";
-  for (const auto& [job, driver] : job_drivers_) router_.Send(driver, MsgType::kLogLines, lines);
+  for (const auto& [id, job] : jobs_) router_.Send(job.start.driver, MsgType::kLogLines, lines);
 }
 
 }  // namespace rmpi

@@ -11,6 +11,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "runtime/base/fd_passing.h"
 #include "runtime/worker/impl.h"
 
 namespace rmpi {
@@ -46,27 +47,38 @@ Status OpenSocket(const std::string& name, UniqueFd* out) {
   return Status::Ok();
 }
 
-Status ReceiveWelcome(int fd, ClientWelcome* welcome, UniqueFd* fds) {
-  iovec iov{welcome, sizeof *welcome};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kWelcomeFds)] = {};
-  msghdr msg{};
-  msg.msg_iov = &iov;
-  msg.msg_iovlen = 1;
-  msg.msg_control = control;
-  msg.msg_controllen = sizeof control;
-  ssize_t n;
-  do {
-    n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
-  } while (n < 0 && errno == EINTR);
-  const cmsghdr* c = CMSG_FIRSTHDR(&msg);
-  if (c != nullptr && c->cmsg_type == SCM_RIGHTS) {
-    const size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (size_t i = 0; i < count && i < kWelcomeFds; ++i) {
-      int received;
-      std::memcpy(&received, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-      fds[i].reset(received);
+Status SendHello(int fd, const CoreWorker::Options& options) {
+  ClientHello hello;
+  hello.is_driver = options.mode == CoreWorker::Mode::kDriver;
+  hello.wants_logs = options.log_to_driver;
+  hello.spawn_token = options.spawn_token;
+  const auto* head = reinterpret_cast<const std::byte*>(&hello);
+  std::vector<std::byte> datagram(head, head + sizeof hello);
+  if (hello.is_driver) {
+    JobMessage job;
+    job.ray_namespace = options.ray_namespace;
+    job.language = options.language;
+    job.native_worker = options.native_worker;
+    job.native_worker_cwd = options.native_worker_cwd;
+    Writer writer;
+    writer(job);
+    datagram.insert(datagram.end(), writer.bytes().begin(), writer.bytes().end());
+    if (datagram.size() > kMaxHelloBytes) {
+      return Status::Invalid(fmt::format("the command line of the C++ workers and the namespace are {} bytes: at most {} are taken",
+                                         datagram.size() - sizeof hello, kMaxHelloBytes - sizeof hello));
     }
   }
+  if (send(fd, datagram.data(), datagram.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(datagram.size())) {
+    return Status::Unavailable("the runtime at " + options.session + " does not listen any more");
+  }
+  return Status::Ok();
+}
+
+Status ReceiveWelcome(int fd, ClientWelcome* welcome, UniqueFd* fds) {
+  ssize_t n;
+  do {
+    n = ReceiveFds(fd, welcome, sizeof *welcome, {fds, kWelcomeFds}, 0);
+  } while (n < 0 && errno == EINTR);
   if (n != sizeof *welcome || welcome->magic != kHelloMagic) {
     return Status::Unavailable("the runtime closed the connection before it answered: it is ending, or has failed");
   }
@@ -108,14 +120,7 @@ Status CoreWorker::Impl::Connect(const Options& options) {
   std::string name;
   if (Status s = SocketName(session_, &name); !s.ok()) return s;
   if (Status s = OpenSocket(name, &socket_); !s.ok()) return s;
-  ClientHello hello;
-  hello.is_driver = mode_ == Mode::kDriver;
-  hello.wants_logs = options.log_to_driver;
-  hello.spawn_token = options.spawn_token;
-  options.ray_namespace.copy(hello.ray_namespace, sizeof hello.ray_namespace - 1);
-  if (send(socket_.get(), &hello, sizeof hello, MSG_NOSIGNAL) != sizeof hello) {
-    return Status::Unavailable("the runtime at " + session_ + " does not listen any more");
-  }
+  if (Status s = SendHello(socket_.get(), options); !s.ok()) return s;
   ClientWelcome welcome;
   UniqueFd fds[kWelcomeFds];
   if (Status s = ReceiveWelcome(socket_.get(), &welcome, fds); !s.ok()) return s;

@@ -122,7 +122,7 @@ struct TaskTemplate {
   std::string function_id;    // key under which the function's bytes were exported (CoreWorker::Export)
   std::string function_name;  // module.qualname, for messages
   std::string name;           // the task's name; empty: function_name's last part
-  uint8_t language = 1;       // 1 Python, 2 C++
+  uint8_t language = kPythonLanguage;
   uint32_t num_returns = 1;
   int32_t max_retries = 3;    // -1: for ever
   bool retry_exceptions = false;
@@ -190,6 +190,12 @@ class CoreWorker {
     uint64_t spawn_token = 0;  // workers: which spawn request of the raylet this process answers
     std::string name;          // shown in logs
     std::string ray_namespace; // drivers: the job's namespace
+    uint8_t language = kPythonLanguage;      // of this process
+    // Drivers: the command line of the job's C++ workers (tasks of kCppLanguage) and the folder to run it in. A
+    // worker finds RAY_MPI_SESSION and RAY_MPI_WORKER_TOKEN (Options::spawn_token) in its environment. Empty: the job
+    // has none, and such tasks fail. At most kMaxHelloBytes in all.
+    std::vector<std::string> native_worker;
+    std::string native_worker_cwd;
     int log_fd_out = 1, log_fd_err = 2;  // drivers: where the workers' lines are written
     bool log_to_driver = true;
   };

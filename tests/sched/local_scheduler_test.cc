@@ -7,6 +7,7 @@ namespace rmpi::sched {
 namespace {
 
 const JobId kJob{1};
+constexpr uint8_t kPython = 1, kCpp = 2;
 const Address kOwner{1, 1, 0, 1};
 const Address kOther{1, 2, 0, 1};
 
@@ -19,7 +20,7 @@ class LocalSchedulerTest : public testing::Test, public LocalScheduler::Host {
     scheduler_ = std::make_unique<LocalScheduler>(options, this);
   }
   void AddWorkers(int n) {
-    for (int i = 0; i < n; ++i) scheduler_->OnWorkerReady({1, next_slot_++, 0, 1}, kJob, now_);
+    for (int i = 0; i < n; ++i) scheduler_->OnWorkerReady({1, next_slot_++, 0, 1}, kJob, kPython, now_);
   }
   LeaseRequest Wants(uint32_t count, uint32_t key = 1, uint32_t depth = 0) {
     LeaseRequest m;
@@ -49,7 +50,11 @@ class LocalSchedulerTest : public testing::Test, public LocalScheduler::Host {
   void SendReclaim(const Address& owner) override { reclaims_.push_back(owner); }
   void SendDemand(const Demand& d) override { demands_.push_back(d); }
   void SendReject(const Demand& d) override { rejects_.push_back(d); }
-  void StartWorker(JobId) override { ++starts_; }
+  void StartWorker(JobId, uint8_t language) override {
+    ++starts_;
+    last_language_ = language;
+  }
+  void SendUnschedulable(const Address& owner, const Unschedulable& m) override { refused_.emplace_back(owner, m); }
   void StopWorker(const Address& w) override { stopped_.push_back(w); }
 
   std::unique_ptr<LocalScheduler> scheduler_;
@@ -58,7 +63,9 @@ class LocalSchedulerTest : public testing::Test, public LocalScheduler::Host {
   std::vector<std::pair<Address, Grant>> grants_;
   std::vector<Address> reclaims_, stopped_;
   std::vector<Demand> demands_, rejects_;
+  std::vector<std::pair<Address, Unschedulable>> refused_;
   int starts_ = 0;
+  uint8_t last_language_ = 0;
 };
 
 TEST_F(LocalSchedulerTest, GrantsWhatItHasAndPassesOnTheRest) {
@@ -244,6 +251,47 @@ TEST_F(LocalSchedulerTest, WorkersBeyondOnePerCpuEnd) {
   Pass(3 * kSecond);
   EXPECT_EQ(stopped_.size(), 2U);
   EXPECT_EQ(scheduler_->worker_count(), 1U);
+}
+
+TEST_F(LocalSchedulerTest, ALanguageHasWorkersOfItsOwn) {
+  Start(2);
+  AddWorkers(2);
+  LeaseRequest native = Wants(1);
+  native.shape.language = kCpp;
+  scheduler_->OnLeaseRequest(kOwner, native, now_);
+  EXPECT_TRUE(grants_.empty()) << "idle Python workers cannot run it";
+  EXPECT_EQ(starts_, 1);
+  EXPECT_EQ(last_language_, kCpp);
+  scheduler_->OnWorkerReady({1, 50, 0, 1}, kJob, kCpp, now_);
+  ASSERT_EQ(grants_.size(), 1U);
+  EXPECT_EQ(grants_[0].second.worker.slot, 50);
+}
+
+TEST_F(LocalSchedulerTest, AWorkerOnItsWayIsForItsOwnLanguage) {
+  Start(2);
+  scheduler_->Prestart({}, kPython, 2);
+  EXPECT_EQ(starts_, 2);
+  scheduler_->OnLeaseRequest(kOwner, Wants(2), now_);
+  EXPECT_EQ(starts_, 2) << "two are on their way already";
+  LeaseRequest native = Wants(1, 2);
+  native.shape.language = kCpp;
+  scheduler_->OnLeaseRequest(kOther, native, now_);
+  EXPECT_EQ(starts_, 3);
+}
+
+TEST_F(LocalSchedulerTest, WhoWaitsForAWorkerThatCannotStartIsTold) {
+  Start(2);
+  LeaseRequest native = Wants(2);
+  native.shape.language = kCpp;
+  scheduler_->OnLeaseRequest(kOwner, native, now_);
+  scheduler_->OnLeaseRequest(kOther, Wants(1), now_);
+  scheduler_->OnCannotStart(kJob, kCpp, "no such program", true, now_);
+  ASSERT_EQ(refused_.size(), 1U);
+  EXPECT_EQ(refused_[0].first, kOwner);
+  EXPECT_EQ(refused_[0].second.reason, "no such program");
+  AddWorkers(1);
+  EXPECT_EQ(grants_.size(), 1U) << "the others' demand stands";
+  EXPECT_EQ(grants_[0].first, kOther);
 }
 
 }  // namespace

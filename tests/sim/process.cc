@@ -15,8 +15,8 @@ constexpr TimeNs kSpin = 50 * kMicrosecond;
 using core::Entry;
 using core::EntryState;
 
-SimProcess::SimProcess(World* world, const Address& self, JobId job, bool driver)
-    : world_(world), self_(self), driver_(driver), core_(this, this) {
+SimProcess::SimProcess(World* world, const Address& self, JobId job, bool driver, uint8_t language)
+    : world_(world), self_(self), driver_(driver), language_(language), core_(this, this) {
   core_.SetIdentity(self, job);
 }
 

@@ -41,7 +41,7 @@ struct SimValue {
 
 class SimProcess : public Outbox, public core::Core::Host {
  public:
-  SimProcess(World* world, const Address& self, JobId job, bool driver);
+  SimProcess(World* world, const Address& self, JobId job, bool driver, uint8_t language);
 
   const Address& self() const { return self_; }
   bool driver() const { return driver_; }
@@ -132,6 +132,7 @@ class SimProcess : public Outbox, public core::Core::Host {
   World* world_;
   Address self_;
   bool driver_;
+  uint8_t language_;  // of the tasks that it can run
   bool alive_ = true;
   core::Core core_;
   TimeNs suspended_until_ = 0;

@@ -95,6 +95,7 @@ void SimProcess::StartTask(core::ExecItem* item) {
   frame_->rng = Rng(frame_->args.seed + 1000 * item->attempt);
   frame_->steps = frame_->args.leaf || frame_->args.depth_left == 0 ? 1 : static_cast<int>(1 + frame_->rng.Below(6));
   interrupted_ = false;
+  if (item->tmpl->language != language_) world_->Fail("a task runs in a worker of another language");
   for (const auto& [id, bytes] : arg_values_) Learn(bytes.bytes(), id, nullptr);
   arg_values_.clear();
   for (const ObjectId& id : frame_->args.nested) {
@@ -171,6 +172,7 @@ std::shared_ptr<core::Template> SimProcess::PickTemplate(bool* leaf, bool* fast,
     t.resources = {{"CPU", 1.0}};
     const auto most = *std::max_element(world_->features().cpus.begin(), world_->features().cpus.end());
     const auto node = static_cast<uint32_t>(1 + rng.Below(world_->features().nodes));
+    if (kind == 3) t.language = kCppLanguage;
     if (kind == 6) t.resources = {{"CPU", static_cast<double>(std::min(2U, most))}};
     if (kind == 7) t.strategy = Strategy::kSpread;
     if (kind == 8) t.strategy = Strategy::kNodeAffinity, t.affinity_node = node;

@@ -250,23 +250,23 @@ Address SimRaylet::OpenSlot() {
   return c.address;
 }
 
-void SimRaylet::StartWorker(JobId job) {
+void SimRaylet::StartWorker(JobId job, uint8_t language) {
   TimeNs delay = static_cast<TimeNs>(1 + world_->rng().Below(20)) * kMillisecond;
   if (world_->rng().Percent(10)) delay = static_cast<TimeNs>(world_->rng().Below(600)) * kMillisecond;
   const bool fails = world_->features().start_failures && world_->rng().Percent(20);
   ++starting_;
   World* world = world_;
   const uint32_t node = node_;
-  world_->After(delay, [world, node, job, fails] {
+  world_->After(delay, [world, node, job, language, fails] {
     SimRaylet* r = world->RayletAt(node);
     if (r == nullptr) return;
     --r->starting_;
     if (fails) {
-      r->scheduler_.OnWorkerStartFailed(world->now());
+      r->scheduler_.OnWorkerStartFailed(language, world->now());
     } else {
       const Address a = r->OpenSlot();
-      world->AddProcess(a, job, false);
-      r->scheduler_.OnWorkerReady(a, job, world->now());
+      world->AddProcess(a, job, false, language);
+      r->scheduler_.OnWorkerReady(a, job, language, world->now());
     }
     r->Turn();
   });

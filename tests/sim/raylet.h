@@ -106,7 +106,10 @@ class SimRaylet : public Outbox, public sched::LocalScheduler::Host, public Gcs:
   void SendReclaim(const Address& owner) override { Send(owner, MsgType::kReclaim, Reclaim{}); }
   void SendDemand(const Demand& demand) override { Send(GcsAddress(), MsgType::kDemand, demand); }
   void SendReject(const Demand& demand) override { Send(GcsAddress(), MsgType::kAssignReject, demand); }
-  void StartWorker(JobId job) override;
+  void StartWorker(JobId job, uint8_t language) override;
+  void SendUnschedulable(const Address& owner, const Unschedulable& m) override {
+    Send(owner, MsgType::kUnschedulable, m);
+  }
   void StopWorker(const Address& worker) override { Send(worker, MsgType::kExit, Exit{}); }
   // ---- Gcs::Host
   void OnNodeJoined(const NodeRecord&) override {}

@@ -144,9 +144,9 @@ SimRaylet* World::RayletAt(uint32_t node) const {
   return it == raylets_.end() ? nullptr : it->second.get();
 }
 
-SimProcess* World::AddProcess(const Address& a, JobId job, bool driver) {
+SimProcess* World::AddProcess(const Address& a, JobId job, bool driver, uint8_t language) {
   auto& p = processes_[a];
-  p = std::make_unique<SimProcess>(this, a, job, driver);
+  p = std::make_unique<SimProcess>(this, a, job, driver, language);
   return p.get();
 }
 

@@ -64,7 +64,7 @@ class World {
   SimProcess* Live(const Address& a) const;  // null: dead
   SimProcess* Any(const Address& a) const;   // also a dead one whose death is still being worked up
   SimRaylet* RayletAt(uint32_t node) const;  // null: dead
-  SimProcess* AddProcess(const Address& a, JobId job, bool driver);
+  SimProcess* AddProcess(const Address& a, JobId job, bool driver, uint8_t language = kPythonLanguage);
   void RemoveProcess(const Address& a);
   void KillNode(uint32_t node);
   void ForEachProcess(const std::function<void(SimProcess*)>& fn);

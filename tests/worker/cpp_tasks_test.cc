@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The core without any Python: this program is keeper, zygote, workers and driver of a one-node runtime, and its
-// tasks are C++ functions found by name. What passes here is there for every language binding.
+// The core without any Python: this program is keeper, workers and driver of a one-node runtime, and its tasks are
+// C++ functions found by name. What passes here is there for every language binding.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,13 +39,14 @@ std::vector<int64_t> ToNumbers(Bytes bytes) {
 
 struct Client {
   CoreWorker* worker;
+  uint8_t language = kCppLanguage;
 
   TemplateHandle Function(const std::string& name, uint32_t returns = 1, int32_t retries = 3) {
     TaskTemplate t;
     t.function_id = name;
     t.function_name = name;
     t.name = name;
-    t.language = 2;
+    t.language = language;
     t.num_returns = returns;
     t.max_retries = retries;
     t.resources = {{"CPU", 1.0}};
@@ -115,11 +115,11 @@ void RunTask(Client& c, ExecTask& task) {
   (void)c.worker->FinishTask(task, results, false);
 }
 
-int WorkerMain(uint64_t token) {
+int WorkerMain() {
   CoreWorker::Options options;
   options.session = std::getenv("RAY_MPI_SESSION");
   options.mode = CoreWorker::Mode::kWorker;
-  options.spawn_token = token;
+  options.spawn_token = std::strtoull(std::getenv("RAY_MPI_WORKER_TOKEN"), nullptr, 10);
   std::unique_ptr<CoreWorker> worker;
   if (!CoreWorker::Connect(options, &worker).ok()) return 1;
   Client client{worker.get()};
@@ -129,41 +129,6 @@ int WorkerMain(uint64_t token) {
     if (s.code() == StatusCode::kInterrupted) continue;
     if (!s.ok()) return 0;
     RunTask(client, task);
-  }
-}
-
-int ZygoteMain(int fd) {
-  for (;;) {
-    ZygoteRequest request;
-    int fds[2] = {-1, -1};
-    iovec iov{&request, sizeof request};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof fds)];
-    msghdr msg{};
-    msg.msg_iov = &iov;
-    msg.msg_iovlen = 1;
-    msg.msg_control = control;
-    msg.msg_controllen = sizeof control;
-    if (recvmsg(fd, &msg, 0) != sizeof request) return 0;
-    std::memcpy(fds, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof fds);
-    // Twice: the worker becomes the keeper's child, who learns how it ends.
-    const pid_t between = fork();
-    if (between == 0) {
-      const pid_t worker = fork();
-      if (worker == 0) {
-        close(fd);
-        dup2(fds[0], 1);
-        dup2(fds[1], 2);
-        _exit(WorkerMain(request.token));
-      }
-      ZygoteReply reply;
-      reply.token = request.token;
-      reply.pid = worker;
-      send(fd, &reply, sizeof reply, 0);
-      _exit(0);
-    }
-    waitpid(between, nullptr, 0);
-    close(fds[0]);
-    close(fds[1]);
   }
 }
 
@@ -223,26 +188,59 @@ void CheckNothingIsLeft(Client& c) {
   EXPECT_EQ(s.pending_tasks, 0U);
 }
 
-int DriverMain() {
-  CoreWorker::Options options;
-  options.session = std::getenv("RAY_MPI_SESSION");
-  std::unique_ptr<CoreWorker> worker;
-  for (int i = 0;; ++i) {
-    const Status s = CoreWorker::Connect(options, &worker);
-    if (s.ok()) break;
-    if (i == 500) {
-      std::fprintf(stderr, "driver: %s\n", s.message().c_str());
-      return 3;
-    }
-    usleep(10'000);
-  }
-  Client client{worker.get()};
-  for (auto* check : {CheckValues, CheckMany, CheckArguments, CheckNested, CheckErrors, CheckNothingIsLeft}) check(client);
-  worker.reset();
-  return testing::Test::HasFailure() ? 1 : 0;
+std::string ErrorOf(Client& c, ErrorType type) {
+  const ValueView view = c.Get(c.Call(c.Function("add"), {1, 2})[0]);
+  EXPECT_EQ(view.kind, ValueKind::kSystemError);
+  const SystemError error = DecodeSystemError(view.bytes);
+  EXPECT_EQ(error.type, type);
+  return error.message;
+}
+
+void CheckOtherLanguages(Client& c) {
+  Client python{c.worker, kPythonLanguage};
+  EXPECT_THAT(ErrorOf(python, ErrorType::kTaskUnschedulable), testing::HasSubstr("Python tasks cannot run on localhost"));
 }
 
 std::string self_path;
+
+std::unique_ptr<CoreWorker> Connect(std::vector<std::string> native_worker) {
+  CoreWorker::Options options;
+  options.session = std::getenv("RAY_MPI_SESSION");
+  options.language = kCppLanguage;
+  options.native_worker = std::move(native_worker);
+  std::unique_ptr<CoreWorker> worker;
+  Status s;
+  for (int i = 0; i < 500; ++i) {
+    if ((s = CoreWorker::Connect(options, &worker)).ok()) break;
+    usleep(10'000);
+  }
+  if (!s.ok()) std::fprintf(stderr, "driver: %s\n", s.message().c_str());
+  return worker;
+}
+
+// Jobs whose C++ workers cannot be: what waits for one fails, and says why.
+void CheckNoWorkers(std::vector<std::string> command, const std::string& reason) {
+  const std::unique_ptr<CoreWorker> worker = Connect(std::move(command));
+  ASSERT_NE(worker, nullptr);
+  Client client{worker.get()};
+  EXPECT_THAT(ErrorOf(client, ErrorType::kTaskUnschedulable), testing::HasSubstr(reason));
+}
+
+int DriverMain() {
+  std::unique_ptr<CoreWorker> worker = Connect({self_path, "--worker"});
+  if (worker == nullptr) return 3;
+  Client client{worker.get()};
+  for (auto* check : {CheckValues, CheckMany, CheckArguments, CheckNested, CheckErrors, CheckOtherLanguages,
+                      CheckNothingIsLeft}) {
+    check(client);
+  }
+  worker.reset();
+  CheckNoWorkers({}, "has no C++ code to run");
+  CheckNoWorkers({"/bin/true"}, "exited with status 0 before it had called ray::Init");
+  CheckNoWorkers({"/no/such/program"}, "exited with status 127 before");
+  return testing::Test::HasFailure() ? 1 : 0;
+}
+
 
 TEST(CppTasks, RunThroughTheCore) {
   launcher::KeeperConfig config;
@@ -256,9 +254,8 @@ TEST(CppTasks, RunThroughTheCore) {
   config.job_step = "test.0";
   config.version = "0.1.0";
   config.driver_environment = config.environment;
-  config.zygote_environment = config.environment;
+  config.native_environment = config.environment;
   config.driver = {self_path, "--driver"};
-  config.zygote = {self_path, "--zygote"};
   config.raylet.hostname = "localhost";
   config.raylet.resources = {{"CPU", 2}};
   config.raylet.object_store_bytes = 128 << 20;
@@ -283,6 +280,6 @@ int main(int argc, char** argv) {
   if (n > 0) rmpi::self_path.assign(path, static_cast<size_t>(n));
   testing::InitGoogleTest(&argc, argv);
   if (argc > 1 && std::strcmp(argv[1], "--driver") == 0) return rmpi::DriverMain();
-  if (argc > 3 && std::strcmp(argv[1], "--zygote") == 0) return rmpi::ZygoteMain(std::atoi(argv[3]));
+  if (argc > 1 && std::strcmp(argv[1], "--worker") == 0) return rmpi::WorkerMain();
   return RUN_ALL_TESTS();
 }
