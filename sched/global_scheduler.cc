@@ -8,7 +8,6 @@
 namespace rmpi::sched {
 namespace {
 
-constexpr auto kSpreadStrategy = static_cast<uint8_t>(Strategy::kSpread);
 constexpr auto kAffinityStrategy = static_cast<uint8_t>(Strategy::kNodeAffinity);
 
 }  // namespace

@@ -22,7 +22,10 @@ class Core : private ObjectTable::Listener {
   };
 
   Core(Outbox* outbox, Host* host)
-      : outbox_(outbox), host_(host), objects_(outbox, this), submitter_(outbox, &objects_), executor_(outbox, &objects_, host) {}
+      : host_(host),
+        objects_(outbox, this),
+        submitter_(outbox, &objects_),
+        executor_(outbox, &objects_, host) {}
 
   void SetIdentity(const Address& self, JobId job) { objects_.SetIdentity(self, job); }
 
@@ -52,7 +55,6 @@ class Core : private ObjectTable::Listener {
   void OnEof(const Eof& m);
   void OnNodeDead(const NodeRecord& m, TimeNs now);
 
-  Outbox* outbox_;
   Host* host_;
   ObjectTable objects_;
   Submitter submitter_;

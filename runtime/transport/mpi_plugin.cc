@@ -56,18 +56,15 @@ int ExpectedSize() {
   return 0;
 }
 
-bool OnlySelfAndTcp(const char* list) {
-  if (list == nullptr) return false;
-  const std::string l = list;
-  return l == "self,tcp" || l == "tcp,self" || l == "tcp";
-}
-
 // All of MPI's traffic goes through sockets that we can find. True for Open MPI as the loader sets
-// it; whoever sets other transports gets a timer that backs off instead.
+// it; whoever sets other transports, and another MPI, gets a timer that backs off instead.
 bool TrafficIsOnSockets() {
 #ifdef OPEN_MPI
   const char* pml = getenv("OMPI_MCA_pml");
-  return pml != nullptr && std::strcmp(pml, "ob1") == 0 && OnlySelfAndTcp(getenv("OMPI_MCA_btl"));
+  const char* btl = getenv("OMPI_MCA_btl");
+  if (pml == nullptr || btl == nullptr || std::strcmp(pml, "ob1") != 0) return false;
+  const std::string list = btl;
+  return list == "self,tcp" || list == "tcp,self" || list == "tcp";
 #else
   return false;
 #endif
