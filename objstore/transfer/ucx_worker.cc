@@ -12,6 +12,8 @@ extern "C" {
 #include <memory>
 #include <mutex>
 
+#include "runtime/transport/interface.h"
+
 namespace rmpi::transfer {
 namespace {
 
@@ -33,6 +35,16 @@ void Default(ucp_config_t* config, const char* name, const char* value) {
   if (getenv((std::string("UCX_") + name).c_str()) == nullptr) ucp_config_modify(config, name, value);
 }
 
+// UCX 1.20 asks the routing table whether a loopback device reaches its own host, of an address that is none,
+// and so finds that it does not. The job's interface does; where there is none either, transfers say so.
+std::string WithoutBrokenLoopback(const std::string& net_devices) {
+  unsigned major = 0, minor = 0, release = 0;
+  ucp_get_version(&major, &minor, &release);
+  NetInterface interface;
+  if (net_devices != "lo" || major != 1 || minor != 20 || !JobInterface(&interface).ok()) return net_devices;
+  return interface.name;
+}
+
 }  // namespace
 
 void RedirectUcxLog(std::function<void(const std::string&)> log) {
@@ -49,7 +61,8 @@ Status UcxStatus(const std::string& what, ucs_status_t status) {
   return Status::Unavailable(what + ": " + ucs_status_string(status));
 }
 
-Status UcxWorker::Init(const std::string& net_devices) {
+Status UcxWorker::Init(const std::string& wanted_devices) {
+  const std::string net_devices = WithoutBrokenLoopback(wanted_devices);
   ucp_config_t* config = nullptr;
   ucs_status_t rc = ucp_config_read(nullptr, nullptr, &config);
   if (rc != UCS_OK) return UcxStatus("reading UCX's settings (look at the UCX_* variables)", rc);
