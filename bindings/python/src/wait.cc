@@ -1,75 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
 // ray.wait, after its arguments were checked in Python: the look over a list of refs must cost some ten
 // nanoseconds each, since programs call it in a loop over a shrinking list.
-#include <algorithm>
 #include <utility>
 
 #include "bindings/python/src/get.h"
 #include "bindings/python/src/object_ref.h"
 #include "bindings/python/src/session.h"
+#include "runtime/core/entry.h"
 
 namespace rmpi::python {
 namespace {
 
-// A set of entries for finding duplicates, open addressing, emptied by raising the epoch.
-class EntrySet {
- public:
-  void Start(size_t count) {
-    size_t slots = 64;
-    while (slots < count * 2) slots *= 2;
-    if (slots > slots_.size()) {
-      slots_.assign(slots, Slot{});
-      epoch_ = 0;
-    }
-    ++epoch_;
-    mask_ = slots - 1;
-  }
-  bool Insert(const core::Entry* entry) {
-    size_t at = static_cast<size_t>(Mix(reinterpret_cast<uintptr_t>(entry))) & mask_;
-    while (slots_[at].epoch == epoch_) {
-      if (slots_[at].entry == entry) return false;
-      at = (at + 1) & mask_;
-    }
-    slots_[at] = {entry, epoch_};
-    return true;
-  }
-
- private:
-  struct Slot {
-    const core::Entry* entry = nullptr;
-    uint64_t epoch = 0;
-  };
-  std::vector<Slot> slots_;
-  uint64_t epoch_ = 0;
-  size_t mask_ = 0;
-};
-
+// The refs of a list, once it is known that all are refs, alive, and no two the same.
 std::vector<const Ref*> CheckedRefs(PyObject* list) {
-  thread_local EntrySet seen;
+  // Each entry remembers the last wait that met it; the GIL makes us the only one.
+  static uint64_t last_wait = 0;
+  const uint64_t this_wait = ++last_wait;
   const auto n = static_cast<size_t>(PyList_GET_SIZE(list));
+  PyObject** items = PySequence_Fast_ITEMS(list);
   std::vector<const Ref*> refs(n);
-  seen.Start(n);
   for (size_t i = 0; i < n; ++i) {
-    PyObject* item = PyList_GET_ITEM(list, static_cast<Py_ssize_t>(i));
-    if (!IsObjectRef(item)) {
+    if (!IsObjectRef(items[i])) {
       PyErr_Format(
           PyExc_TypeError,
           "wait() expected a list of ray.ObjectRef or ray.ObjectRefGenerator, got list containing %R",
-          reinterpret_cast<PyObject*>(Py_TYPE(item)));
+          reinterpret_cast<PyObject*>(Py_TYPE(items[i])));
       nb::raise_python_error();
     }
-    refs[i] = &LiveRef(item);
-    if (!seen.Insert(refs[i]->entry()))
+    refs[i] = &LiveRef(items[i]);
+    std::atomic<uint64_t>& mark = refs[i]->entry()->mark;
+    if (mark.load(std::memory_order_relaxed) == this_wait) {
       Raise(PyExc_ValueError, "Wait requires a list of unique ray_waitables.");
+    }
+    mark.store(this_wait, std::memory_order_relaxed);
   }
   return refs;
 }
 
-// Marks up to `want` refs that are ready now (fetch: and on this node), in their order. Returns how many.
-size_t MarkReady(const std::vector<const Ref*>& refs, size_t want, bool fetch, std::vector<bool>* marks) {
+// The positions of up to `want` refs that are ready now (fetch: and on this node), in order.
+std::vector<size_t> FindReady(const std::vector<const Ref*>& refs, size_t want, bool fetch) {
   CoreWorker* core = Session::Get().core();
-  size_t found = 0;
-  for (size_t i = 0; i < refs.size() && found < want; ++i) {
+  std::vector<size_t> found;
+  for (size_t i = 0; i < refs.size() && found.size() < want; ++i) {
     if (!refs[i]->ready()) continue;
     if (fetch) {
       size_t local = 0;
@@ -83,23 +55,31 @@ size_t MarkReady(const std::vector<const Ref*>& refs, size_t want, bool fetch, s
         continue;
       }
     }
-    (*marks)[i] = true;
-    ++found;
+    found.push_back(i);
   }
   return found;
 }
 
-nb::object Split(PyObject* list, const std::vector<bool>& marks, size_t found) {
+// (list of those at the positions, list of the others).
+nb::object Split(PyObject* list, const std::vector<size_t>& ready_at) {
   const auto n = static_cast<size_t>(PyList_GET_SIZE(list));
-  nb::object ready = Steal(PyList_New(static_cast<Py_ssize_t>(found)));
-  nb::object rest = Steal(PyList_New(static_cast<Py_ssize_t>(n - found)));
-  Py_ssize_t at[2] = {0, 0};
-  for (size_t i = 0; i < n; ++i) {
-    PyObject* item = PyList_GET_ITEM(list, static_cast<Py_ssize_t>(i));
-    Py_INCREF(item);
-    PyObject* target = marks[i] ? ready.ptr() : rest.ptr();
-    PyList_SET_ITEM(target, at[marks[i] ? 0 : 1]++, item);
+  nb::object ready = Steal(PyList_New(static_cast<Py_ssize_t>(ready_at.size())));
+  nb::object rest = Steal(PyList_New(static_cast<Py_ssize_t>(n - ready_at.size())));
+  PyObject** from = PySequence_Fast_ITEMS(list);
+  PyObject** to = PySequence_Fast_ITEMS(rest.ptr());
+  size_t next = 0;
+  const auto take = [&] {
+    Py_INCREF(from[next]);
+    return from[next++];
+  };
+  const auto move_rest = [&](size_t end) {
+    while (next < end) *to++ = take();
+  };
+  for (size_t i = 0; i < ready_at.size(); ++i) {
+    move_rest(ready_at[i]);
+    PyList_SET_ITEM(ready.ptr(), static_cast<Py_ssize_t>(i), take());
   }
+  move_rest(n);
   return Steal(PyTuple_Pack(2, ready.ptr(), rest.ptr()));
 }
 
@@ -110,22 +90,20 @@ PyObject* WaitSlot(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   return Guard<PyObject*>(nullptr, [&] {
     if (nargs != 4 || !PyList_Check(args[0]))
       Raise(PyExc_TypeError, "_wait() wants a list and three more arguments");
-    // A copy: the user's list may change while we wait without the GIL.
-    nb::object list = Steal(PyList_GetSlice(args[0], 0, PyList_GET_SIZE(args[0])));
     const auto want = static_cast<size_t>(PyLong_AsSsize_t(args[1]));
     Check(PyErr_Occurred() == nullptr);
     const TimeNs deadline = DeadlineOf(args[2]);
     const bool fetch = PyObject_IsTrue(args[3]) == 1;
-    const std::vector<const Ref*> refs = CheckedRefs(list.ptr());
-    std::vector<bool> marks(refs.size());
-    size_t found = MarkReady(refs, want, fetch, &marks);
-    while (found < want) {
-      const size_t ready = WaitFor(refs, want, deadline, fetch);
-      std::fill(marks.begin(), marks.end(), false);
-      found = MarkReady(refs, want, fetch, &marks);
-      if (ready < want) break;  // the time is over
+    std::vector<const Ref*> refs = CheckedRefs(args[0]);
+    std::vector<size_t> found = FindReady(refs, want, fetch);
+    if (found.size() == want) return Split(args[0], found).release().ptr();
+    // A copy: the user's list may change while we wait without the GIL.
+    nb::object list = Steal(PyList_GetSlice(args[0], 0, PyList_GET_SIZE(args[0])));
+    for (bool time_left = true; time_left && found.size() < want;) {
+      time_left = WaitFor(refs, want, deadline, fetch) >= want;
+      found = FindReady(refs, want, fetch);
     }
-    return Split(list.ptr(), marks, found).release().ptr();
+    return Split(list.ptr(), found).release().ptr();
   });
 }
 
