@@ -226,6 +226,8 @@ Ref::~Ref() {
   impl.FlushLanes();
 }
 
+bool CoreWorker::Knows(const Ref& ref) const { return ref.entry()->epoch == impl_->epoch_; }
+
 const ObjectId& Ref::id() const { return entry_->id; }
 bool Ref::ready() const { return !entry_->pending(); }
 

@@ -48,6 +48,9 @@ class Ref {
   // True when a value, an error or a location is known. One atomic load, no lock.
   bool ready() const;
   core::Entry* entry() const { return entry_; }
+  // For bindings that keep counts by hand: gives up the count, takes one over.
+  core::Entry* Release() { return std::exchange(entry_, nullptr); }
+  static Ref Adopt(core::Entry* entry) { return Ref(entry); }
 
  private:
   friend class CoreWorker;
@@ -226,6 +229,8 @@ class CoreWorker {
   // Calls fn once, soon after the object is ready AND local, or the runtime is gone (may be immediately, in this
   // thread). What it is then, Read or Wait say.
   void OnReady(const Ref& ref, std::function<void()> fn);
+  // Whether a ref is of this CoreWorker and not of one that has ended: all others are refused by nobody but you.
+  bool Knows(const Ref& ref) const;
   // The ref that names an object by id, e.g. from a pickle. `outer`: the object whose value contained it (nil if
   // none): its protector until the owner has acknowledged us. kNotFound: of another run.
   Status Borrow(const ObjectId& id, const Ref& outer, Ref* out);

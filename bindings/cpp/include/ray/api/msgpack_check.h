@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file
+/// Says in one line what msgpack says in a page: that a type has no MSGPACK_DEFINE. A class that is no template and
+/// has neither that macro nor an adaptor of its own would end in the middle of msgpack's headers; here it meets a
+/// static_assert first. Adaptors (full specialisations) of user code win over this.
+#pragma once
+
+#include <msgpack.hpp>
+#include <type_traits>
+#include <utility>
+
+namespace ray {
+inline namespace v1 {
+namespace internal {
+
+template <typename T>
+struct IsTemplate : std::false_type {};
+template <template <typename...> class X, typename... A>
+struct IsTemplate<X<A...>> : std::true_type {};
+
+template <typename T, typename = void>
+struct HasMsgpackMember : std::false_type {};
+template <typename T>
+struct HasMsgpackMember<T, std::void_t<decltype(std::declval<const T&>().msgpack_pack(
+                               std::declval<msgpack::packer<msgpack::sbuffer>&>()))>> : std::true_type {};
+
+template <typename T>
+constexpr bool IsMsgpackOwn() {
+  return std::is_same_v<T, msgpack::type::nil_t> || std::is_base_of_v<msgpack::object, T> ||
+         std::is_same_v<T, msgpack::type::raw_ref> || std::is_same_v<T, msgpack::type::v4raw_ref> ||
+         std::is_same_v<T, msgpack::type::ext> || std::is_same_v<T, msgpack::type::ext_ref>;
+}
+
+/// True for the types that msgpack knows only through MSGPACK_DEFINE, MSGPACK_ADD_ENUM or an adaptor, and that have
+/// no MSGPACK_DEFINE.
+template <typename T>
+constexpr bool NeedsAdaptor() {
+  if constexpr (std::is_enum_v<T>) {
+    return true;
+  } else if constexpr (std::is_class_v<T> || std::is_union_v<T>) {
+    return !IsTemplate<T>::value && !IsMsgpackOwn<T>() && !HasMsgpackMember<T>::value;
+  } else {
+    return false;
+  }
+}
+
+template <typename T>
+struct Missing {
+  static_assert(sizeof(T) == 0,
+                "ray-mpi: this type has no msgpack form. Write MSGPACK_DEFINE(members...) into the class (for an enum: "
+                "MSGPACK_ADD_ENUM(type); after it), or give it an adaptor of msgpack's");
+};
+
+}  // namespace internal
+}  // namespace v1
+}  // namespace ray
+
+namespace msgpack {
+MSGPACK_API_VERSION_NAMESPACE(MSGPACK_DEFAULT_API_NS) {
+namespace adaptor {
+
+template <typename T>
+struct pack<T, std::enable_if_t<ray::internal::NeedsAdaptor<T>()>> {
+  using ray_mpi_missing = void;
+  template <typename Stream>
+  msgpack::packer<Stream>& operator()(msgpack::packer<Stream>& o, const T&) const {
+    (void)sizeof(ray::internal::Missing<T>);
+    return o;
+  }
+};
+
+template <typename T>
+struct convert<T, std::enable_if_t<ray::internal::NeedsAdaptor<T>()>> {
+  using ray_mpi_missing = void;
+  msgpack::object const& operator()(msgpack::object const& o, T&) const {
+    (void)sizeof(ray::internal::Missing<T>);
+    return o;
+  }
+};
+
+}  // namespace adaptor
+}  // MSGPACK_API_VERSION_NAMESPACE
+}  // namespace msgpack

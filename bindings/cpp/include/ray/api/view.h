@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file
+/// View: read access to the numbers or bytes of a value where they lie, without a copy.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace ray {
+inline namespace v1 {
+
+/// Elements in a row, read-only. A View that came out of an object keeps the object's memory in place, in the object
+/// store of this node, for as long as it or a copy of it lives; it stays valid when the ObjectRef is dropped and when
+/// the task ends. Copies are cheap and share the memory. A View made of a pointer owns nothing.
+///
+/// As a parameter of a remote function it takes what std::vector<T> would take (for bytes also std::string, and
+/// Python's bytes; for numbers numpy arrays of the same element type), and costs no copy of large values.
+template <typename T>
+class View {
+ public:
+  using value_type = T;
+  using const_iterator = const T*;
+
+  View() = default;
+  /// Elements that somebody else owns, e.g. to hand them to ray::Put.
+  View(const T* data, size_t size) : data_(data), size_(size) {}
+  View(const T* data, size_t size, std::vector<size_t> shape, std::shared_ptr<const void> owner)
+      : data_(data), size_(size), shape_(std::move(shape)), owner_(std::move(owner)) {}
+
+  const T* data() const { return data_; }
+  size_t size() const { return size_; }  ///< in elements
+  bool empty() const { return size_ == 0; }
+  const T* begin() const { return data_; }
+  const T* end() const { return data_ + size_; }
+  const T& operator[](size_t i) const { return data_[i]; }
+  const T& front() const { return data_[0]; }
+  const T& back() const { return data_[size_ - 1]; }
+
+  /// The extent of each dimension, slowest first, e.g. {3, 4} of a numpy array of 3 rows. What has no dimensions of
+  /// its own (a vector, a string) has one.
+  std::vector<size_t> shape() const { return shape_.empty() ? std::vector<size_t>{size_} : shape_; }
+
+ private:
+  const T* data_ = nullptr;
+  size_t size_ = 0;
+  std::vector<size_t> shape_;
+  std::shared_ptr<const void> owner_;
+};
+
+}  // namespace v1
+}  // namespace ray

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bindings/cpp/src/task_error.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+#include <map>
+#include <msgpack.hpp>
+
+#include "bindings/cpp/include/ray/api/value_tags.h"
+
+namespace rmpi {
+
+using ray::internal::Tag;
+
+std::string Describe(const TaskError& e) {
+  const std::string named = e.task.empty() || e.task == e.function ? "" : fmt::format(" (function {})", e.function);
+  return fmt::format("the task {}{} failed with {}: {} (process {} on {})", e.task.empty() ? e.function : e.task, named,
+                     e.type, e.message, e.pid, e.host);
+}
+
+std::string EncodeTaskError(const TaskError& e) {
+  msgpack::sbuffer body;
+  msgpack::packer<msgpack::sbuffer> packer(body);
+  packer.pack_map(8);
+  const auto put = [&packer](const char* key, const auto& value) {
+    packer.pack(key);
+    packer.pack(value);
+  };
+  put("language", e.language);
+  put("function", e.function);
+  put("task", e.task);
+  put("type", e.type);
+  put("message", e.message);
+  put("host", e.host);
+  put("pid", e.pid);
+  put("text", e.text);
+  const uint64_t size = body.size();
+  std::string out(1 + sizeof size, static_cast<char>(Tag::kError));
+  std::memcpy(out.data() + 1, &size, sizeof size);
+  return out.append(body.data(), body.size());
+}
+
+bool DecodeTaskError(Bytes bytes, TaskError* error, Bytes* rest) {
+  uint64_t size = 0;
+  constexpr size_t kHead = 1 + sizeof size;
+  if (bytes.size() < kHead || static_cast<Tag>(bytes[0]) != Tag::kError) return false;
+  std::memcpy(&size, bytes.data() + 1, sizeof size);
+  if (size > bytes.size() - kHead) return false;
+  try {
+    const msgpack::object_handle body =
+        msgpack::unpack(reinterpret_cast<const char*>(bytes.data()) + kHead, static_cast<size_t>(size));
+    for (const auto& [key, value] : body->as<std::map<std::string, msgpack::object>>()) {
+      if (key == "language") value.convert(error->language);
+      if (key == "function") value.convert(error->function);
+      if (key == "task") value.convert(error->task);
+      if (key == "type") value.convert(error->type);
+      if (key == "message") value.convert(error->message);
+      if (key == "host") value.convert(error->host);
+      if (key == "pid") value.convert(error->pid);
+      if (key == "text") value.convert(error->text);
+    }
+  } catch (const std::exception&) {
+    return false;
+  }
+  if (rest != nullptr) *rest = bytes.subspan(kHead + static_cast<size_t>(size));
+  return true;
+}
+
+}  // namespace rmpi
