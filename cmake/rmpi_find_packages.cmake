@@ -18,6 +18,8 @@ foreach(pair "MPI_CXX_FOUND;MPI: no launch over several ranks" "UCX_FOUND;UCX: n
   endif()
 endforeach()
 
+include(rmpi_mpi)
+
 pkg_check_modules(HWLOC REQUIRED IMPORTED_TARGET hwloc)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(HDF5 IMPORTED_TARGET hdf5)

@@ -20,8 +20,7 @@ function(rmpi_test name)
   endif()
   if(ARG_RANKS)
     add_test(NAME ${name}
-             COMMAND ${MPIEXEC_EXECUTABLE} -n ${ARG_RANKS} --oversubscribe --bind-to none --allow-run-as-root
-                     $<TARGET_FILE:${name}>)
+             COMMAND ${MPIEXEC_EXECUTABLE} -n ${ARG_RANKS} ${RAY_MPI_MPIRUN_FLAGS} $<TARGET_FILE:${name}>)
   else()
     add_test(NAME ${name} COMMAND ${name})
   endif()

@@ -33,7 +33,7 @@ constexpr Row kLaunch[] = {
     {"module,m", kValue, "NAME", "run a Python module, as python -m does; ends the options"},
     {"python", kValue, "PATH", "the interpreter (default: the one that ray-mpi was installed for)"},
     {"dedicated-head", kFlag, "", "rank 0 runs the program and the scheduler, and no tasks"},
-    {"transport", kValue, "mpi|direct", "how ranks talk (default: mpi under srun or mpirun)"},
+    {"transport", kValue, "mpi|direct", "how ranks talk once MPI has brought them up (default: mpi\nwith Open MPI 4, direct with any other)"},
     {"transfer", kValue, "auto|ucx|lane", "how large objects travel between hosts"},
     {"bringup-timeout", kValue, "S", "give up when the ranks have not met after S seconds (60)"},
     {"serve", kFlag, "", "keep the runtime up after the program (not there yet)"},

@@ -17,9 +17,11 @@
 #include <cstring>
 #include <optional>
 
+#include "launcher/mpirun_kind.h"
 #include "launcher/process.h"
 #include "launcher/run_directory.h"
 #include "runtime/base/time.h"
+#include "runtime/node/command.h"
 #include "slurm/launch.h"
 #include "slurm/scrub.h"
 
@@ -27,6 +29,7 @@ namespace rmpi::launcher {
 namespace {
 
 constexpr int kUsageStatus = 2;
+constexpr int kVersionTimeoutMs = 10'000;
 
 socklen_t AbstractAddress(const std::string& name, sockaddr_un* address) {
   *address = {};
@@ -112,19 +115,11 @@ bool OneHost(const Environment& environment) {
          Get(environment, "OMPI_MCA_orte_default_hostfile").empty();
 }
 
-std::vector<std::string> MpirunCommand(const Options& options, const Paths& paths,
-                                       const Environment& environment) {
-  std::vector<std::string> argv = {FindProgram("mpirun", environment), "-n", std::to_string(options.ranks)};
-  if (OneHost(environment)) {
-    argv.insert(argv.end(), {"--stdin", "none"});  // rank 0 has ours
-  } else {
-    // Daemons on other hosts do not inherit the environment.
-    for (const auto& [name, value] : environment) {
-      const bool wanted = name.starts_with("RAY_MPI_") || name == "PYTHONPATH" || name == "PATH" ||
-                          name == "LD_LIBRARY_PATH" || name == "VIRTUAL_ENV";
-      if (wanted) argv.insert(argv.end(), {"-x", name});
-    }
-  }
+std::vector<std::string> MpirunCommand(const Options& options, const Paths& paths, const std::string& mpirun,
+                                       MpirunKind kind, const Environment& environment) {
+  std::vector<std::string> argv = {mpirun, "-n", std::to_string(options.ranks)};
+  const std::vector<std::string> own = MpirunOptions(kind, OneHost(environment), environment);
+  argv.insert(argv.end(), own.begin(), own.end());
   argv.push_back(paths.executable);
   argv.insert(argv.end(), options.option_words.begin(), options.option_words.end());
   if (options.kind == ProgramKind::kModule) {
@@ -239,8 +234,12 @@ int RunMpirun(const Options& options, const Paths& paths, const Environment& env
     return Usage("-n: this is already one of the ranks of an mpirun; leave -n away");
   }
   Environment child = environment;
-  const std::vector<std::string> argv = MpirunCommand(options, paths, child);
-  if (argv[0].empty()) return Usage("-n: there is no mpirun on PATH. Install Open MPI, or load its module");
+  const std::string mpirun_path = FindProgram("mpirun", environment);
+  if (mpirun_path.empty()) {
+    return Usage("-n: there is no mpirun on PATH. Install Open MPI or MPICH, or load its module");
+  }
+  const MpirunKind kind = MpirunKindOf(OutputOf({mpirun_path, "--version"}, kVersionTimeoutMs).value_or(""));
+  const std::vector<std::string> argv = MpirunCommand(options, paths, mpirun_path, kind, child);
 
   sockaddr_un address{};
   const std::string name = "ray-mpi-launch-" + RandomHex(16);
@@ -264,6 +263,7 @@ int RunMpirun(const Options& options, const Paths& paths, const Environment& env
   SpawnOptions spawn;
   spawn.death_signal = SIGTERM;
   spawn.own_session = true;
+  spawn.no_stdin = OneHost(environment);  // rank 0 has ours
   // Called by its full path it would put its own folder in front of the ranks' PATH, and so, say, /usr/bin's
   // python3 before the one of an activated environment.
   spawn.name = "mpirun";

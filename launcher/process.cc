@@ -57,7 +57,7 @@ void SetUpChild(const SpawnOptions& options, pid_t parent) {
   }
   if (options.own_session) ::setsid();
   const bool redirected = options.stdout_fd >= 0 && options.stderr_fd >= 0;
-  if (options.quiet_stdio || redirected) {
+  if (options.no_stdin || options.quiet_stdio || redirected) {
     const int null = ::open("/dev/null", O_RDWR);
     if (null >= 0) {
       ::dup2(null, 0);

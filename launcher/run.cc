@@ -123,7 +123,7 @@ KeeperConfig MakeConfig(const Options& options, const Paths& paths, const Enviro
 
   RayletConfig& raylet = config.raylet;
   raylet.hostname = Hostname();
-  raylet.transport = !options.transport.empty() ? options.transport : launch.size > 1 ? "mpi" : "none";
+  raylet.transport = !options.transport.empty() ? options.transport : launch.size > 1 ? RMPI_DEFAULT_TRANSPORT : "none";
   raylet.mpi_plugin = paths.Library("libray-mpi-mpi.so");
   raylet.ucx_plugin = options.transfer == "lane" ? "" : paths.Library("libray-mpi-ucx.so");
   raylet.dedicated_head = options.dedicated_head;
@@ -163,7 +163,7 @@ int Usage(const std::string& text) {
 }
 
 Status CheckParts(const Paths& paths, const KeeperConfig& config) {
-  if (config.raylet.transport == "mpi" && config.raylet.mpi_plugin.empty()) {
+  if (config.raylet.transport != "none" && config.raylet.mpi_plugin.empty()) {
     return Status::NotFound(
         fmt::format("there are {} ranks, but libray-mpi-mpi.so is not installed (looked in {}/lib). "
                     "Build ray-mpi where mpicc is on PATH",

@@ -23,10 +23,10 @@ std::string Self() {
   return n > 0 ? std::string(path, static_cast<size_t>(n)) : "";
 }
 
-std::string Mpirun(int ranks, const std::string& options, const std::string& scenario) {
-  const std::string command =
-      "timeout -k 2 60 " MPIRUN " --allow-run-as-root --oversubscribe --bind-to none -n " +
-      std::to_string(ranks) + " " + options + " " + Self() + " --scenario=" + scenario + " 2>&1";
+// `settings`: variables for mpirun and its ranks, NAME=value ...
+std::string Mpirun(int ranks, const std::string& settings, const std::string& scenario) {
+  const std::string command = settings + " timeout -k 2 60 " MPIRUN " " MPIRUN_FLAGS " -n " +
+                              std::to_string(ranks) + " " + Self() + " --scenario=" + scenario + " 2>&1";
   FILE* pipe = popen(command.c_str(), "r");
   if (pipe == nullptr) return "popen failed";
   std::string output;
@@ -46,28 +46,33 @@ TEST(MpiTransport, RandomFramesAllToAllArriveWholeAndInOrder) { ExpectAllOk(Mpir
 
 // Larger frames become rendezvous messages, and later receives may complete first.
 TEST(MpiTransport, OrderHoldsWhenFramesRendezvous) {
-  ExpectAllOk(Mpirun(3, "--mca btl_tcp_eager_limit 4096 --mca btl_tcp_rndv_eager_limit 4096", "alltoall"), 3);
+  ExpectAllOk(
+      Mpirun(3, "OMPI_MCA_btl_tcp_eager_limit=4096 OMPI_MCA_btl_tcp_rndv_eager_limit=4096", "alltoall"), 3);
 }
 
 // No sockets to sleep on: the timer that backs off must do.
-TEST(MpiTransport, WorksOverSharedMemoryToo) {
-  ExpectAllOk(Mpirun(2, "--mca btl self,vader", "alltoall"), 2);
-}
+TEST(MpiTransport, WorksOverSharedMemoryToo) { ExpectAllOk(Mpirun(2, "OMPI_MCA_btl=^tcp", "alltoall"), 2); }
 
-TEST(MpiTransport, SleepingCostsNothing) { ExpectAllOk(Mpirun(3, "", "idle"), 3); }
+TEST(MpiTransport, SleepingCostsNothing) {
+  if (std::string(RMPI_MPI) == "mpich")
+    GTEST_SKIP() << "MPICH has no sockets to sleep on; the direct transport has";
+  ExpectAllOk(Mpirun(3, "", "idle"), 3);
+}
 
 TEST(MpiTransport, SocketsWakeTheSleeper) { ExpectAllOk(Mpirun(2, "", "latency"), 2); }
 
 TEST(MpiTransport, SurvivorsOfAKilledRankGoOn) {
-  const std::string output = Mpirun(3, "--mca orte_enable_recovery 1", "death");
+  if (std::string(RMPI_MPI) != "open-mpi-4") {
+    GTEST_SKIP()
+        << "With this MPI, frames go by the direct transport after bring-up, and nothing calls MPI any more";
+  }
+  const std::string output = Mpirun(3, "", "death");
   ExpectAllOk(output, 2);
   EXPECT_THAT(output, Not(HasSubstr("may now hang or fail")));
   EXPECT_THAT(output, Not(HasSubstr("unexpectedly disconnected")));
 }
 
-TEST(MpiTransport, DifferentVersionsRefuseEachOtherByName) {
-  ExpectAllOk(Mpirun(2, "--mca orte_enable_recovery 1", "mismatch"), 2);
-}
+TEST(MpiTransport, DifferentVersionsRefuseEachOtherByName) { ExpectAllOk(Mpirun(2, "", "mismatch"), 2); }
 
 }  // namespace
 }  // namespace rmpi
