@@ -8,6 +8,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -41,8 +42,7 @@ int Keeper::Run() {
   } else {
     Loop();
   }
-  KillEverything();
-  directory_.Remove();
+  CleanUp();
   return status_;
 }
 
@@ -74,9 +74,12 @@ void Keeper::Loop() {
   }
 }
 
-TimeNs Keeper::NextDeadline() const { return std::min({bringup_at_, end_at_, driver_kill_at_}); }
+TimeNs Keeper::NextDeadline() const {
+  return std::min({bringup_at_, end_at_, driver_kill_at_, programs_.next_look()});
+}
 
 void Keeper::OnDeadlines(TimeNs now) {
+  programs_.Look(now);
   if (now >= driver_kill_at_) {
     driver_kill_at_ = kNever;
     if (driver_pid_ != 0) ::kill(driver_pid_, SIGKILL);
@@ -169,17 +172,24 @@ void Keeper::OnControl() {
 // --- Children ---
 
 void Keeper::Reap() {
-  int wait_status = 0;
-  for (pid_t pid; (pid = ::waitpid(-1, &wait_status, WNOHANG)) > 0;) {
+  siginfo_t info{};
+  while (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0) {
+    const pid_t pid = info.si_pid;
+    if (::getsid(pid) == pid) programs_.LeaderEnded(pid);
+    int wait_status = 0;
+    ::waitpid(pid, &wait_status, 0);
     if (pid == raylet_pid_) {
       OnRayletMessages();  // its last words
       OnRayletExit(wait_status);
+    } else if (pid == cleaner_pid_) {
+      cleaner_pid_ = 0;  // somebody killed it; we can do without
     } else if (pid == driver_pid_) {
       OnDriverExit(wait_status);
     } else {
       if (pid == zygote_pid_) OnZygoteExit(wait_status);
       Send(KeeperMessage::kChildExit, pid, wait_status);
     }
+    info.si_pid = 0;
   }
 }
 

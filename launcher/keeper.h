@@ -5,7 +5,9 @@
 //
 // Invariants:
 // - When Run returns, no process below it and no run directory is left.
-// - It ends: at most kGrace after the driver's end, the raylet's end or kDone.
+// - It ends: at most kGrace after the driver's end, the raylet's end or kDone; and Programs::kGrace later
+// where
+//   programs that tasks started do not end when asked.
 // - It never blocks on a process: messages to the raylet wait in a queue here.
 #pragma once
 
@@ -17,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "launcher/programs.h"
 #include "launcher/run_directory.h"
 #include "runtime/base/status.h"
 #include "runtime/base/time.h"
@@ -66,6 +69,7 @@ class Keeper {
   Status StartProcesses();
   Status WatchSignals();
   Status MakeSocket();
+  Status StartCleaner();
   Status StartRaylet();
   Status StartZygote();
   Status StartDriver();
@@ -94,7 +98,7 @@ class Keeper {
   void BeginEnd();                                 // the run is over for everything of this node
   void Fail(int status, const std::string& what);  // it is over for a bad reason
   void EndWorkers();
-  void KillEverything();
+  void CleanUp();
 
   void Send(KeeperMessage::Type type, pid_t pid, int wait_status, uint64_t token = 0);
   void Flush();
@@ -112,6 +116,8 @@ class Keeper {
   UniqueFd signals_, parent_;
 
   pid_t raylet_pid_ = 0, zygote_pid_ = 0, driver_pid_ = 0;  // 0: not running
+  pid_t cleaner_pid_ = 0;                                   // outlives us to clean up, should we be killed
+  Programs programs_;                                       // what dead workers left running
   std::deque<KeeperMessage> outbox_;
   int status_ = 0;
   bool ready_ = false;        // the raylet said kReady

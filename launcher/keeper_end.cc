@@ -9,11 +9,22 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "launcher/keeper.h"
 #include "launcher/process.h"
 
 namespace rmpi::launcher {
+namespace {
+
+// A child of ours that leads its session: worker, zygote, or a daemon that came to us as an orphan.
+bool LeadsSession(pid_t pid) {
+  siginfo_t info;
+  const bool child = ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+  return child && ::getsid(pid) == pid;
+}
+
+}  // namespace
 
 // The raylet drains (tells the other nodes, flushes the last output) and says kDone. While it is still
 // joining the other ranks it cannot: it gets the rest of the bring-up's time, for ending it there would leave
@@ -54,29 +65,48 @@ void Keeper::Fail(int status, const std::string& what) {
 }
 
 // Workers hold nothing that is worth a wait: what they had to say is in the raylet's hands or lost anyway.
-// The driver, and what the driver started, has its own time.
+// The programs that tasks started are asked to end. The driver, and what the driver started, has its own
+// time.
 void Keeper::EndWorkers() {
   std::vector<pid_t> spared = driver_pid_ == 0 ? std::vector<pid_t>() : Descendants(driver_pid_);
-  spared.insert(spared.end(), {raylet_pid_, driver_pid_});
+  spared.insert(spared.end(), {raylet_pid_, driver_pid_, cleaner_pid_});
   for (const pid_t pid : Descendants(::getpid())) {
-    if (std::find(spared.begin(), spared.end(), pid) == spared.end()) ::kill(pid, SIGKILL);
+    if (std::find(spared.begin(), spared.end(), pid) != spared.end()) continue;
+    if (LeadsSession(pid)) {
+      ::kill(pid, SIGKILL);
+    } else {
+      programs_.End(pid, MonotonicNow());
+    }
   }
 }
 
 // As their subreaper we become the parent of whatever loses its own, so that going on until there is no child
-// left reaches everything, double forks included.
-void Keeper::KillEverything() {
-  constexpr TimeNs kLimit = 2 * kSecond;  // a process may hang in the kernel (unmapping, a dead file system)
+// left reaches everything, double forks included. The cleaner goes last: we may still be killed ourselves.
+void Keeper::CleanUp() {
+  // A process may hang in the kernel (unmapping, a dead file system).
+  constexpr TimeNs kLimit = Programs::kGrace + 2 * kSecond;
   const TimeNs give_up_at = MonotonicNow() + kLimit;
   timespec pause{0, 500'000};
   while (true) {
-    const std::vector<pid_t> left = Descendants(::getpid());
-    for (const pid_t pid : left) ::kill(pid, SIGKILL);
     pid_t reaped = 0;
     while ((reaped = ::waitpid(-1, nullptr, WNOHANG)) > 0) {
     }
-    if (reaped < 0 && errno == ECHILD) return;
+    if (reaped < 0 && errno == ECHILD) return directory_.Remove();
+    std::vector<pid_t> left = Descendants(::getpid());
+    std::erase(left, cleaner_pid_);
+    if (left.empty() && cleaner_pid_ != 0) {
+      directory_.Remove();
+      ::kill(std::exchange(cleaner_pid_, 0), SIGKILL);
+    }
+    for (const pid_t pid : left) {
+      if (LeadsSession(pid)) {
+        ::kill(pid, SIGKILL);
+      } else {
+        programs_.End(pid, MonotonicNow());
+      }
+    }
     if (MonotonicNow() > give_up_at) {
+      directory_.Remove();
       return Say(fmt::format("{} processes do not end although they were killed (first: pid {})", left.size(),
                              left.empty() ? 0 : left[0]));
     }

@@ -2,6 +2,7 @@
 // Keeper, the beginning: descriptors, shared memory, processes.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -22,6 +23,7 @@
 #include "objstore/arena.h"
 #include "objstore/pin_table.h"
 #include "runtime/lane/board.h"
+#include "slurm/scrub.h"
 
 namespace rmpi::launcher {
 namespace {
@@ -40,7 +42,8 @@ Status ReadStrings(int fd, std::vector<std::string>* out) {
   struct stat info {};
   if (::fstat(fd, &info) != 0) return Status::Io("a worker's command line", errno);
   std::string text(static_cast<size_t>(info.st_size), '\0');
-  if (::pread(fd, text.data(), text.size(), 0) != info.st_size) return Status::Io("a worker's command line", errno);
+  if (::pread(fd, text.data(), text.size(), 0) != info.st_size)
+    return Status::Io("a worker's command line", errno);
   for (size_t at = 0; at < text.size();) {
     const size_t end = text.find('\0', at);
     if (end == text.npos) return Status::Invalid("a worker's command line has no end");
@@ -141,6 +144,7 @@ Status Keeper::MakeResources() {
 
 // The zygote first: an interpreter takes longest to start, and the three start side by side.
 Status Keeper::StartProcesses() {
+  if (Status s = StartCleaner(); !s.ok()) return s;
   if (Status s = StartZygote(); !s.ok()) return s;
   if (Status s = StartRaylet(); !s.ok()) return s;
   return StartDriver();
@@ -158,9 +162,31 @@ Status Keeper::StartZygote() {
   options.close_others = true;
   options.keep_fds = {zygote_link_far_.get()};
   Environment environment = config_.zygote_environment;
+  SetMpiFolderOfTasks(&environment, directory_.path());
   environment["RAY_MPI_SESSION"] = directory_.path();
   environment["RAY_MPI_KEEPER_PID"] = std::to_string(::getpid());
   return Spawn(options, argv, environment, &zygote_pid_);
+}
+
+// Killed, a keeper cannot clean up. Nobody else can be trusted to: the MPI library ends the raylet at any
+// moment when mpirun has gone, too.
+Status Keeper::StartCleaner() {
+  SpawnOptions options;
+  options.own_session = true;  // mpirun and srun kill the keeper's group
+  options.quiet_stdio = true;
+  options.close_others = true;
+  UniqueFd keeper(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+  options.keep_fds = {keeper.get()};
+  const auto body = [this, fd = keeper.get()] {
+    ::prctl(PR_SET_NAME, "ray-mpi-cleaner");
+    pollfd gone{fd, POLLIN, 0};
+    while (::poll(&gone, 1, -1) < 0 && errno == EINTR) {
+    }
+    EndProgramsOf(directory_.path());
+    directory_.Remove();
+    return 0;
+  };
+  return Fork(options, body, &cleaner_pid_);
 }
 
 Status Keeper::StartRaylet() {
@@ -169,7 +195,7 @@ Status Keeper::StartRaylet() {
   options.survives_parent = true;
   options.own_session = true;
   options.quiet_stdio = true;
-  const auto body = [this, keeper = ::getpid()] {
+  const auto body = [this] {
     raylet_link_.reset();
     zygote_link_far_.reset();
     signals_.reset();
@@ -178,13 +204,7 @@ Status Keeper::StartRaylet() {
     if (config_.launcher_fd >= 0) ::close(config_.launcher_fd);
     ::prctl(PR_SET_NAME, "ray-mpi-raylet");
     ::prctl(PR_SET_CHILD_SUBREAPER, 0);
-    const int status = raylet_main_(config_.raylet);
-    // Killed, the keeper cannot clean up; this is the one process that outlives it. (A dying process's
-    // sockets close before its children get another parent.)
-    char byte;
-    const bool closed = ::recv(config_.raylet.keeper_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
-    if (closed || ::getppid() != keeper) directory_.Remove();
-    return status;
+    return raylet_main_(config_.raylet);
   };
   Status status = Fork(options, body, &raylet_pid_);
   // Now the raylet alone holds these: when it dies, whoever waits on them learns it.
@@ -213,6 +233,7 @@ void Keeper::StartWorker(const KeeperMessage& request, std::span<UniqueFd> fds) 
     return Send(KeeperMessage::kWorkerStarted, -EINVAL, 0, request.token);
   }
   Environment environment = config_.native_environment;
+  SetMpiFolderOfTasks(&environment, directory_.path());
   environment["RAY_MPI_SESSION"] = directory_.path();
   environment["RAY_MPI_KEEPER_PID"] = std::to_string(::getpid());
   environment["RAY_MPI_WORKER_TOKEN"] = std::to_string(request.token);

@@ -70,7 +70,8 @@ void SetUpChild(const SpawnOptions& options, pid_t parent) {
   } else if (options.quiet_stdio) {
     ::dup2(2, 1);
   }
-  if (!options.folder.empty()) [[maybe_unused]] const int moved = ::chdir(options.folder.c_str());
+  if (!options.folder.empty()) [[maybe_unused]]
+    const int moved = ::chdir(options.folder.c_str());
   if (options.close_others) CloseOthers(options.keep_fds);
   for (const int fd : options.keep_fds) ::fcntl(fd, F_SETFD, 0);
   ResetSignals();

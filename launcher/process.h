@@ -17,9 +17,9 @@ struct SpawnOptions {
   int death_signal = 0;  // sent to the child when this process dies; 0: none
   // An orphan goes on: it has to clean up. death_signal is ignored until `body` sets a handler of its own.
   bool survives_parent = false;
-  bool own_session = false;   // no terminal: Ctrl-C does not reach it, and it never reads the terminal
-  bool no_stdin = false;      // stdin from /dev/null
-  bool quiet_stdio = false;   // that, and stdout to our stderr
+  bool own_session = false;  // no terminal: Ctrl-C does not reach it, and it never reads the terminal
+  bool no_stdin = false;     // stdin from /dev/null
+  bool quiet_stdio = false;  // that, and stdout to our stderr
   int stdout_fd = -1, stderr_fd = -1;  // both given: the child's output; its stdin is /dev/null
   std::string folder;                  // where it runs; empty, or not there: where we do
   std::vector<int> keep_fds;  // exec only: stay open. With close_others, every other one from 3 up is closed

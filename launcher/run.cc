@@ -110,6 +110,15 @@ uint32_t DefaultPrestart(const RayletConfig& raylet) {
   return 0;
 }
 
+// How many ranks an mpirun in a task may start: as many as there are CPUs, offered or real.
+int64_t SlotsOf(const RayletConfig& raylet, const NodeResources& node) {
+  double cpus = static_cast<double>(node.cpu_ids.size());
+  for (const auto& [name, amount] : raylet.resources) {
+    if (name == "CPU") cpus = std::max(cpus, amount);
+  }
+  return static_cast<int64_t>(cpus);
+}
+
 KeeperConfig MakeConfig(const Options& options, const Paths& paths, const Environment& environment,
                         const LaunchInfo& launch) {
   KeeperConfig config;
@@ -123,7 +132,9 @@ KeeperConfig MakeConfig(const Options& options, const Paths& paths, const Enviro
 
   RayletConfig& raylet = config.raylet;
   raylet.hostname = Hostname();
-  raylet.transport = !options.transport.empty() ? options.transport : launch.size > 1 ? RMPI_DEFAULT_TRANSPORT : "none";
+  raylet.transport = !options.transport.empty() ? options.transport
+                     : launch.size > 1          ? RMPI_DEFAULT_TRANSPORT
+                                                : "none";
   raylet.mpi_plugin = paths.Library("libray-mpi-mpi.so");
   raylet.ucx_plugin = options.transfer == "lane" ? "" : paths.Library("libray-mpi-ucx.so");
   raylet.dedicated_head = options.dedicated_head;
@@ -150,6 +161,9 @@ KeeperConfig MakeConfig(const Options& options, const Paths& paths, const Enviro
   config.driver_is_python = options.kind != ProgramKind::kExecutable && !options.native_driver;
   raylet.prestart_python = config.driver_is_python;
   if (config.driver_is_python) config.driver_environment = clean;
+  for (Environment* of_tasks : {&clean, &config.native_environment}) {
+    SetMpirunOfTasks(of_tasks, SlotsOf(raylet, node));
+  }
   if (!paths.python.empty() && !paths.package.empty()) {
     config.zygote = {paths.python, "-c", kZygoteCode};
     config.zygote_environment = clean;

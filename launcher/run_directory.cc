@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <ctime>
@@ -38,6 +39,20 @@ void RemoveLeftOvers(const std::string& base) {
     if (std::time(nullptr) - info.st_mtime < kYoungS || ::flock(folder.get(), LOCK_EX | LOCK_NB) != 0)
       continue;
     fs::remove_all(path, error);
+  }
+}
+
+// An mpirun in a task of another node makes that node's folder here, too, when it starts ranks on this one,
+// and leaves it, empty. Only the same step of the same job is looked at, so that nobody else's is met half
+// made.
+void RemoveShells(const std::string& path) {
+  const std::string step = path.substr(0, path.rfind('.') + 1);
+  if (step.ends_with("-local.0.")) return;
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(fs::path(path).parent_path(), error)) {
+    if (!entry.path().string().starts_with(step)) continue;
+    const UniqueFd folder = OpenFolder(entry.path());
+    if (folder.valid() && ::flock(folder.get(), LOCK_EX | LOCK_NB) == 0) ::rmdir(entry.path().c_str());
   }
 }
 
@@ -110,6 +125,7 @@ Status RunDirectory::WriteSession(const Session& session) const {
 void RunDirectory::Remove() {
   std::error_code error;
   if (!path_.empty()) fs::remove_all(path_, error);
+  if (!path_.empty()) RemoveShells(path_);
   path_.clear();
   lock_.reset();
 }

@@ -32,8 +32,31 @@ constexpr std::array<std::string_view, 19> kRankPrefixes = {"PMIX_",
                                                             "SLURM_UMASK",
                                                             "SLURM_DISTRIBUTION",
                                                             "SLURM_PRIO_PROCESS"};
-constexpr std::array<std::string_view, 5> kRankNames = {"SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID",
-                                                        "SLURM_TASK_PID", "SLURM_LAUNCH_NODE_IPADDR"};
+// SLURM_NTASKS_PER_NODE says how many ranks of ours a node has; an srun in a task would warn that its own
+// number differs.
+constexpr std::array<std::string_view, 6> kRankNames = {
+    "SLURM_PROCID",         "SLURM_LOCALID", "SLURM_NODEID", "SLURM_TASK_PID", "SLURM_LAUNCH_NODE_IPADDR",
+    "SLURM_NTASKS_PER_NODE"};
+
+// The user's own among those: where Open MPI lies, what its compiler wrappers use, whether root may run it.
+constexpr std::array<std::string_view, 18> kUsersOwn = {"OMPI_ALLOW_RUN_AS_ROOT",
+                                                        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM",
+                                                        "PRTE_ALLOW_RUN_AS_ROOT",
+                                                        "PRTE_ALLOW_RUN_AS_ROOT_CONFIRM",
+                                                        "OPAL_PREFIX",
+                                                        "OPAL_LIBDIR",
+                                                        "OPAL_BINDIR",
+                                                        "OPAL_PKGDATADIR",
+                                                        "OMPI_CC",
+                                                        "OMPI_CXX",
+                                                        "OMPI_FC",
+                                                        "OMPI_CFLAGS",
+                                                        "OMPI_CXXFLAGS",
+                                                        "OMPI_FCFLAGS",
+                                                        "OMPI_CPPFLAGS",
+                                                        "OMPI_LDFLAGS",
+                                                        "OMPI_LIBS",
+                                                        "PMIX_PREFIX"};
 
 // What mpirun sets for its ranks, and MPI_Init in its own process. Any other OMPI_MCA_* is the user's, from
 // the shell or from mpirun --mca.
@@ -72,6 +95,10 @@ std::set<std::string, std::less<>> NamesSetByUs(const Environment& env) {
 std::string OriginalName(std::string_view name) { return std::string(kOriginalPrefix) + std::string(name); }
 
 bool IsOfRank(const Environment& env, std::string_view name) {
+  if (name.starts_with("PRTE_MCA_") ||
+      std::find(kUsersOwn.begin(), kUsersOwn.end(), name) != kUsersOwn.end()) {
+    return false;
+  }
   if (name.starts_with(kMca)) {
     const bool in_rank = env.contains("OMPI_COMM_WORLD_SIZE") || env.contains("OMPI_MCA_orte_ess_num_procs");
     if (!in_rank) return false;
@@ -125,6 +152,22 @@ Environment ScrubEnvironment(const Environment& env) {
     clean.emplace("OMPI_MCA_plm_slurm_args", "--overlap");  // and so does the srun inside of mpirun
   }
   return clean;
+}
+
+void SetMpirunOfTasks(Environment* env, int64_t slots) {
+  const std::string count = std::to_string(std::max<int64_t>(slots, 1));
+  // Open MPI 4 reads the OMPI names, Open MPI 5 the PRTE ones; each leaves the other's alone.
+  const std::pair<const char*, std::string> settings[] = {
+      {"OMPI_MCA_ras", "^slurm,tm,lsf,gridengine,alps"}, {"OMPI_MCA_orte_set_default_slots", count},
+      {"OMPI_MCA_hwloc_base_binding_policy", "none"},    {"PRTE_MCA_ras", "^slurm,pbs,lsf,gridengine"},
+      {"PRTE_MCA_prte_set_default_slots", count},        {"PRTE_MCA_hwloc_default_binding_policy", "none"},
+  };
+  for (const auto& [name, value] : settings) env->emplace(name, value);
+}
+
+void SetMpiFolderOfTasks(Environment* env, const std::string& folder) {
+  env->emplace("OMPI_MCA_orte_tmpdir_base", folder);
+  env->emplace("PRTE_MCA_prte_tmpdir_base", folder);
 }
 
 }  // namespace rmpi

@@ -20,6 +20,7 @@ Environment Rank() {
           {"SLURM_NNODES", "4"},
           {"SLURM_NTASKS", "4"},
           {"SLURM_TASKS_PER_NODE", "1(x4)"},
+          {"SLURM_NTASKS_PER_NODE", "1"},
           {"SLURM_STEP_ID", "0"},
           {"SLURM_STEPID", "0"},
           {"SLURM_STEP_NUM_TASKS", "4"},
@@ -108,6 +109,18 @@ TEST(Scrub, WithoutMpirunAllParametersAreTheUsers) {
   EXPECT_EQ(Get(ScrubEnvironment({{"OMPI_MCA_pmix", "s2"}}), "OMPI_MCA_pmix"), "s2");
 }
 
+TEST(Scrub, WhereMpiLiesAndWhatItsUserAllowsStays) {
+  const Environment users = {{"OMPI_ALLOW_RUN_AS_ROOT", "1"},
+                             {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"},
+                             {"OPAL_PREFIX", "/opt/ompi"},
+                             {"OMPI_CC", "clang"},
+                             {"PRTE_MCA_rmaps", "ppr"}};
+  Environment env = Rank();
+  env.insert(users.begin(), users.end());
+  const Environment clean = ScrubEnvironment(env);
+  for (const auto& [name, value] : users) EXPECT_EQ(Get(clean, name), value) << name;
+}
+
 TEST(Scrub, GivesBackWhatWeSetOver) {
   Environment env = {{"OMPI_MCA_btl", "vader,self"}};
   SetOverUser(&env, "OMPI_MCA_btl", "tcp,self");
@@ -133,6 +146,25 @@ TEST(Scrub, AStepOnPartOfTheJobGetsTheJobsLayoutBack) {
   EXPECT_EQ(Get(clean, "SLURM_NNODES"), "4");
   EXPECT_EQ(Get(clean, "SLURM_TASKS_PER_NODE"), "2(x4)");
   EXPECT_FALSE(clean.contains("SLURM_NTASKS"));
+}
+
+TEST(MpirunOfTasks, TakesThisNodeAndDoesNotBind) {
+  Environment env;
+  SetMpirunOfTasks(&env, 6);
+  EXPECT_EQ(Get(env, "OMPI_MCA_orte_set_default_slots"), "6");
+  EXPECT_EQ(Get(env, "PRTE_MCA_prte_set_default_slots"), "6");
+  EXPECT_TRUE(Get(env, "OMPI_MCA_ras").starts_with("^slurm"));
+  EXPECT_EQ(Get(env, "OMPI_MCA_hwloc_base_binding_policy"), "none");
+}
+
+TEST(MpirunOfTasks, TheUsersSettingsWin) {
+  Environment env = {{"OMPI_MCA_ras", "slurm"}, {"OMPI_MCA_orte_tmpdir_base", "/scratch"}};
+  SetMpirunOfTasks(&env, 0);
+  SetMpiFolderOfTasks(&env, "/tmp/run");
+  EXPECT_EQ(Get(env, "OMPI_MCA_ras"), "slurm");
+  EXPECT_EQ(Get(env, "OMPI_MCA_orte_tmpdir_base"), "/scratch");
+  EXPECT_EQ(Get(env, "PRTE_MCA_prte_tmpdir_base"), "/tmp/run");
+  EXPECT_EQ(Get(env, "OMPI_MCA_orte_set_default_slots"), "1");  // mpirun takes 0 for nothing at all
 }
 
 }  // namespace

@@ -19,8 +19,9 @@ constexpr int kReparentWaitMs = 2000;
 
 // In the worker, before anything else: whose child it is, where its output goes, with whom it dies.
 void BecomeWorker(int out_fd, int err_fd, int keeper) {
-  // Its own group: Ctrl-C at the terminal is the driver's business.
-  setpgid(0, 0);
+  // Its own session: Ctrl-C at the terminal is the driver's business, and the keeper finds by it what the
+  // worker started.
+  setsid();
   dup2(out_fd, STDOUT_FILENO);
   dup2(err_fd, STDERR_FILENO);
   if (out_fd > STDERR_FILENO) close(out_fd);
