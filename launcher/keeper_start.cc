@@ -53,6 +53,14 @@ Status ReadStrings(int fd, std::vector<std::string>* out) {
   return Status::Ok();
 }
 
+// Where Open MPI's programs in tasks keep their session files. Each makes this folder and removes it when it finds
+// it empty, and fails when another one does so in between: it must be there and never be empty.
+void MakeMpiFolder(const std::string& run_directory, const std::string& hostname) {
+  const std::string folder = fmt::format("{}/ompi.{}.{}", run_directory, hostname, ::getuid());
+  ::mkdir(folder.c_str(), 0700);
+  UniqueFd(::open((folder + "/keep").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+}
+
 // A raylet of a large job has thousands of connections.
 void RaiseFileLimit() {
   rlimit limit{};
@@ -114,6 +122,7 @@ Status Keeper::MakeResources() {
     parent_.reset(static_cast<int>(::syscall(SYS_pidfd_open, ::getppid(), 0)));
   }
   if (Status s = RunDirectory::Create(config_.environment, config_.job_step, &directory_); !s.ok()) return s;
+  MakeMpiFolder(directory_.path(), config_.raylet.hostname);
   if (Status s = MakeSocket(); !s.ok()) return s;
   lane::BoardOptions board;
   if (config_.raylet.max_workers > 0) {
