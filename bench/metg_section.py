@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""METG(50 %) in bench/compare: sweeps of bench/metg for MPI, C++ tasks and Python tasks, table and curves (SVG).
+
+Efficiency at a task size is the time that the kernels alone would take on the two cores over the time it took;
+METG(50 %) is the task size, read off between two points of the sweep, below which efficiency is under one half.
+"""
+
+import json
+import math
+import os
+import statistics
+import subprocess
+
+PATTERNS = ("stencil_1d", "nearest", "no_dependency")
+WIDTH, STEPS, REPEATS, CORES = 16, 200, 5, 2
+ITERATIONS = {  # large to small; the first ones also warm the workers
+    "MPI": (30000, 10000, 3000, 1000, 300, 100, 30, 10, 3),
+    "C++ tasks": (30000, 10000, 5000, 3000, 1500, 1000, 500, 300, 100),
+    "Python tasks": (100000, 30000, 20000, 10000, 5000, 3000, 1000, 300),
+}
+MARKS = {"C++ tasks": 10, "Python tasks": 50}  # times MPI's METG, at most
+
+
+def _commands(build, side):
+    metg = build / "bench" / "metg"
+    here = os.path.dirname(os.path.abspath(__file__))
+    mpirun = ["mpirun", "-n", "2", "--mca", "pml", "ob1", "--oversubscribe"]
+    if os.geteuid() == 0:
+        mpirun.insert(1, "--allow-run-as-root")
+    return {
+        "MPI": ([*mpirun, str(metg / "metg_mpi")], {}),
+        "C++ tasks": ([str(metg / "metg_cpp")], {}),
+        "Python tasks": ([side.python, os.path.join(here, "metg", "metg.py"), str(metg / "libmetg_kernel.so")], side.environment),
+    }
+
+
+def sweep(build, side, say):
+    """The points of all curves, [{system, pattern, task_us, efficiency, driver_cpu, ..}], and the ns of one iteration."""
+    calibrate = subprocess.run([str(build / "bench" / "metg" / "metg_calibrate")], capture_output=True, text=True, check=True)
+    each_ns = json.loads(calibrate.stdout)["ns_per_iteration"]
+    points = []
+    for pattern in PATTERNS:
+        for system, (command, environment) in _commands(build, side).items():
+            say(f"METG: {system}, {pattern} ...")
+            counts = ",".join(map(str, ITERATIONS[system]))
+            arguments = [*command, pattern, str(WIDTH), str(STEPS), str(REPEATS), counts]
+            done = subprocess.run(
+                arguments, env={**os.environ, **environment}, capture_output=True, text=True, timeout=900, check=False
+            )
+            if done.returncode != 0:
+                raise RuntimeError(f"{system}, {pattern}: status {done.returncode}: {done.stderr.strip()[-300:]}")
+            for line in done.stdout.splitlines():
+                if not line.startswith("{"):
+                    continue
+                found = json.loads(line)
+                task_us = found["iterations"] * each_ns / 1000
+                ideal = WIDTH * STEPS * task_us / 1e6 / CORES
+                seconds = statistics.median(found["seconds"])
+                points.append({**found, "task_us": task_us, "efficiency": ideal / seconds, "seconds": seconds})
+    return points, each_ns
+
+
+def metg(points, system, pattern, level=0.5):
+    """Task size in us at which efficiency crosses `level`, between two points on logarithmic scales; None: nowhere."""
+    line = sorted((p["task_us"], p["efficiency"]) for p in points if (p["system"], p["pattern"]) == (system, pattern))
+    for (small, low), (large, high) in zip(reversed(line[:-1]), reversed(line[1:])):
+        if low < level <= high:
+            part = (level - low) / (high - low)
+            return math.exp(math.log(small) + part * (math.log(large) - math.log(small)))
+    return None
+
+
+def driver_cpu(points, system, pattern, task_us):
+    """Cores that the driver used at the point of the sweep nearest to this task size."""
+    mine = [p for p in points if (p["system"], p["pattern"]) == (system, pattern)]
+    return min(mine, key=lambda p: abs(math.log(p["task_us"] / task_us)))["driver_cpu"]
+
+
+HEAD = ("pattern", "MPI", "C++ tasks", "Python tasks", "C++ / MPI", "Python / MPI", "marks", "verdict")
+
+
+def lines(points):
+    for pattern in PATTERNS:
+        found = {system: metg(points, system, pattern) for system in ITERATIONS}
+        text = {system: f"{us:.2f} us" if us else "outside the sweep" for system, us in found.items()}
+        for system in MARKS:
+            if found[system]:
+                text[system] += f" (driver {driver_cpu(points, system, pattern, found[system]):.2f} cores)"
+        ratios = {s: found[s] / found["MPI"] for s in MARKS if found[s] and found["MPI"]}
+        met = all(s in ratios and ratios[s] <= MARKS[s] for s in MARKS)
+        yield (
+            pattern,
+            *(text[system] for system in ITERATIONS),
+            *(f"{ratios[s]:.1f}x" if s in ratios else "-" for s in MARKS),
+            ", ".join(f"<= {most}x" for most in MARKS.values()),
+            "met" if met else "**missed**",
+        )
+
+
+def draw(points, path):
+    """Efficiency over task size, one panel a pattern."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams["svg.hashsalt"] = "ray-mpi"
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(1, len(PATTERNS), figsize=(11, 3.4), sharey=True)
+    for panel, pattern in zip(panels, PATTERNS):
+        for system in ITERATIONS:
+            line = sorted((p["task_us"], p["efficiency"]) for p in points if (p["system"], p["pattern"]) == (system, pattern))
+            panel.semilogx(*zip(*line), marker="o", markersize=3, label=system)
+        panel.axhline(0.5, color="grey", linewidth=0.8, linestyle="--")
+        panel.set_title(pattern)
+        panel.set_xlabel("time of one task (us)")
+    panels[0].set_ylabel("efficiency on 2 cores")
+    panels[0].set_ylim(0, 1.1)
+    panels[0].legend()
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="svg", metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def section(points, each_ns, picture):
+    text = ["", "## METG(50 %)", "", " ".join(__doc__.split("\n\n")[1].split()), ""]
+    text.append(
+        f"A grid of {WIDTH} columns and {STEPS} rows, {REPEATS} repeats, medians; one iteration takes {each_ns:.2f} ns; 2 workers on"
+        " 2 cores, which the driver of the tasks shares. Commands: `mpirun -n 2 --mca pml ob1 build/release/bench/metg/metg_mpi"
+        f" stencil_1d {WIDTH} {STEPS} {REPEATS} 1000,100`, the same arguments for `metg_cpp`, and `python bench/metg/metg.py"
+        " build/release/bench/metg/libmetg_kernel.so stencil_1d ...`."
+    )
+    text += ["", "| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
+    text += ["| " + " | ".join(line) + " |" for line in lines(points)]
+    return [*text, "", f"![efficiency over task size]({picture})"]
