@@ -2,13 +2,19 @@
 #include "launcher/resources.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
+
+#include "runtime/node/files.h"
+#include "runtime/raylet/handshake.h"
+#include "sched/pool.h"
 
 namespace rmpi::launcher {
 
-void DecideResources(const Options& options, const NodeResources& node, RayletConfig* raylet,
-                     std::vector<std::string>* notices) {
+Status DecideResources(const Options& options, const NodeResources& node, RayletConfig* raylet,
+                       std::vector<std::string>* notices) {
   notices->insert(notices->end(), node.notices.begin(), node.notices.end());
   const double cpus = options.num_cpus.value_or(node.cpus);
   if (cpus > node.cpus) {
@@ -17,6 +23,10 @@ void DecideResources(const Options& options, const NodeResources& node, RayletCo
         node.cpus));
   }
   const double gpus = options.num_gpus.value_or(node.gpus);
+  if (gpus > node.gpus && node.gpus_masked) {
+    return Status::Invalid(fmt::format("--num-gpus {:g} is more than the {:g} of this node's {} ({})", gpus, node.gpus,
+                                       node.gpu_variable, fmt::join(node.gpu_ids, ",")));
+  }
   if (gpus > node.gpus) {
     notices->push_back(fmt::format(
         "--num-gpus {:g} is more than the {:g} visible here: the rest are logical GPUs", gpus, node.gpus));
@@ -26,10 +36,42 @@ void DecideResources(const Options& options, const NodeResources& node, RayletCo
       node.memory_bytes > raylet->object_store_bytes ? node.memory_bytes - raylet->object_store_bytes : 0;
   raylet->resources = {{"CPU", cpus}, {"memory", static_cast<double>(options.memory_bytes.value_or(rest))}};
   if (gpus > 0) raylet->resources.emplace_back("GPU", gpus);
+  const std::string type = gpus > 0 ? node.gpu_type : "";
+  if (!type.empty()) raylet->resources.emplace_back("accelerator_type:" + type, 1);
   raylet->resources.insert(raylet->resources.end(), options.resources.begin(), options.resources.end());
   std::sort(raylet->resources.begin(), raylet->resources.end());
   raylet->labels = node.labels;
+  if (!type.empty()) raylet->labels["ray.io/accelerator-type"] = type;
   for (const auto& [key, value] : options.labels) raylet->labels[key] = value;  // the user's word is the last
+  return Status::Ok();
+}
+
+Status DecideDevices(const NodeResources& node, const Environment& environment, const RayletConfig& raylet,
+                     DeviceKinds* devices) {
+  size_t total = 0;
+  for (const auto& [name, amount] : raylet.resources) {  // by name, as the scheduler numbers them
+    if (!sched::IsUnitResource(name) || amount == 0) continue;
+    total += static_cast<size_t>(amount);
+    if (amount != std::floor(amount) || total > kMaxDevices) {
+      return Status::Invalid(fmt::format(
+          "this node cannot offer {:g} of {}: devices are whole, and at most {} in all", amount, name, kMaxDevices));
+    }
+    DeviceKind kind{name, VisibleDevicesVariable(name), false, {}};
+    if (name == "GPU") {
+      kind = {name, node.gpu_variable, node.gpus_masked, node.gpu_ids};
+    } else if (environment.contains(kind.variable)) {
+      kind.masked = true;
+      kind.ids = Split(Get(environment, kind.variable), ',');
+    }
+    if (kind.masked && kind.ids.size() < static_cast<size_t>(amount)) {
+      return Status::Invalid(fmt::format("this node cannot offer {:g} of {}: {} names {}", amount, name, kind.variable,
+                                         kind.ids.size()));
+    }
+    while (kind.ids.size() < static_cast<size_t>(amount)) kind.ids.push_back(std::to_string(kind.ids.size()));
+    kind.ids.resize(static_cast<size_t>(amount));
+    devices->push_back(std::move(kind));
+  }
+  return Status::Ok();
 }
 
 }  // namespace rmpi::launcher

@@ -6,13 +6,19 @@
 #include <vector>
 
 #include "launcher/options.h"
+#include "runtime/devices/devices.h"
 #include "runtime/node/detect.h"
 #include "runtime/raylet/raylet.h"
 
 namespace rmpi::launcher {
 
-// Fills in resources, labels and object_store_bytes. `notices` are for the user (once, on rank 0).
-void DecideResources(const Options& options, const NodeResources& node, RayletConfig* raylet,
-                     std::vector<std::string>* notices);
+// Fills in resources, labels and object_store_bytes. `notices` are for the user (once, on rank 0). An error: what is
+// asked for contradicts the devices that the node was given.
+Status DecideResources(const Options& options, const NodeResources& node, RayletConfig* raylet,
+                       std::vector<std::string>* notices);
+
+// The names of what the raylet counts as devices.
+Status DecideDevices(const NodeResources& node, const Environment& environment, const RayletConfig& raylet,
+                     DeviceKinds* devices);
 
 }  // namespace rmpi::launcher

@@ -119,9 +119,9 @@ int64_t SlotsOf(const RayletConfig& raylet, const NodeResources& node) {
   return static_cast<int64_t>(cpus);
 }
 
-KeeperConfig MakeConfig(const Options& options, const Paths& paths, const Environment& environment,
-                        const LaunchInfo& launch) {
-  KeeperConfig config;
+Status MakeConfig(const Options& options, const Paths& paths, const Environment& environment,
+                  const LaunchInfo& launch, KeeperConfig* out) {
+  KeeperConfig& config = *out;
   config.version = RMPI_VERSION;
   config.job_step = JobStep(environment);
   config.rank = static_cast<uint32_t>(launch.rank);
@@ -145,7 +145,9 @@ KeeperConfig MakeConfig(const Options& options, const Paths& paths, const Enviro
   raylet.max_workers = options.max_workers;
   std::vector<std::string> notices;
   const NodeResources node = DetectNode(OptionsFor(environment, launch));
-  DecideResources(options, node, &raylet, &notices);
+  if (Status s = DecideResources(options, node, &raylet, &notices); !s.ok()) return s;
+  DeviceKinds devices;
+  if (Status s = DecideDevices(node, environment, raylet, &devices); !s.ok()) return s;
   if (Status s = BindToCpus(node.cpu_ids); !s.ok()) notices.push_back(s.message());
   const bool offers = !(raylet.dedicated_head && config.rank == 0);
   raylet.prestart_workers = offers ? options.prestart_workers.value_or(DefaultPrestart(raylet)) : 0;
@@ -157,6 +159,7 @@ KeeperConfig MakeConfig(const Options& options, const Paths& paths, const Enviro
   Environment clean = ScrubEnvironment(environment);
   clean.erase(kLauncherVariable);
   config.driver_environment = config.native_environment = clean;
+  config.native_environment[kDevicesVariable] = EncodeDevices(devices);
   AddPythonPath(paths, &clean);
   config.driver_is_python = options.kind != ProgramKind::kExecutable && !options.native_driver;
   raylet.prestart_python = config.driver_is_python;
@@ -167,8 +170,9 @@ KeeperConfig MakeConfig(const Options& options, const Paths& paths, const Enviro
   if (!paths.python.empty() && !paths.package.empty()) {
     config.zygote = {paths.python, "-c", kZygoteCode};
     config.zygote_environment = clean;
+    config.zygote_environment[kDevicesVariable] = EncodeDevices(devices);
   }
-  return config;
+  return Status::Ok();
 }
 
 int Usage(const std::string& text) {
@@ -213,8 +217,8 @@ int RunRank(const Options& options, const Paths& paths, const Environment& envir
   KeeperConfig config;
   Status status = embedded ? Status::Ok() : DriverCommand(options, paths, environment, &driver);
   if (status.ok()) {
-    config = MakeConfig(options, paths, environment, launch);
-    status = CheckParts(paths, config);
+    status = MakeConfig(options, paths, environment, launch, &config);
+    if (status.ok()) status = CheckParts(paths, config);
   }
   if (!status.ok()) {
     SendStatus(launcher.get(), kUsageStatus);

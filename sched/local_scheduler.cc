@@ -12,6 +12,7 @@ constexpr TimeNs kFirstRetry = 100 * kMillisecond;
 constexpr TimeNs kFirstPace = 1 * kSecond;
 constexpr TimeNs kLastPace = 10 * kSecond;
 constexpr TimeNs kIdleWorker = 2 * kSecond;  // workers beyond one per CPU end after this
+constexpr TimeNs kLeaving = 1 * kSecond;     // a process that stays for its objects keeps devices no longer than this
 constexpr uint32_t kStale = UINT32_MAX;  // no count: differs from every true one
 constexpr uint8_t kDefaultStrategy = 0;
 constexpr uint8_t kAffinityStrategy = 2;
@@ -106,12 +107,12 @@ void LocalScheduler::Report(LocalDemand* d) {
 }
 
 Amounts LocalScheduler::Promisable() const {
-  Amounts left = available_;
+  Pool left = pool_;
   for (const LocalDemand& d : demands_) {
     if (!d.assigned) continue;
-    for (uint32_t i = 0; i < d.count && Fits(left, d.shape.resources); ++i) Subtract(&left, d.shape.resources);
+    for (uint32_t i = 0; i < d.count && left.Fits(d.shape.resources); ++i) left.Take(d.shape.resources);
   }
-  return left;
+  return left.available();
 }
 
 Amounts LocalScheduler::TakeReport() {
@@ -122,24 +123,56 @@ Amounts LocalScheduler::TakeReport() {
 
 // ---- leases -----------------------------------------------------------------------------------------------------
 
-LocalScheduler::Worker* LocalScheduler::IdleWorker(JobId job, uint8_t language) {
+// One that has run with just these devices, else one that has not run yet. The most recently used one.
+LocalScheduler::Worker* LocalScheduler::IdleWorker(const Shape& shape, const Devices& devices) {
+  Worker* found = nullptr;
   for (size_t i = idle_.size(); i-- > 0;) {
     Worker& w = workers_.at(idle_[i]);
-    if (w.language != language || (w.job != job && w.job != JobId{})) continue;
-    w.job = job;
-    idle_.erase(idle_.begin() + static_cast<std::ptrdiff_t>(i));
-    return &w;
+    if (w.language != shape.language || (w.job != shape.job && w.job != JobId{})) continue;
+    if (w.used && w.devices == devices) {
+      found = &w;
+      break;
+    }
+    if (!w.used && found == nullptr) found = &w;
   }
-  return nullptr;
+  if (found == nullptr) return nullptr;
+  idle_.erase(std::find(idle_.begin(), idle_.end(), found->address));
+  found->job = shape.job;
+  found->used = true;
+  found->devices = devices;
+  return found;
+}
+
+void LocalScheduler::StopIdle(size_t index) {
+  const Address worker = idle_[index];
+  idle_.erase(idle_.begin() + static_cast<std::ptrdiff_t>(index));
+  workers_.erase(worker);
+  host_->StopWorker(worker);
+}
+
+// Processes that wait with some of these devices, and others, still have memory there: only their end frees it.
+void LocalScheduler::StopIdleOn(const Devices& devices) {
+  for (size_t i = idle_.size(); i-- > 0;) {
+    const Devices& has = workers_.at(idle_[i]).devices;
+    const bool shared = std::find_first_of(has.begin(), has.end(), devices.begin(), devices.end()) != has.end();
+    if (shared && has != devices) StopIdle(i);
+  }
 }
 
 bool LocalScheduler::GrantOne(LocalDemand* d, TimeNs) {
-  Worker* w = IdleWorker(d->shape.job, d->shape.language);
-  if (w == nullptr) return false;
+  Devices devices = pool_.Take(d->shape.resources);
+  Worker* w = IdleWorker(d->shape, devices);
+  if (w == nullptr) {
+    pool_.Give(d->shape.resources, devices);
+    return false;
+  }
   const uint64_t lease = next_lease_++;
   w->lease = lease;
-  Subtract(&available_, d->shape.resources);
-  leases_.emplace(lease, LeaseRecord{d->owner, w->address, d->shape.resources});
+  if (!devices.empty()) {
+    StopIdleOn(devices);
+    host_->AssignDevices(w->address, lease, devices);
+  }
+  leases_.emplace(lease, LeaseRecord{d->owner, w->address, d->shape.resources, std::move(devices)});
   --d->count;
   Grant g;
   g.shape_key = d->shape_key;
@@ -157,7 +190,10 @@ bool LocalScheduler::MayStart(const LocalDemand& d, TimeNs now) {
     return false;
   }
   const uint32_t starting = Starting();
-  if (workers_.size() + starting >= options_.max_workers) return false;
+  if (workers_.size() + starting >= options_.max_workers) {
+    if (idle_.empty()) return false;
+    StopIdle(0);  // of another job, or with other devices
+  }
   const auto cpus = static_cast<uint32_t>(std::max<int64_t>(1, AmountOf(options_.total, "CPU") / kResourceUnit));
   if (starting >= std::max(cpus, 4U)) return false;
   const uint32_t deepest = blocked_depths_.empty() ? 0 : blocked_depths_.rbegin()->first;
@@ -180,12 +216,12 @@ void LocalScheduler::Dispatch(TimeNs now) {
   for (auto it = demands_.begin(); it != demands_.end();) {
     LocalDemand& d = *it;
     if (d.assigned || Local(d.shape)) {
-      while (d.count > 0 && Fits(available_, d.shape.resources)) {
+      while (d.count > 0 && pool_.Fits(d.shape.resources)) {
         if (GrantOne(&d, now)) continue;
         // No process: as many new ones as fit, beyond those already on their way.
-        Amounts left = available_;
-        for (uint32_t i = 0; i < d.count && Fits(left, d.shape.resources); ++i) {
-          Subtract(&left, d.shape.resources);
+        Pool left = pool_;
+        for (uint32_t i = 0; i < d.count && left.Fits(d.shape.resources); ++i) {
+          left.Take(d.shape.resources);
           if (++starts_wanted[d.shape.language] <= starting_[d.shape.language]) continue;
           if (!MayStart(d, now)) break;
           ++starting_[d.shape.language];
@@ -193,10 +229,10 @@ void LocalScheduler::Dispatch(TimeNs now) {
         }
         break;
       }
-      starved |= d.count > 0 && !Fits(available_, d.shape.resources);
+      starved |= d.count > 0 && !pool_.Fits(d.shape.resources);
       if (d.assigned && d.count > 0) {
         // A process that is on its way will serve it; hard affinity has nowhere else to go.
-        const bool coming = starting_[d.shape.language] > 0 && Fits(available_, d.shape.resources);
+        const bool coming = starting_[d.shape.language] > 0 && pool_.Fits(d.shape.resources);
         if (now - d.since <= kAssignPatience) {
           Arm(d.since + kAssignPatience + 1);
         } else if (d.shape.strategy != kAffinityStrategy && !coming) {
@@ -208,7 +244,7 @@ void LocalScheduler::Dispatch(TimeNs now) {
       }
     }
     // What fits here but waits for a process of ours to start is not the head's business.
-    if (!d.assigned && (!Local(d.shape) || !Fits(available_, d.shape.resources) || d.count == 0)) Report(&d);
+    if (!d.assigned && (!Local(d.shape) || !pool_.Fits(d.shape.resources) || d.count == 0)) Report(&d);
     it = d.count == 0 && (d.assigned || d.reported == 0) ? demands_.erase(it) : std::next(it);
   }
   if (starved) {
@@ -225,17 +261,27 @@ void LocalScheduler::Dispatch(TimeNs now) {
   dispatching_ = false;
 }
 
-void LocalScheduler::EndLease(uint64_t lease, TimeNs now) {
+// `gone`: the worker has ended.
+void LocalScheduler::EndLease(uint64_t lease, bool gone, TimeNs now) {
   const auto it = leases_.find(lease);
   if (it == leases_.end()) return;
   const LeaseRecord record = std::move(it->second);
   leases_.erase(it);
-  Add(&available_, record.resources);
   const auto w = workers_.find(record.worker);
+  if (!record.devices.empty() && !gone && w != workers_.end() && w->second.retiring) {
+    const Amounts units = UnitsOf(record.resources);
+    Amounts rest = record.resources;
+    std::erase_if(rest, [](const auto& r) { return IsUnitResource(r.first); });
+    pool_.Give(rest, {});
+    leaving_.push_back({record.worker, units, record.devices, now + kLeaving});
+    Arm(now + kLeaving);
+  } else {
+    pool_.Give(record.resources, record.devices);
+  }
   if (w == workers_.end()) return;
   Worker& worker = w->second;
   if (worker.blocked) {  // its CPU was back already
-    Subtract(&available_, CpuOf(record.resources));
+    pool_.TakeBack(CpuOf(record.resources));
     worker.blocked = false;
     if (--blocked_depths_[worker.blocked_depth] == 0) blocked_depths_.erase(worker.blocked_depth);
     if (blocked_depths_.empty()) pace_ = 0;
@@ -250,8 +296,19 @@ void LocalScheduler::EndLease(uint64_t lease, TimeNs now) {
   }
 }
 
-void LocalScheduler::OnLeaseReturn(uint64_t lease, TimeNs now) {
-  EndLease(lease, now);
+void LocalScheduler::FreeLeaving(const std::function<bool(const Leaving&)>& which) {
+  std::erase_if(leaving_, [&](const Leaving& l) {
+    if (!which(l)) return false;
+    pool_.Give(l.units, l.devices);
+    return true;
+  });
+}
+
+void LocalScheduler::OnLeaseReturn(uint64_t lease, bool worker_retires, TimeNs now) {
+  const auto it = leases_.find(lease);
+  const auto w = it == leases_.end() ? workers_.end() : workers_.find(it->second.worker);
+  if (w != workers_.end()) w->second.retiring |= worker_retires;  // its own word of it may come later
+  EndLease(lease, false, now);
   Dispatch(now);
 }
 
@@ -307,12 +364,12 @@ void LocalScheduler::OnWorkerStartFailed(uint8_t language, TimeNs now) {
 }
 
 void LocalScheduler::OnWorkerGone(const Address& worker, TimeNs now) {
+  FreeLeaving([&](const Leaving& l) { return l.worker == worker; });
   const auto it = workers_.find(worker);
-  if (it == workers_.end()) return;
-  if (it->second.lease != 0) {
+  if (it != workers_.end() && it->second.lease != 0) {
     it->second.retiring = true;
-    EndLease(it->second.lease, now);  // erases it
-  } else {
+    EndLease(it->second.lease, true, now);  // erases it
+  } else if (it != workers_.end()) {
     std::erase(idle_, worker);
     workers_.erase(it);
   }
@@ -336,7 +393,7 @@ void LocalScheduler::OnBlocked(const Address& worker, uint64_t lease, uint32_t d
   it->second.blocked = true;
   it->second.blocked_depth = depth;
   ++blocked_depths_[depth];
-  Add(&available_, CpuOf(leases_.at(it->second.lease).resources));
+  pool_.Lend(CpuOf(leases_.at(it->second.lease).resources));
   Dispatch(now);
 }
 
@@ -346,7 +403,7 @@ void LocalScheduler::OnUnblocked(const Address& worker, uint64_t lease, TimeNs n
   it->second.blocked = false;
   if (--blocked_depths_[it->second.blocked_depth] == 0) blocked_depths_.erase(it->second.blocked_depth);
   if (blocked_depths_.empty()) pace_ = 0;
-  Subtract(&available_, CpuOf(leases_.at(it->second.lease).resources));  // may be a debt
+  pool_.TakeBack(CpuOf(leases_.at(it->second.lease).resources));  // may be a debt
   Dispatch(now);
 }
 
@@ -368,7 +425,7 @@ std::vector<Address> LocalScheduler::OnOwnerGone(const Address& owner, TimeNs no
       if (w != workers_.end()) w->second.retiring = true;
     }
   }
-  for (uint64_t id : ended) EndLease(id, now);
+  for (uint64_t id : ended) EndLease(id, false, now);
   Dispatch(now);
   return ran;
 }
@@ -398,16 +455,15 @@ void LocalScheduler::OnTimer(TimeNs now) {
   deadline_ = kNever;
   const auto keep = static_cast<size_t>(std::max<int64_t>(1, AmountOf(options_.total, "CPU") / kResourceUnit));
   while (idle_.size() > keep) {  // the front has been idle longest
-    const Address worker = idle_.front();
-    const TimeNs since = workers_.at(worker).idle_since;
+    const TimeNs since = workers_.at(idle_.front()).idle_since;
     if (now - since < kIdleWorker) {
       Arm(since + kIdleWorker);
       break;
     }
-    idle_.erase(idle_.begin());
-    workers_.erase(worker);
-    host_->StopWorker(worker);
+    StopIdle(0);
   }
+  FreeLeaving([&](const Leaving& l) { return now >= l.deadline; });
+  for (const Leaving& l : leaving_) Arm(l.deadline);
   Dispatch(now);
 }
 

@@ -3,9 +3,12 @@
 // another worker is forked, what is passed on to the head.
 //
 // Invariants: the pool never grants what it does not have; a debt comes only from UNBLOCKED; a lease holds its
-// resources from grant to return, less the CPU while its task is blocked.
+// resources from grant to return, less the CPU while its task is blocked. A process that has run with devices
+// (sched/pool.h) runs with exactly these to its end, one that has run without never gets any: libraries read
+// which devices they may use only once. Devices whose process is to end are free when it has ended.
 #pragma once
 
+#include <functional>
 #include <list>
 #include <map>
 #include <set>
@@ -15,6 +18,7 @@
 
 #include "runtime/base/time.h"
 #include "runtime/message/messages.h"
+#include "sched/pool.h"
 #include "sched/resources.h"
 
 namespace rmpi::sched {
@@ -31,6 +35,8 @@ class LocalScheduler {
    public:
     virtual ~Host() = default;
     virtual void SendGrant(const Address& owner, const Grant& grant) = 0;
+    // Just before the grant of a lease with devices: the worker must know them before its first task.
+    virtual void AssignDevices(const Address& worker, uint64_t lease, const Devices& devices) = 0;
     virtual void SendReclaim(const Address& owner) = 0;
     // To the head: this much of the demand found no place here (absolute).
     virtual void SendDemand(const Demand& demand) = 0;
@@ -42,14 +48,14 @@ class LocalScheduler {
   };
 
   LocalScheduler(const LocalOptions& options, Host* host)
-      : options_(options), host_(host), available_(options.total) {}
+      : options_(options), host_(host), pool_(options.total) {}
 
   void SetNode(uint32_t node) { options_.node = node; }
 
   void OnLeaseRequest(const Address& owner, const LeaseRequest& m, TimeNs now);
   void OnAssign(const Demand& m, TimeNs now);      // the head chose us for somebody's demand
   void OnHandedOff(const HandedOff& m, TimeNs now);  // the head placed some of ours elsewhere
-  void OnLeaseReturn(uint64_t lease, TimeNs now);
+  void OnLeaseReturn(uint64_t lease, bool worker_retires, TimeNs now);
   // Starts workers before anybody asks. job 0: they serve whichever job comes first.
   void Prestart(JobId job, uint8_t language, uint32_t count);
   void OnWorkerReady(const Address& worker, JobId job, uint8_t language, TimeNs now);
@@ -70,7 +76,8 @@ class LocalScheduler {
   TimeNs NextDeadline() const { return deadline_; }
 
   const Amounts& total() const { return options_.total; }
-  const Amounts& available() const { return available_; }
+  const Amounts& available() const { return pool_.available(); }
+  const Pool& pool() const { return pool_; }
   // What the head should know: free, less what it has promised here and what still waits for a process. Due
   // when it changed, and after every promise, since the head has already subtracted that from its own view.
   bool ReportDue() const { return promised_ || Promisable() != reported_; }
@@ -98,6 +105,8 @@ class LocalScheduler {
     uint8_t language = 0;
     uint64_t lease = 0;
     bool retiring = false;
+    bool used = false;  // has had a lease: from then on bound to `devices`
+    Devices devices;
     bool blocked = false;
     uint32_t blocked_depth = 0;
     TimeNs idle_since = 0;
@@ -106,15 +115,25 @@ class LocalScheduler {
     Address owner;
     Address worker;
     Amounts resources;
+    Devices devices;
+  };
+  struct Leaving {  // devices of a process that is about to end
+    Address worker;
+    Amounts units;
+    Devices devices;
+    TimeNs deadline = 0;
   };
 
   void Dispatch(TimeNs now);
   bool GrantOne(LocalDemand* d, TimeNs now);
   bool Local(const Shape& shape) const;
-  Worker* IdleWorker(JobId job, uint8_t language);
+  Worker* IdleWorker(const Shape& shape, const Devices& devices);
   uint32_t Starting() const;
   void EndStart(uint8_t language);
-  void EndLease(uint64_t lease, TimeNs now);
+  void StopIdle(size_t index);
+  void StopIdleOn(const Devices& devices);
+  void EndLease(uint64_t lease, bool gone, TimeNs now);
+  void FreeLeaving(const std::function<bool(const Leaving&)>& which);
   void Report(LocalDemand* d);
   bool MayStart(const LocalDemand& d, TimeNs now);
   Amounts CpuOf(const Amounts& a) const;
@@ -125,11 +144,12 @@ class LocalScheduler {
 
   LocalOptions options_;
   Host* host_;
-  Amounts available_;
+  Pool pool_;
   std::list<LocalDemand> demands_;  // deeper first, then oldest
   std::unordered_map<Address, Worker> workers_;
   std::vector<Address> idle_;  // most recently used last
   std::unordered_map<uint64_t, LeaseRecord> leases_;
+  std::vector<Leaving> leaving_;
   std::map<uint32_t, uint32_t> blocked_depths_;  // depth -> how many
   uint64_t next_lease_ = 1;
   uint64_t next_order_ = 1;

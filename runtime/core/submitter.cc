@@ -321,7 +321,7 @@ void Submitter::ForgetLease(Lease* lease) {
 void Submitter::ReturnLease(ShapeQueue*, Lease* lease, bool failed) {
   LeaseReturn m;
   m.lease = lease->id;
-  m.worker_failed = failed;
+  m.worker_retires = failed;
   outbox_->Send(lease->granter, MsgType::kLeaseReturn, m);
   ForgetLease(lease);
 }

@@ -142,11 +142,11 @@ struct Grant {  // granting raylet -> owner
 
 struct LeaseReturn {  // owner -> granting raylet
   uint64_t lease = 0;
-  bool worker_failed = false;
+  bool worker_retires = false;
 
   template <class C>
   void Fields(C& c) {
-    c(lease, worker_failed);
+    c(lease, worker_retires);
   }
 };
 

@@ -149,6 +149,8 @@ NodeResources DetectNode(const DetectOptions& given) {
   node.gpus = static_cast<double>(gpus.ids.size());
   node.gpu_ids = std::move(gpus.ids);
   node.gpu_variable = std::move(gpus.variable);
+  node.gpus_masked = gpus.masked;
+  node.gpu_type = std::move(gpus.type);
   node.labels = Labels(job);
   return node;
 }

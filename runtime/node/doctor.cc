@@ -115,6 +115,11 @@ DoctorCheck CheckMemory(const DoctorOptions& options, const NodeResources& node)
 DoctorCheck CheckGpus(const NodeResources& node) {
   std::string text = std::to_string(node.gpu_ids.size()) + " GPUs";
   for (size_t i = 0; i < node.gpu_ids.size(); ++i) text += (i == 0 ? ": " : ",") + node.gpu_ids[i];
+  if (!node.gpu_ids.empty()) {
+    text += (node.gpu_type.empty() ? "" : ", model " + node.gpu_type) +
+            (node.gpus_masked ? ", as " : ", numbered; tasks see theirs in ") + node.gpu_variable +
+            (node.gpus_masked ? " says" : "");
+  }
   return {"gpus", Health::kOk, text, ""};
 }
 

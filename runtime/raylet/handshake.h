@@ -4,6 +4,7 @@
 // raylet.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include "runtime/ids/ids.h"
@@ -23,7 +24,7 @@ struct ClientHello {
 };
 constexpr size_t kMaxHelloBytes = 64 << 10;
 
-// Comes with the descriptors of board, arena, pin table, the raylet's eventfd and the name table, in this order.
+// Comes with the descriptors of board, arena, pin table, the raylet's eventfd and the table of notes, in this order.
 struct ClientWelcome {
   uint32_t magic = kHelloMagic;
   uint32_t version = kWireVersion;
@@ -36,9 +37,16 @@ struct ClientWelcome {
 
 constexpr int kWelcomeFds = 5;
 
-// A worker's current task name, for the prefix of its output: one per slot, written by the worker, read by its raylet.
-struct NameSlot {
-  char name[64];
+constexpr uint32_t kMaxDevices = 1024;  // of a node, all kinds together
+
+// One per slot: what a process and its raylet tell each other without messages.
+struct SlotNotes {
+  char name[64];  // of the current task, for the prefix of its output: written by the worker
+  // Of the lease with devices that was granted last: written by the raylet before it sends the GRANT, read by the
+  // worker under that lease. A task under another lease has none.
+  std::atomic<uint64_t> device_lease;
+  uint64_t devices[kMaxDevices / 64];  // a set of numbers
 };
+static_assert(std::atomic<uint64_t>::is_always_lock_free);
 
 }  // namespace rmpi

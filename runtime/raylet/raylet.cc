@@ -58,7 +58,7 @@ Raylet::Raylet(const RayletConfig& config)
 Raylet::~Raylet() {
   transfer_.reset();
   prefaulter_.reset();
-  if (names_ != nullptr) munmap(names_, board_->slots() * sizeof(NameSlot));
+  if (notes_ != nullptr) munmap(notes_, board_->slots() * sizeof(SlotNotes));
 }
 
 void Raylet::Tell(KeeperMessage::Type type, int32_t pid, int32_t status, const std::string& text) {
@@ -115,14 +115,14 @@ Status Raylet::MapMemory() {
   if (Status s = lane::Board::Map(config_.board_fd, &board_); !s.ok()) return s;
   if (Status s = objstore::Arena::Map(config_.arena_fd, 0, &arena_); !s.ok()) return s;
   if (Status s = objstore::PinTable::Map(config_.pins_fd, &pins_); !s.ok()) return s;
-  const size_t bytes = board_->slots() * sizeof(NameSlot);
-  names_fd_.reset(memfd_create("ray-mpi-names", MFD_CLOEXEC));
-  if (!names_fd_.valid() || ftruncate(names_fd_.get(), static_cast<off_t>(bytes)) != 0) {
-    return Status::Io("cannot make the table of task names", errno);
+  const size_t bytes = board_->slots() * sizeof(SlotNotes);
+  notes_fd_.reset(memfd_create("ray-mpi-notes", MFD_CLOEXEC));
+  if (!notes_fd_.valid() || ftruncate(notes_fd_.get(), static_cast<off_t>(bytes)) != 0) {
+    return Status::Io("cannot make the table of notes", errno);
   }
-  void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, names_fd_.get(), 0);
-  if (p == MAP_FAILED) return Status::Io("cannot map the table of task names", errno);
-  names_ = static_cast<NameSlot*>(p);
+  void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, notes_fd_.get(), 0);
+  if (p == MAP_FAILED) return Status::Io("cannot map the table of notes", errno);
+  notes_ = static_cast<SlotNotes*>(p);
   board_->OpenRaylet(getpid());
   port_ = std::make_unique<lane::Port>(board_.get(), kRayletSlot, board_->generation(kRayletSlot), bell_.get());
   router_.SetPort(port_.get(), board_.get());

@@ -76,7 +76,8 @@ void Raylet::OnHello(int fd) {
   c->wants_logs = hello.wants_logs != 0;
   c->token = hello.spawn_token;
   c->pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, c->pid, 0)));
-  std::memset(names_[slot].name, 0, sizeof names_[slot].name);
+  std::memset(notes_[slot].name, 0, sizeof notes_[slot].name);
+  notes_[slot].device_lease.store(0, std::memory_order_relaxed);  // leases are counted from 1
   const auto died = [this, slot](uint32_t) {
     const auto it = clients_.find(slot);
     if (it != clients_.end()) StartDeath(it->second.get(), MonotonicNow());
@@ -114,7 +115,7 @@ void Raylet::Welcome(Client* c) {
   w.address = c->address;
   w.job = c->job;
   w.run_id = run_id_;
-  const int fds[kWelcomeFds] = {config_.board_fd, config_.arena_fd, config_.pins_fd, bell_.get(), names_fd_.get()};
+  const int fds[kWelcomeFds] = {config_.board_fd, config_.arena_fd, config_.pins_fd, bell_.get(), notes_fd_.get()};
   c->ready = true;
   SendFds(c->socket.get(), &w, sizeof w, fds, MSG_DONTWAIT);
 }
@@ -276,7 +277,7 @@ void Raylet::RelayLines(const WorkerOutput& who, bool is_stderr, std::string_vie
   if (who.slot != 0) {
     const auto c = clients_.find(who.slot);
     if (c != clients_.end() && c->second->token == who.token) job = c->second->job;
-    m.name.assign(names_[who.slot].name, strnlen(names_[who.slot].name, sizeof(NameSlot)));
+    m.name.assign(notes_[who.slot].name, strnlen(notes_[who.slot].name, sizeof notes_[who.slot].name));
   }
   if (!config_.log_to_driver) return;
   const auto found = jobs_.find(job.value);

@@ -150,6 +150,7 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
 
   // ---- LocalScheduler::Host
   void SendGrant(const Address& owner, const Grant& grant) override;
+  void AssignDevices(const Address& worker, uint64_t lease, const sched::Devices& devices) override;
   void SendReclaim(const Address& owner) override;
   void SendDemand(const Demand& demand) override;
   void SendReject(const Demand& demand) override;
@@ -169,8 +170,8 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   RayletConfig config_;
   EventLoop loop_;
   UniqueFd bell_;       // eventfd of our lanes' bell
-  UniqueFd names_fd_;
-  NameSlot* names_ = nullptr;
+  UniqueFd notes_fd_;
+  SlotNotes* notes_ = nullptr;
   std::unique_ptr<lane::Board> board_;
   std::unique_ptr<lane::Port> port_;
   std::unique_ptr<objstore::Arena> arena_;

@@ -102,7 +102,7 @@ void Raylet::OnMessage(const MessageHeader& header, Bytes body) {
     if (type == static_cast<uint16_t>(MsgType::kLeaseRequest)) {
       Handle<LeaseRequest>(body, [&](const LeaseRequest& m) { scheduler_->OnLeaseRequest(header.src, m, now); });
     } else if (type == static_cast<uint16_t>(MsgType::kLeaseReturn)) {
-      Handle<LeaseReturn>(body, [&](const LeaseReturn& m) { scheduler_->OnLeaseReturn(m.lease, now); });
+      Handle<LeaseReturn>(body, [&](const LeaseReturn& m) { scheduler_->OnLeaseReturn(m.lease, m.worker_retires, now); });
     }
   } else if (type < static_cast<uint16_t>(MsgType::kBlocked)) {
     OnStoreMessage(header, body);

@@ -168,4 +168,11 @@ void Raylet::ExpireSpawns(TimeNs now) {
   }
 }
 
+void Raylet::AssignDevices(const Address& worker, uint64_t lease, const sched::Devices& devices) {
+  SlotNotes& notes = notes_[worker.slot];
+  std::memset(notes.devices, 0, sizeof notes.devices);
+  for (uint32_t d : devices) notes.devices[d / 64] |= uint64_t{1} << (d % 64);
+  notes.device_lease.store(lease, std::memory_order_release);
+}
+
 }  // namespace rmpi

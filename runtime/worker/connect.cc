@@ -130,10 +130,13 @@ Status CoreWorker::Impl::Connect(const Options& options) {
   arena_ = std::move(arena);
   if (Status s = objstore::PinTable::Map(fds[2].get(), &pins_); !s.ok()) return s;
   raylet_bell_ = std::move(fds[3]);
-  names_bytes_ = board_->slots() * sizeof(NameSlot);
-  void* p = mmap(nullptr, names_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fds[4].get(), 0);
-  if (p == MAP_FAILED) return Status::Io("cannot map the table of task names", errno);
-  names_ = static_cast<NameSlot*>(p);
+  notes_bytes_ = board_->slots() * sizeof(SlotNotes);
+  void* p = mmap(nullptr, notes_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, fds[4].get(), 0);
+  if (p == MAP_FAILED) return Status::Io("cannot map the table of notes", errno);
+  notes_ = static_cast<SlotNotes*>(p);
+  if (mode_ == Mode::kWorker) {
+    if (Status s = ReadDeviceNames(); !s.ok()) return s;
+  }
   self_ = welcome.address;
   run_id_ = welcome.run_id;
   epoch_ = next_epoch++;
@@ -200,8 +203,8 @@ void CoreWorker::Impl::Disconnect() {
   background_.join();
   if (printer_) printer_->Flush(MonotonicNow(), true);
   socket_.reset();
-  munmap(names_, names_bytes_);
-  names_ = nullptr;
+  munmap(notes_, notes_bytes_);
+  notes_ = nullptr;
 }
 
 // ---- Ref ----------------------------------------------------------------------------------------------------------

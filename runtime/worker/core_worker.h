@@ -164,7 +164,16 @@ struct ExecTask {
   Bytes args;                        // what TaskArgs::write wrote
   std::vector<ValueView> values;     // the resolved TaskArgs::refs (never errors: a failed argument fails the task before)
   std::vector<std::pair<std::string, double>> resources;  // as granted
+  // To be in the environment while it runs: they show the devices that it holds, and no others.
+  std::vector<std::pair<std::string, std::string>> variables;
   void* internal = nullptr;
+};
+
+// The devices of one resource that a task holds.
+struct TaskDevices {
+  std::string resource;
+  bool masked = false;  // the ids are those that the node was given in the variable of this resource
+  std::vector<std::string> ids;
 };
 
 struct NodeInfo {
@@ -259,6 +268,7 @@ class CoreWorker {
   std::string current_task_name() const;
   std::string current_function_name() const;
   ResourceList current_resources() const;
+  std::vector<TaskDevices> current_devices() const;
   // Called by a binding that is about to run user code which may call exit: "told to go" after max_calls.
   void RetireAfterThisTask();
 

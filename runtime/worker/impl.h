@@ -21,6 +21,7 @@
 #include "objstore/copy.h"
 #include "objstore/pin_table.h"
 #include "runtime/core/core.h"
+#include "runtime/devices/devices.h"
 #include "runtime/lane/board.h"
 #include "runtime/lane/port.h"
 #include "runtime/raylet/handshake.h"
@@ -79,6 +80,10 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   Status Call(const Address& to, MsgType type, Request request, TimeNs deadline, Reply* reply);
   Status Ask(std::unique_lock<std::mutex>& lock, uint64_t nonce, TimeNs deadline, Blob* reply);
 
+  // ---- devices (tasks.cc)
+  Status ReadDeviceNames();
+  std::vector<HeldDevices> DevicesOf(uint64_t lease) const;
+
   // ---- core::Core::Host
   bool Claim(const TaskId& task, uint32_t attempt) override;
   void Answered() override { ++answered_; }
@@ -106,8 +111,8 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   std::shared_ptr<objstore::Arena> arena_;  // values that the program still uses keep the mapping
   std::unique_ptr<objstore::PinTable> pins_;
   std::unique_ptr<objstore::Client> client_;
-  NameSlot* names_ = nullptr;
-  size_t names_bytes_ = 0;
+  SlotNotes* notes_ = nullptr;
+  size_t notes_bytes_ = 0;
   std::unique_ptr<LogPrinter> printer_;
 
   bool driving_ = false;     // some thread in WaitUntil spins or sleeps on the port
@@ -138,7 +143,9 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   std::vector<ValueView> arg_views_;  // of the item whose arguments PinArgs just pinned
   uint64_t answered_ = 0, retired_ = 0;  // results posted; of those, known to be in their lanes
   std::unordered_map<ObjectId, std::vector<std::function<void()>>> local_callbacks_;  // OnReady, until fetched
-  const WireTemplate* named_ = nullptr;  // whose name stands in names_
+  DeviceKinds devices_;        // of this node
+  Variables without_devices_;  // for tasks that hold none
+  const WireTemplate* named_ = nullptr;  // whose name stands in notes_
   std::atomic<bool> cancel_requested_{false};
   bool cancel_reported_ = false;  // a wait of the main thread has ended for it
   bool exit_requested_ = false;

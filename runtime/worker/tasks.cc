@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "runtime/worker/impl.h"
@@ -13,7 +14,13 @@ using core::Entry;
 
 namespace {
 constexpr size_t kInlineResults = 8 << 20;  // of one task
+
+std::optional<std::string> FromEnvironment(const std::string& name) {
+  const char* value = std::getenv(name.c_str());
+  return value == nullptr ? std::nullopt : std::optional<std::string>(value);
 }
+
+}  // namespace
 
 TemplateHandle CoreWorker::Prepare(const TaskTemplate& t) {
   const std::lock_guard<std::mutex> lock(impl_->mutex_);
@@ -59,6 +66,35 @@ Status CoreWorker::Cancel(const Ref& ref, bool force, bool recursive) {
   impl_->core_.Settle(MonotonicNow());
   impl_->FlushLanes();
   return Status::Ok();
+}
+
+// ---- devices ------------------------------------------------------------------------------------------------------
+
+Status CoreWorker::Impl::ReadDeviceNames() {
+  if (Status s = DecodeDevices(FromEnvironment(kDevicesVariable).value_or("[]"), &devices_); !s.ok()) return s;
+  without_devices_ = NoDeviceVariables(devices_, FromEnvironment);
+  return Status::Ok();
+}
+
+std::vector<HeldDevices> CoreWorker::Impl::DevicesOf(uint64_t lease) const {
+  const SlotNotes& notes = notes_[self_.slot];
+  if (notes.device_lease.load(std::memory_order_acquire) != lease) return {};
+  std::vector<uint32_t> numbers;
+  for (uint32_t d = 0; d < kMaxDevices; ++d) {
+    if ((notes.devices[d / 64] >> (d % 64) & 1) != 0) numbers.push_back(d);
+  }
+  return NameDevices(devices_, numbers);
+}
+
+std::vector<TaskDevices> CoreWorker::current_devices() const {
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);
+  std::vector<TaskDevices> out;
+  const core::ExecItem* item = impl_->core_.executor().current();
+  if (item == nullptr || impl_->mode_ != Mode::kWorker) return out;
+  for (HeldDevices& held : impl_->DevicesOf(item->lease)) {
+    out.push_back({held.kind->resource, held.kind->masked, std::move(held.ids)});
+  }
+  return out;
 }
 
 // ---- execution ----------------------------------------------------------------------------------------------------
@@ -124,7 +160,7 @@ Status CoreWorker::NextTask(ExecTask* out) {
   impl.cancel_reported_ = false;
   if (item->tmpl.get() != impl.named_) {
     impl.named_ = item->tmpl.get();
-    NameSlot& slot = impl.names_[impl.self_.slot];
+    SlotNotes& slot = impl.notes_[impl.self_.slot];
     std::strncpy(slot.name, item->tmpl->name.c_str(), sizeof slot.name - 1);
   }
   out->id = item->task;
@@ -141,6 +177,10 @@ Status CoreWorker::NextTask(ExecTask* out) {
   out->resources.clear();
   for (const auto& [name, amount] : item->tmpl->resources) {
     out->resources.emplace_back(name, static_cast<double>(amount) / 10000);
+  }
+  out->variables = impl.without_devices_;
+  if (impl.notes_[impl.self_.slot].device_lease.load(std::memory_order_acquire) == item->lease) {
+    out->variables = DeviceVariables(impl.DevicesOf(item->lease), FromEnvironment);
   }
   if (item->resolved.empty()) {
     out->values.clear();

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs that say what a node has, what a task needs, and where it should go."""
 
-import pytest
-
 
 def test_a_node_with_invented_resources(program):
     out = program("""
@@ -31,7 +29,6 @@ def test_a_node_with_invented_resources(program):
     assert "['went north', 'went north', 'went north', 'went north']" in out
 
 
-@pytest.mark.xfail(strict=True, reason="device ids are not yet assigned to tasks")
 def test_two_gpu_tasks_see_different_devices(program):
     out = program("""
         import os

@@ -13,10 +13,11 @@ const Address kOther{1, 2, 0, 1};
 
 class LocalSchedulerTest : public testing::Test, public LocalScheduler::Host {
  protected:
-  void Start(int64_t cpus) {
+  void Start(int64_t cpus, int64_t gpus = 0) {
     LocalOptions options;
     options.node = 1;
     options.total = {{"CPU", cpus * kResourceUnit}};
+    if (gpus != 0) options.total.emplace_back("GPU", gpus * kResourceUnit);
     scheduler_ = std::make_unique<LocalScheduler>(options, this);
   }
   void AddWorkers(int n) {
@@ -29,6 +30,11 @@ class LocalSchedulerTest : public testing::Test, public LocalScheduler::Host {
     m.shape.resources = {{"CPU", kResourceUnit}};
     m.shape.depth = depth;
     m.shape.job = kJob;
+    return m;
+  }
+  LeaseRequest WantsGpu(uint32_t count, double gpus, uint32_t key = 2) {
+    LeaseRequest m = Wants(count, key);
+    m.shape.resources.emplace_back("GPU", static_cast<int64_t>(gpus * kResourceUnit));
     return m;
   }
   Demand Assigned(uint32_t count, uint8_t strategy = 0) {
@@ -47,6 +53,9 @@ class LocalSchedulerTest : public testing::Test, public LocalScheduler::Host {
   }
 
   void SendGrant(const Address& owner, const Grant& g) override { grants_.emplace_back(owner, g); }
+  void AssignDevices(const Address& worker, uint64_t lease, const Devices& devices) override {
+    assigned_.push_back({worker, lease, devices});
+  }
   void SendReclaim(const Address& owner) override { reclaims_.push_back(owner); }
   void SendDemand(const Demand& d) override { demands_.push_back(d); }
   void SendReject(const Demand& d) override { rejects_.push_back(d); }
@@ -57,7 +66,13 @@ class LocalSchedulerTest : public testing::Test, public LocalScheduler::Host {
   void SendUnschedulable(const Address& owner, const Unschedulable& m) override { refused_.emplace_back(owner, m); }
   void StopWorker(const Address& w) override { stopped_.push_back(w); }
 
+  struct Assignment {
+    Address worker;
+    uint64_t lease = 0;
+    Devices devices;
+  };
   std::unique_ptr<LocalScheduler> scheduler_;
+  std::vector<Assignment> assigned_;
   TimeNs now_ = kSecond;
   uint16_t next_slot_ = 10;
   std::vector<std::pair<Address, Grant>> grants_;
@@ -99,10 +114,10 @@ TEST_F(LocalSchedulerTest, AWakingTaskMayPutThePoolIntoDebtAndNothingElse) {
   scheduler_->OnUnblocked(first.worker, first.lease, now_);
   EXPECT_EQ(FreeCpu(), -1);
   EXPECT_EQ(grants_.size(), 2U) << "no grant from a debt";
-  scheduler_->OnLeaseReturn(grants_[1].second.lease, now_);
+  scheduler_->OnLeaseReturn(grants_[1].second.lease, false, now_);
   EXPECT_EQ(FreeCpu(), 0);
   EXPECT_EQ(grants_.size(), 2U) << "the debt is only just repaid";
-  scheduler_->OnLeaseReturn(first.lease, now_);
+  scheduler_->OnLeaseReturn(first.lease, false, now_);
   EXPECT_EQ(grants_.size(), 3U);
 }
 
@@ -122,7 +137,7 @@ TEST_F(LocalSchedulerTest, AMessageAboutAFormerLeaseChangesNothing) {
   AddWorkers(1);
   scheduler_->OnLeaseRequest(kOwner, Wants(2), now_);
   const Grant first = grants_[0].second;
-  scheduler_->OnLeaseReturn(first.lease, now_);
+  scheduler_->OnLeaseReturn(first.lease, false, now_);
   ASSERT_EQ(grants_.size(), 2U);
   scheduler_->OnBlocked(first.worker, first.lease, 0, now_);
   EXPECT_EQ(FreeCpu(), 0);
@@ -212,7 +227,7 @@ TEST_F(LocalSchedulerTest, APromiseIsReportedEvenIfNothingSeemsToHaveChanged) {
   EXPECT_EQ(scheduler_->TakeReport(), (Amounts{{"CPU", kResourceUnit}}));
   EXPECT_FALSE(scheduler_->ReportDue());
   scheduler_->OnAssign(Assigned(1), now_);
-  scheduler_->OnLeaseReturn(grants_[0].second.lease, now_);  // between two reports
+  scheduler_->OnLeaseReturn(grants_[0].second.lease, false, now_);  // between two reports
   EXPECT_TRUE(scheduler_->ReportDue());
 }
 
@@ -247,7 +262,7 @@ TEST_F(LocalSchedulerTest, WorkersBeyondOnePerCpuEnd) {
   Start(1);
   AddWorkers(3);
   scheduler_->OnLeaseRequest(kOwner, Wants(1), now_);
-  scheduler_->OnLeaseReturn(grants_[0].second.lease, now_);
+  scheduler_->OnLeaseReturn(grants_[0].second.lease, false, now_);
   Pass(3 * kSecond);
   EXPECT_EQ(stopped_.size(), 2U);
   EXPECT_EQ(scheduler_->worker_count(), 1U);
@@ -292,6 +307,98 @@ TEST_F(LocalSchedulerTest, WhoWaitsForAWorkerThatCannotStartIsTold) {
   AddWorkers(1);
   EXPECT_EQ(grants_.size(), 1U) << "the others' demand stands";
   EXPECT_EQ(grants_[0].first, kOther);
+}
+
+TEST_F(LocalSchedulerTest, AGrantWithDevicesNamesThemFirst) {
+  Start(4, 2);
+  AddWorkers(3);
+  scheduler_->OnLeaseRequest(kOwner, WantsGpu(3, 1), now_);
+  ASSERT_EQ(grants_.size(), 2U);
+  ASSERT_EQ(assigned_.size(), 2U);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(assigned_[i].worker, grants_[i].second.worker);
+    EXPECT_EQ(assigned_[i].lease, grants_[i].second.lease);
+    EXPECT_EQ(assigned_[i].devices, Devices{static_cast<uint32_t>(i)});
+  }
+  scheduler_->OnLeaseRequest(kOther, Wants(1), now_);
+  EXPECT_EQ(grants_.size(), 3U);
+  EXPECT_EQ(assigned_.size(), 2U) << "nothing is said of a lease without devices";
+}
+
+TEST_F(LocalSchedulerTest, ABlockedTaskKeepsItsDevices) {
+  Start(1, 1);
+  AddWorkers(2);
+  scheduler_->OnLeaseRequest(kOwner, WantsGpu(1, 1), now_);
+  const Grant g = grants_[0].second;
+  scheduler_->OnBlocked(g.worker, g.lease, 0, now_);
+  EXPECT_EQ(FreeCpu(), 1);
+  EXPECT_EQ(scheduler_->pool().free_of(0), 0);
+  scheduler_->OnLeaseRequest(kOther, WantsGpu(1, 0.5), now_);
+  EXPECT_EQ(grants_.size(), 1U);
+}
+
+TEST_F(LocalSchedulerTest, AProcessRunsWithTheSameDevicesToItsEnd) {
+  Start(4, 2);
+  AddWorkers(1);
+  scheduler_->OnLeaseRequest(kOwner, WantsGpu(1, 1), now_);
+  const Address first = grants_[0].second.worker;
+  scheduler_->OnLeaseReturn(grants_[0].second.lease, false, now_);
+  scheduler_->OnLeaseRequest(kOwner, Wants(1), now_);
+  EXPECT_EQ(grants_.size(), 1U) << "no task without devices in a process that has used one";
+  EXPECT_EQ(starts_, 1);
+  AddWorkers(1);
+  ASSERT_EQ(grants_.size(), 2U);
+  scheduler_->OnLeaseRequest(kOwner, WantsGpu(1, 0.5), now_);
+  ASSERT_EQ(grants_.size(), 3U);
+  EXPECT_EQ(grants_[2].second.worker, first) << "device 0 again";
+  scheduler_->OnLeaseReturn(grants_[2].second.lease, false, now_);
+  EXPECT_TRUE(stopped_.empty());
+  scheduler_->OnLeaseRequest(kOther, WantsGpu(1, 2), now_);
+  AddWorkers(1);
+  ASSERT_EQ(grants_.size(), 4U);
+  EXPECT_NE(grants_[3].second.worker, first);
+  EXPECT_EQ(stopped_, std::vector<Address>{first}) << "what it holds on device 0 only its end frees";
+}
+
+TEST_F(LocalSchedulerTest, DevicesOfALeavingProcessAreFreeWhenItHasLeft) {
+  Start(4, 1);
+  AddWorkers(2);
+  scheduler_->OnLeaseRequest(kOwner, WantsGpu(2, 1), now_);
+  const Grant g = grants_[0].second;
+  scheduler_->OnLeaseReturn(g.lease, true, now_);
+  EXPECT_EQ(FreeCpu(), 4);
+  EXPECT_EQ(grants_.size(), 1U);
+  scheduler_->OnWorkerGone(g.worker, now_);
+  ASSERT_EQ(grants_.size(), 2U);
+  EXPECT_EQ(assigned_[1].devices, Devices{0});
+}
+
+TEST_F(LocalSchedulerTest, AProcessThatStaysForItsObjectsKeepsNoDevices) {
+  Start(4, 1);
+  AddWorkers(2);
+  scheduler_->OnLeaseRequest(kOwner, WantsGpu(2, 1), now_);
+  scheduler_->OnRetire(grants_[0].second.worker, now_);
+  scheduler_->OnLeaseReturn(grants_[0].second.lease, true, now_);
+  Pass(kSecond / 2);
+  EXPECT_EQ(grants_.size(), 1U);
+  Pass(kSecond / 2);
+  EXPECT_EQ(grants_.size(), 2U);
+  scheduler_->OnWorkerGone(grants_[0].second.worker, now_);
+  EXPECT_EQ(scheduler_->pool().free_of(0), 0) << "not given back twice";
+}
+
+TEST_F(LocalSchedulerTest, AnIdleProcessOfTheWrongKindMakesRoom) {
+  LocalOptions options;
+  options.node = 1;
+  options.total = {{"CPU", 2 * kResourceUnit}, {"GPU", kResourceUnit}};
+  options.max_workers = 1;
+  scheduler_ = std::make_unique<LocalScheduler>(options, this);
+  AddWorkers(1);
+  scheduler_->OnLeaseRequest(kOwner, Wants(1), now_);
+  scheduler_->OnLeaseReturn(grants_[0].second.lease, false, now_);
+  scheduler_->OnLeaseRequest(kOwner, WantsGpu(1, 1), now_);
+  EXPECT_EQ(stopped_.size(), 1U);
+  EXPECT_EQ(starts_, 1);
 }
 
 }  // namespace

@@ -22,6 +22,19 @@ void World::OnClaim(const Address& worker, const TaskId& task, uint32_t attempt)
   if (cancelled_.count(task) != 0) Fail(who + ": after its CANCEL was handled (16)");
 }
 
+// 17, and 8 down to the device.
+void World::CheckDevices(uint32_t node) {
+  std::map<uint32_t, int64_t> use;
+  for (const auto& [address, p] : processes_) {
+    if (address.node == node) p->AddDeviceUse(&use);
+  }
+  for (const auto& [device, amount] : use) {
+    if (amount <= sched::kResourceUnit) continue;
+    Fail("tasks that run on node " + std::to_string(node) + " hold " + std::to_string(amount) + "/10000 of device " +
+         std::to_string(device) + " (8)");
+  }
+}
+
 void World::OnGone(const Address& borrower, const ObjectId& id) {
   if (deaths_ == 0 && Live(id.owner()) != nullptr) {
     Fail("GONE for object " + Hex(id) + " to its borrower " + ToString(borrower) + " though nobody has died (3, 4)");
@@ -96,6 +109,9 @@ void World::CheckEmpty() {
     if (s.lease_count() != 0 || s.demand_count() != 0) Fail("leases or demands at the end (5):\n" + r->Describe());
     for (const auto& [name, amount] : s.total()) {
       if (sched::AmountOf(s.available(), name) != amount) Fail("a pool is not full at the end (8):\n" + r->Describe());
+    }
+    for (uint32_t d = 0; d < s.pool().device_count(); ++d) {
+      if (s.pool().free_of(d) != sched::kResourceUnit) Fail("a device is not free at the end (8):\n" + r->Describe());
     }
     if (!r->store().empty()) Fail("the store is not empty at the end (5):\n" + r->Describe());
     if (r->gcs() != nullptr && r->gcs()->pending_demands() != 0) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/core/core.h"
+#include "sched/pool.h"
 #include "tests/sim/world.h"
 
 namespace rmpi::sim {
@@ -58,6 +59,8 @@ class SimProcess : public Outbox, public core::Core::Host {
   void DropKept();
   bool running() const { return frame_ != nullptr; }
 
+  void AddDeviceUse(std::map<uint32_t, int64_t>* use) const;
+
   void Post(const Address& to, MsgType type, Bytes body) override;
 
  private:
@@ -101,6 +104,7 @@ class SimProcess : public Outbox, public core::Core::Host {
   // ---- the program (program.cc)
   void Step();
   void StartTask(core::ExecItem* item);
+  void CheckOwnDevices();
   void SubmitTask();
   std::shared_ptr<core::Template> PickTemplate(bool* leaf, bool* fast, bool* hopeless);
   void PutValue();
@@ -155,6 +159,7 @@ class SimProcess : public Outbox, public core::Core::Host {
   bool exit_requested_ = false;
   bool retire_ = false;
   uint32_t calls_ = 0;
+  std::optional<sched::Devices> devices_;  // of its tasks, since the first one
 };
 
 uint64_t TagOf(const ObjectId& id);

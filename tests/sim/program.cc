@@ -96,6 +96,7 @@ void SimProcess::StartTask(core::ExecItem* item) {
   frame_->steps = frame_->args.leaf || frame_->args.depth_left == 0 ? 1 : static_cast<int>(1 + frame_->rng.Below(6));
   interrupted_ = false;
   if (item->tmpl->language != language_) world_->Fail("a task runs in a worker of another language");
+  CheckOwnDevices();
   for (const auto& [id, bytes] : arg_values_) Learn(bytes.bytes(), id, nullptr);
   arg_values_.clear();
   for (const ObjectId& id : frame_->args.nested) {
@@ -114,6 +115,28 @@ void SimProcess::StartTask(core::ExecItem* item) {
                                  : static_cast<TimeNs>(frame_->rng.Below(50)) * kMillisecond;
   if (frame_->args.fast && frame_->rng.Percent(3)) run = 30 * kMillisecond;
   Wake(++token_, world_->now() + run);
+}
+
+// What the raylet wrote for this lease is what the task asks for, and what every task of this process had.
+void SimProcess::CheckOwnDevices() {
+  const SimRaylet::Assigned* assigned = world_->RayletAt(self_.node)->AssignedTo(self_);
+  const bool mine = assigned != nullptr && assigned->lease == frame_->item->lease;
+  const sched::Devices devices = mine ? assigned->devices : sched::Devices{};
+  const int64_t want = sched::AmountOf(frame_->item->tmpl->resources, "GPU");
+  const auto wanted = static_cast<size_t>((want + sched::kResourceUnit - 1) / sched::kResourceUnit);
+  const std::string who = "process " + ToString(self_) + " runs a task ";
+  if (devices.size() != wanted) {
+    world_->Fail(who + "for " + std::to_string(wanted) + " devices with " + std::to_string(devices.size()) + " (17)");
+  }
+  if (devices_ && *devices_ != devices) world_->Fail(who + "with other devices than the one before (17)");
+  devices_ = devices;
+  world_->CheckDevices(self_.node);
+}
+
+void SimProcess::AddDeviceUse(std::map<uint32_t, int64_t>* use) const {
+  if (!alive_ || frame_ == nullptr || frame_->item == nullptr || !devices_) return;
+  const int64_t want = sched::AmountOf(frame_->item->tmpl->resources, "GPU");
+  for (uint32_t d : *devices_) (*use)[d] += std::min(want, sched::kResourceUnit);
 }
 
 void SimProcess::Step() {
@@ -164,7 +187,8 @@ std::shared_ptr<core::Template> SimProcess::PickTemplate(bool* leaf, bool* fast,
   if (templates_.size() < 40) {
     TaskTemplate t;
     Rng& rng = frame_->rng;
-    const uint64_t kind = rng.Below(14);
+    const uint32_t gpus = *std::max_element(world_->features().gpus.begin(), world_->features().gpus.end());
+    const uint64_t kind = rng.Below(gpus != 0 ? 17 : 14);
     t.function_name = "f" + std::to_string(kind);
     t.max_retries = static_cast<int32_t>(rng.Below(4));
     t.retry_exceptions = rng.Percent(50);
@@ -181,10 +205,15 @@ std::shared_ptr<core::Template> SimProcess::PickTemplate(bool* leaf, bool* fast,
     if (kind == 11) t.resources = {{"CPU", 1.0}, {"disk", 1.0}};
     if (kind == 12) t.max_calls = static_cast<uint32_t>(1 + rng.Below(3));
     if (kind == 13) t.resources = {{"CPU", 1000.0}};
-    if (kind == 13 || kind == 11 || kind == 6) t.num_returns = std::max(1U, t.num_returns);  // it can be cancelled
-    t.name = kind == 11 ? "leaf" : kind == 13 ? "hopeless" : rng.Percent(60) ? "fast" : "slow";
+    if (kind >= 14) {  // part of a GPU, or whole ones
+      const double amounts[] = {0.2, 0.5, 0.7, 1, std::min(2.0, static_cast<double>(gpus)), static_cast<double>(gpus)};
+      t.resources = {{"CPU", kind == 14 ? 0.0 : 1.0}, {"GPU", amounts[rng.Below(6)]}};
+      t.max_calls = rng.Percent(50) ? 1 : 0;
+    }
+    if (kind >= 13 || kind == 11 || kind == 6) t.num_returns = std::max(1U, t.num_returns);  // it can be cancelled
+    t.name = kind == 11 || kind >= 14 ? "leaf" : kind == 13 ? "hopeless" : rng.Percent(60) ? "fast" : "slow";
     // What needs a node that may die becomes hopeless with it.
-    if ((kind == 11 || kind == 6) && world_->features().node_kills) t.name = "hopeless";
+    if ((kind == 11 || kind == 6 || kind >= 14) && world_->features().node_kills) t.name = "hopeless";
     templates_.push_back(core_.submitter().Prepare(t));
     templates_.back()->function_name = t.name;
   }

@@ -126,7 +126,7 @@ void SimRaylet::OnMessage(const MessageHeader& header, Bytes body) {
       Handle<LeaseRequest>(world_, body, [&](const LeaseRequest& m) { scheduler_.OnLeaseRequest(from, m, now); });
       break;
     case MsgType::kLeaseReturn:
-      Handle<LeaseReturn>(world_, body, [&](const LeaseReturn& m) { scheduler_.OnLeaseReturn(m.lease, now); });
+      Handle<LeaseReturn>(world_, body, [&](const LeaseReturn& m) { scheduler_.OnLeaseReturn(m.lease, m.worker_retires, now); });
       break;
     case MsgType::kBlocked:
       Handle<Blocked>(world_, body, [&](const Blocked& m) { scheduler_.OnBlocked(from, m.lease, m.depth, now); });
@@ -288,6 +288,11 @@ void SimRaylet::SendGrant(const Address& owner, const Grant& grant) {
   }
   Send(owner, MsgType::kGrant, grant);
   if (owner.node != node_) NoteMet(grant.worker.slot, owner.node);
+}
+
+const SimRaylet::Assigned* SimRaylet::AssignedTo(const Address& worker) const {
+  const auto it = assigned_.find(worker);
+  return it == assigned_.end() ? nullptr : &it->second;
 }
 
 void SimRaylet::Kill(const Address& worker) {

@@ -45,6 +45,12 @@ class SimRaylet : public Outbox, public sched::LocalScheduler::Host, public Gcs:
   void EvictSomething();
   bool Quiet() const;
 
+  struct Assigned {
+    uint64_t lease = 0;
+    sched::Devices devices;
+  };
+  const Assigned* AssignedTo(const Address& worker) const;
+
   // ---- the store, which processes of this node read directly
   std::map<Version, Stored>& store() { return store_; }
   Place Write(const ObjectId& id, uint32_t attempt, uint64_t size, Blob bytes, const Address& creator);
@@ -103,6 +109,9 @@ class SimRaylet : public Outbox, public sched::LocalScheduler::Host, public Gcs:
 
   // ---- LocalScheduler::Host
   void SendGrant(const Address& owner, const Grant& grant) override;
+  void AssignDevices(const Address& worker, uint64_t lease, const sched::Devices& devices) override {
+    assigned_[worker] = {lease, devices};
+  }
   void SendReclaim(const Address& owner) override { Send(owner, MsgType::kReclaim, Reclaim{}); }
   void SendDemand(const Demand& demand) override { Send(GcsAddress(), MsgType::kDemand, demand); }
   void SendReject(const Demand& demand) override { Send(GcsAddress(), MsgType::kAssignReject, demand); }
@@ -124,6 +133,7 @@ class SimRaylet : public Outbox, public sched::LocalScheduler::Host, public Gcs:
   std::deque<Packet> local_;
   std::map<uint16_t, Client> clients_;
   std::map<uint16_t, uint32_t> generations_;
+  std::map<Address, Assigned> assigned_;
   std::map<Version, Stored> store_;
   std::map<Version, Transfer> transfers_;
   std::unordered_set<uint32_t> gone_nodes_;

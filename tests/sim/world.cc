@@ -37,12 +37,16 @@ void World::ChooseFeatures() {
   f.lossy_backlog = f.kills && rng_.Percent(70);
   f.start_failures = rng_.Percent(15);
   f.latency = static_cast<int>(rng_.Below(3));
+  f.gpus.resize(f.nodes);
+  if (seed_ % 4 != 1) return;
+  for (uint32_t& n : f.gpus) n = static_cast<uint32_t>(rng_.Below(4));
 }
 
 void World::Build() {
   for (uint32_t node = 1; node <= features_.nodes; ++node) {
     sched::Amounts total{{"CPU", features_.cpus[node - 1] * sched::kResourceUnit}};
-    if (node == features_.nodes) total.insert(total.begin() + 1, {"disk", sched::kResourceUnit});
+    if (const uint32_t gpus = features_.gpus[node - 1]; gpus != 0) total.emplace_back("GPU", gpus * sched::kResourceUnit);
+    if (node == features_.nodes) total.emplace_back("disk", sched::kResourceUnit);
     raylets_[node] = std::make_unique<SimRaylet>(this, node, total, features_.nodes);
   }
   for (auto& [node, raylet] : raylets_) raylets_.at(kHeadNode)->gcs()->OnJoin(raylet->Record(), now_);

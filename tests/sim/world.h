@@ -28,6 +28,7 @@ struct Features {
   uint32_t nodes = 1;
   uint32_t tasks = 100;
   std::vector<uint32_t> cpus;
+  std::vector<uint32_t> gpus;  // of a quarter of the seeds
   bool kills = false;       // of workers
   bool node_kills = false;
   bool cancels = false;
@@ -72,6 +73,8 @@ class World {
   // ---- what the invariants need to know
   void OnSubmit(const TaskId& task, int32_t max_retries);
   void OnClaim(const Address& worker, const TaskId& task, uint32_t attempt);
+  // A task begins with (all of) what its raylet told its process.
+  void CheckDevices(uint32_t node);
   void OnCancelHandled(const TaskId& task) { cancelled_.insert(task); }  // by an executor that does not run it
   void OnGone(const Address& borrower, const ObjectId& id);
   void OnDeath() { ++deaths_; }

@@ -2,7 +2,7 @@
 """Questions about the cluster: nodes, resources."""
 
 from ray_mpi import _core, _worker
-from ray_mpi.runtime_context import gpu_ids
+from ray_mpi.runtime_context import device_ids
 
 _LABEL_NODE_ID = "ray.io/node-id"
 
@@ -60,8 +60,9 @@ def available_resources():
 
 
 def get_gpu_ids():
-    """The ids of the GPUs that this task may use."""
-    return gpu_ids()
+    """The ids of the GPUs that the running task holds; none in the driver."""
+    _worker.auto_init()
+    return device_ids("GPU")
 
 
 def timeline(filename=None):

@@ -6,6 +6,10 @@ from numbers import Real
 
 _NUMBER = (float, int, type(None))
 _RESOURCE_STEP = 1e-4  # amounts are fixed point
+# What comes in devices with ids: whole ones, or a part of one. Some cannot be shared at all.
+UNIT_RESOURCES = ("GPU", "TPU", "NPU", "HPU", "neuron_cores", "RBLN", "FURIOSA", "MBLT", "TTNPU")
+_WHOLE_RESOURCES = ("HPU", "neuron_cores", "RBLN", "MBLT", "TTNPU")
+_TPU_CHIPS = (1, 2, 4, 8)
 
 
 class Option:
@@ -39,13 +43,6 @@ def _amount(name):
     return Option(_NUMBER, lambda value: _amount_error(name, value))
 
 
-def _gpus_error(value):
-    wrong = _amount_error("num_gpus", value)
-    if not wrong and value is not None and value > 1 and value != int(value):
-        return f"num_gpus above 1 must be whole: a task uses part of one GPU or several whole ones, not {value}"
-    return wrong
-
-
 def _resources_error(value):
     if value is None:
         return None
@@ -54,9 +51,20 @@ def _resources_error(value):
     for name, amount in value.items():
         if not isinstance(amount, Real):
             return f"The quantity of resource {name} must be a number, not {amount!r}"
-        wrong = _amount_error(name, amount)
+        wrong = _amount_error(name, amount) or _devices_error(name, amount)
         if wrong:
             return wrong
+    return None
+
+
+def _devices_error(name, amount):
+    if name == "TPU" and amount not in _TPU_CHIPS:
+        return (
+            f"The number of requested 'TPU' was set to {amount} which is not a supported chip configuration. "
+            f"Supported configs: {_TPU_CHIPS}"
+        )
+    if name in _WHOLE_RESOURCES and amount != int(amount):
+        return f"{name} resource quantity must be whole numbers. The specified quantity {amount} is invalid."
     return None
 
 
@@ -120,7 +128,7 @@ _COMMON = {
     "memory": _amount("memory"),
     "name": Option((str, type(None))),
     "num_cpus": _amount("num_cpus"),
-    "num_gpus": Option(_NUMBER, _gpus_error),
+    "num_gpus": _amount("num_gpus"),
     "object_store_memory": Option((int, float, type(None)), _forbidden),
     "placement_group": Option(None, default="default"),
     "placement_group_bundle_index": Option(int, default=-1),
@@ -189,12 +197,18 @@ def update_options(old, new):
 
 
 def task_resources(options):
-    """The sorted [(name, amount)] that a task needs; zero amounts are left out."""
+    """The sorted [(name, amount)] that a task needs; zero amounts are left out. ValueError: one and a half GPUs."""
     amounts = dict(options.get("resources") or {})
     cpus = options.get("num_cpus")
     amounts["CPU"] = 1 if cpus is None else cpus
     amounts["GPU"] = options.get("num_gpus") or 0
-    amounts["memory"] = options.get("memory") or 0
+    amounts["memory"] = int(options.get("memory") or 0)
+    for name in UNIT_RESOURCES:
+        amount = amounts.get(name, 0)
+        if amount > 1 and amount != int(amount):
+            raise ValueError(
+                f"{name} resource quantities >1 must be whole numbers. The specified quantity {amount} is invalid."
+            )
     if options.get("accelerator_type"):
         amounts[f"accelerator_type:{options['accelerator_type']}"] = 0.001
     return sorted((name, float(amount)) for name, amount in amounts.items() if amount)

@@ -187,6 +187,8 @@ def _node_options(num_cpus, num_gpus, resources, labels, object_store_memory, me
             raise TypeError(f"{name} must be a number, not {type(value).__name__}")
         if value < 0:
             raise ValueError(f"{name} must not be negative, but is {value}")
+    if num_gpus is not None and num_gpus != int(num_gpus):
+        raise ValueError(f"num_gpus must be a whole number, but is {num_gpus}: devices are offered whole")
     if resources is not None:
         if not isinstance(resources, dict):
             raise TypeError(f"resources must be a dict of name and amount, not {type(resources).__name__}")
@@ -212,6 +214,7 @@ def _connect_driver(address, node, namespace, log_to_driver):
     session = _session.resolve(address)
     given = [name for name, value in node.items() if value is not None]
     if session is None:
+        _check_gpus(node["num_gpus"])
         global_worker.embedded = _session.start_embedded(**node)
         session = global_worker.embedded.session
     elif given and session == os.environ.get("RAY_MPI_SESSION"):
@@ -232,6 +235,18 @@ def _connect_driver(address, node, namespace, log_to_driver):
         _stop_embedded()
         raise
     _process_settings()
+
+
+def _check_gpus(num_gpus):
+    """ValueError, as in Ray, for more GPUs than the mask around us has; the command would refuse them, too."""
+    for variable in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK"):
+        mask = os.environ.get(variable)
+        if mask is None:
+            continue
+        visible = [] if mask in ("", "NoDevFiles") else mask.split(",")
+        if num_gpus is not None and num_gpus > len(visible):
+            raise ValueError(f"Attempting to start raylet with {num_gpus} GPU, but {variable} contains {visible}.")
+        return
 
 
 def _export_job_config(namespace):

@@ -89,6 +89,11 @@ def set_threads(cpus):
         os.environ["OMP_NUM_THREADS"] = _set_threads = wanted
 
 
+def set_variables(variables):
+    """What shows the task its own devices, before libraries look."""
+    os.environ.update(variables)
+
+
 def load_function(function_id, function_name):
     """The callable of an exported function."""
     body = _core.import_bytes(function_id)

@@ -120,6 +120,9 @@ class RemoteFunction:
             code = _Code(function, _Shape.of(function))
         self._code = code
         self._default_options = dict(options)
+        if options.get("num_gpus") and "max_calls" not in options:
+            # Ray's rule: what a process holds on a GPU is free when it ends, so it ends after the task.
+            self._default_options["max_calls"] = 1
         self._generator = code._function is not None and (
             inspect.isgeneratorfunction(code._function) or inspect.isasyncgenfunction(code._function)
         )

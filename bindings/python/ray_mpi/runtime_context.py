@@ -6,7 +6,8 @@ import warnings
 
 from ray_mpi import _core, _worker
 from ray_mpi._ids import JobID, NodeID, TaskID
-from ray_mpi._worker import SCRIPT_MODE, WORKER_MODE, global_worker
+from ray_mpi._options import UNIT_RESOURCES
+from ray_mpi._worker import WORKER_MODE, global_worker
 
 
 class RuntimeContext:
@@ -66,7 +67,7 @@ class RuntimeContext:
 
     def get_accelerator_ids(self):
         """{kind of accelerator: [ids]} that the running task may use."""
-        return {"GPU": [str(gpu) for gpu in gpu_ids()], "NPU": [], "TPU": [], "neuron_cores": [], "HPU": []}
+        return {resource: [str(one) for one in device_ids(resource)] for resource in UNIT_RESOURCES}
 
     def get_node_labels(self):
         mine = _core.node()
@@ -145,16 +146,11 @@ def get_runtime_context():
     return RuntimeContext(global_worker)
 
 
-def gpu_ids():
-    """The GPUs that the running task may use; in the driver, those that the environment shows."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    devices = [part.strip() for part in visible.split(",") if part.strip()] if visible else []
-    if global_worker.mode == WORKER_MODE:
-        amount = _core.current_resources().get("GPU", 0)
-        count = int(-(-amount // 1))
-        if not devices:
-            devices = [str(i) for i in range(count)]
-        devices = devices[:count]
-    elif global_worker.mode == SCRIPT_MODE and not devices:
+def device_ids(resource):
+    """The ids of the devices that the running task holds: numbers, or the strings of the mask that its node has."""
+    if global_worker.mode != WORKER_MODE:
         return []
-    return [int(device) if device.isdigit() else device for device in devices]
+    for name, masked, ids in _core.current_devices():
+        if name == resource:
+            return ids if masked else [int(one) for one in ids]
+    return []

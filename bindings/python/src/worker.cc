@@ -24,6 +24,17 @@ nb::dict CurrentResources() {
   return out;
 }
 
+// [(resource, whether the ids are those of the node's mask, [ids])]
+nb::list CurrentDevices() {
+  nb::list out;
+  for (const TaskDevices& devices : Session::Get().core()->current_devices()) {
+    nb::list ids;
+    for (const std::string& id : devices.ids) ids.append(id);
+    out.append(nb::make_tuple(devices.resource, devices.masked, ids));
+  }
+  return out;
+}
+
 // Pickles made inside of `body()` may contain refs: they are held until the job ends.
 nb::object CallPinningRefs(nb::object body) {
   std::vector<Ref> refs;
@@ -48,6 +59,7 @@ void InitWorker(nb::module_& m) {
   m.def("current_task_name", [] { return Session::Get().core()->current_task_name(); });
   m.def("current_function_name", [] { return Session::Get().core()->current_function_name(); });
   m.def("current_resources", &CurrentResources);
+  m.def("current_devices", &CurrentDevices, "What the running task holds: [(resource, masked, [ids])].");
   m.def("cancel_requested", [] { return Session::Get().core()->CancelRequested(); });
   m.def("call_pinning_refs", &CallPinningRefs, "body"_a);
 }

@@ -13,6 +13,7 @@ namespace {
 
 Imported g_enter_job("ray_mpi._worker_main", "enter_job");
 Imported g_set_threads("ray_mpi._worker_main", "set_threads");
+Imported g_set_variables("ray_mpi._worker_main", "set_variables");
 Imported g_load_function("ray_mpi._worker_main", "load_function");
 Imported g_make_error("ray_mpi._worker_main", "make_error");
 Imported g_split_results("ray_mpi._worker_main", "split_results");
@@ -96,6 +97,11 @@ void WorkerLoop::Enter(const ExecTask& task) {
   if (cpus != cpus_) {
     Steal(PyObject_CallFunction(g_set_threads.get(), "d", cpus));
     cpus_ = cpus;
+  }
+  if (!task.variables.empty()) {
+    nb::dict variables;
+    for (const auto& [name, value] : task.variables) variables[name.c_str()] = value;
+    Steal(PyObject_CallOneArg(g_set_variables.get(), variables.ptr()));
   }
 }
 
