@@ -73,7 +73,7 @@ void GlobalScheduler::OnOwnerGone(const Address& owner) {
 }
 
 bool GlobalScheduler::Feasible(const Shape& shape) const {
-  return std::any_of(nodes_.begin(), nodes_.end(), [&](const auto& n) { return Fits(n.second.total, shape.resources); });
+  return std::any_of(nodes_.begin(), nodes_.end(), [&](const auto& n) { return ReportFits(n.second.total, shape.resources); });
 }
 
 std::string GlobalScheduler::Infeasible(const Shape& shape) const {
@@ -94,7 +94,7 @@ void GlobalScheduler::Assign(Waiting* w, uint32_t node, uint32_t count) {
   d.count = count;
   w->demand.count -= count;
   Node& n = nodes_.at(node);
-  for (uint32_t i = 0; i < count && i < 1024; ++i) Subtract(&n.available, d.shape.resources);
+  for (uint32_t i = 0; i < count && i < 1024; ++i) TakeFromReport(&n.available, d.shape.resources);
   if (!w->rejected) host_->SendHandedOff(w->origin, HandedOff{d.owner, d.shape_key, count, d.report});
   host_->SendAssign(node, d);
 }
@@ -102,13 +102,13 @@ void GlobalScheduler::Assign(Waiting* w, uint32_t node, uint32_t count) {
 uint32_t GlobalScheduler::PickDefault(const Waiting& w) {
   const Shape& shape = w.demand.shape;
   const auto wish = nodes_.find(shape.affinity_node);
-  if (wish != nodes_.end() && Fits(wish->second.available, shape.resources)) return wish->first;
+  if (wish != nodes_.end() && ReportFits(wish->second.available, shape.resources)) return wish->first;
   // The origin serves its own default demand by itself; for a wish elsewhere it is as good as any.
   const bool origin_too = w.rejected || (shape.affinity_node != 0 && shape.affinity_node != w.origin);
   uint32_t best = 0;
   double best_use = 2;
   for (const auto& [id, n] : nodes_) {
-    if ((id == w.origin && !origin_too) || !Fits(n.available, shape.resources)) continue;
+    if ((id == w.origin && !origin_too) || !ReportFits(n.available, shape.resources)) continue;
     const double use = CriticalUse(n.total, n.available);
     if (use < best_use) {
       best = id;
@@ -121,7 +121,7 @@ uint32_t GlobalScheduler::PickDefault(const Waiting& w) {
 uint32_t GlobalScheduler::PickSpread(const Waiting& w) {
   for (int round = 0; round < 2; ++round) {  // from the cursor to the end, then from the start
     for (auto it = nodes_.upper_bound(round == 0 ? spread_cursor_ : 0); it != nodes_.end(); ++it) {
-      if (!Fits(it->second.available, w.demand.shape.resources)) continue;
+      if (!ReportFits(it->second.available, w.demand.shape.resources)) continue;
       spread_cursor_ = it->first;
       return it->first;
     }
@@ -133,8 +133,8 @@ bool GlobalScheduler::Place(Waiting* w) {
   const Shape& shape = w->demand.shape;
   if (shape.strategy == kAffinityStrategy) {
     const auto it = nodes_.find(shape.affinity_node);
-    const bool possible = it != nodes_.end() && Fits(it->second.total, shape.resources);
-    if (possible && (!shape.affinity_soft || Fits(it->second.available, shape.resources))) {
+    const bool possible = it != nodes_.end() && ReportFits(it->second.total, shape.resources);
+    if (possible && (!shape.affinity_soft || ReportFits(it->second.available, shape.resources))) {
       Assign(w, it->first, shape.affinity_soft ? 1 : w->demand.count);
       return true;
     }

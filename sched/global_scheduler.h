@@ -11,6 +11,7 @@
 
 #include "runtime/base/time.h"
 #include "runtime/message/messages.h"
+#include "sched/pool.h"
 #include "sched/resources.h"
 
 namespace rmpi::sched {

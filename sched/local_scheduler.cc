@@ -112,7 +112,7 @@ Amounts LocalScheduler::Promisable() const {
     if (!d.assigned) continue;
     for (uint32_t i = 0; i < d.count && left.Fits(d.shape.resources); ++i) left.Take(d.shape.resources);
   }
-  return left.available();
+  return left.Report();
 }
 
 Amounts LocalScheduler::TakeReport() {

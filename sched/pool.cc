@@ -17,6 +17,30 @@ uint32_t CountOf(int64_t amount) { return static_cast<uint32_t>((amount + kResou
 // What a lease has of each of its devices.
 int64_t ShareOf(int64_t want) { return std::min(want, kResourceUnit); }
 
+const std::string kWhole = "whole:", kPart = "part:";
+
+struct Unit {
+  int64_t whole = 0, part = 0;
+  bool operator==(const Unit&) const = default;
+};
+
+Unit Unhinted(int64_t available) {
+  const int64_t free = std::max<int64_t>(available, 0);
+  return {free - free % kResourceUnit, free % kResourceUnit};
+}
+
+Unit UnitIn(const Amounts& report, const std::string& resource) {
+  const auto has = [&](const auto& r) { return r.first == kWhole + resource; };
+  if (std::none_of(report.begin(), report.end(), has)) return Unhinted(AmountOf(report, resource));
+  return {AmountOf(report, kWhole + resource), AmountOf(report, kPart + resource)};
+}
+
+void Hint(Amounts* report, const std::string& resource, const Unit& unit) {
+  std::erase_if(*report, [&](const auto& r) { return r.first == kWhole + resource || r.first == kPart + resource; });
+  if (unit == Unhinted(AmountOf(*report, resource))) return;
+  Add(report, {{kWhole + resource, unit.whole}, {kPart + resource, unit.part}});
+}
+
 }  // namespace
 
 bool IsUnitResource(const std::string& name) {
@@ -94,6 +118,57 @@ void Pool::Give(const Amounts& what, const Devices& devices) {
     for (; device != devices.end() && *device < kind.first + kind.count; ++device) free_[*device] += ShareOf(amount);
   }
   assert(device == devices.end());
+}
+
+Amounts Pool::Report() const {
+  Amounts report = available_;
+  for (const Kind& kind : kinds_) {
+    Unit unit;
+    for (uint32_t d = kind.first; d < kind.first + kind.count; ++d) {
+      if (free_[d] == kResourceUnit) {
+        unit.whole += kResourceUnit;
+      } else {
+        unit.part = std::max(unit.part, free_[d]);
+      }
+    }
+    Hint(&report, kind.resource, unit);
+  }
+  return report;
+}
+
+bool ReportFits(const Amounts& report, const Amounts& want) {
+  if (!Fits(report, want)) return false;
+  return std::all_of(want.begin(), want.end(), [&](const auto& w) {
+    const auto& [name, amount] = w;
+    if (amount <= 0 || !IsUnitResource(name)) return true;
+    const Unit unit = UnitIn(report, name);
+    if (amount >= kResourceUnit) return amount % kResourceUnit == 0 && unit.whole >= amount;
+    return unit.whole > 0 || unit.part >= amount;
+  });
+}
+
+void TakeFromReport(Amounts* report, const Amounts& want) {
+  for (const auto& [name, amount] : want) {
+    const bool is_unit = IsUnitResource(name);
+    Unit unit = is_unit ? UnitIn(*report, name) : Unit{};
+    Subtract(report, {{name, amount}});
+    if (!is_unit) continue;
+    if (amount >= kResourceUnit) {
+      unit.whole -= amount;
+    } else if (unit.part >= amount) {
+      unit.part -= amount;
+    } else {
+      unit.whole -= kResourceUnit;
+      unit.part = std::max(unit.part, kResourceUnit - amount);
+    }
+    Hint(report, name, unit);
+  }
+}
+
+Amounts WithoutHints(const Amounts& report) {
+  Amounts out = report;
+  std::erase_if(out, [](const auto& r) { return r.first.starts_with(kWhole) || r.first.starts_with(kPart); });
+  return out;
 }
 
 }  // namespace rmpi::sched

@@ -38,6 +38,9 @@ class Pool {
   void Lend(const Amounts& cpu) { Add(&available_, cpu); }
   void TakeBack(const Amounts& cpu) { Subtract(&available_, cpu); }
 
+  // What the head is told: available(), and where devices are partly used, what that hides (see below).
+  Amounts Report() const;
+
   // Free of device `number`, 0 to kResourceUnit.
   int64_t free_of(uint32_t number) const { return free_[number]; }
   size_t device_count() const { return free_.size(); }
@@ -54,5 +57,11 @@ class Pool {
   std::vector<Kind> kinds_;
   std::vector<int64_t> free_;  // by number
 };
+
+// A report is amounts, with hints "whole:GPU" (of devices that are all free) and "part:GPU" (the most that is free of
+// a used one) unless the sum already says so. The head needs no more to know what fits.
+bool ReportFits(const Amounts& report, const Amounts& want);
+void TakeFromReport(Amounts* report, const Amounts& want);
+Amounts WithoutHints(const Amounts& report);
 
 }  // namespace rmpi::sched

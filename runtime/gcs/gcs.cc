@@ -96,7 +96,7 @@ void Gcs::OnHeartbeat(const Address& from, const Heartbeat& m, TimeNs now) {
   if (it == nodes_.end() || !it->second.alive) return;
   last_heard_[from.node] = now;
   if (m.changed) {
-    it->second.available = m.available;
+    it->second.available = sched::WithoutHints(m.available);
     scheduler_.OnReport(from.node, m.available);
   }
   if (from.node != kHeadNode) outbox_->Send(from, MsgType::kHeartbeatAck, Nonce{m.sequence});

@@ -60,6 +60,22 @@ def test_mistakes_are_named(fake, args, said):
     assert done.returncode == 2
 
 
+@pytest.mark.parametrize(
+    "args, env, said",
+    [
+        (["--num-gpus=2"], {"CUDA_VISIBLE_DEVICES": "3"}, "--num-gpus 2 is more than the 1 of this node's CUDA_VISIBLE_DEVICES (3)"),
+        (["--num-gpus=1.5"], {}, "cannot offer 1.5 of GPU: devices are whole"),
+        (["--num-gpus=1000", '--resources={"NPU": 25}'], {}, "devices are whole, and at most 1024 in all"),
+        (['--resources={"NPU": 2}'], {"ASCEND_RT_VISIBLE_DEVICES": "7"}, "ASCEND_RT_VISIBLE_DEVICES names 1"),
+    ],
+)
+def test_devices_that_are_not_there(fake, args, env, said):
+    fake.environment.pop("CUDA_VISIBLE_DEVICES", None)
+    fake.write("a.py", "")
+    done = fake(*args, "a.py", env=env)
+    assert said in done.stderr and done.returncode == 2, done.stderr
+
+
 def test_program_without_permission(fake):
     path = fake.write("tool", "#!/bin/sh\n")
     done = fake(path)

@@ -71,6 +71,36 @@ def test_ctrl_c(ray_mpi):
     assert process.returncode == 3
 
 
+GPUS = """
+import os, time, ray
+ray.init()
+
+@ray.remote(num_gpus=1, scheduling_strategy="SPREAD")
+def one():
+    time.sleep(3)
+    return ray.get_runtime_context().get_node_id(), os.environ["CUDA_VISIBLE_DEVICES"], ray.get_gpu_ids()
+
+total = int(ray.cluster_resources()["GPU"])
+seen = ray.get([one.remote() for _ in range(total)])
+print(total, len({node for node, _, _ in seen}), len({(node, mask) for node, mask, _ in seen}))
+print(sorted(mask for _, mask, _ in seen), all([str(i) for i in ids] == [mask] for _, mask, ids in seen))
+"""
+
+
+def test_devices_of_three_ranks(ray_mpi):
+    path = ray_mpi.write("app.py", GPUS)
+    ray_mpi.environment.pop("CUDA_VISIBLE_DEVICES", None)
+    done = ray_mpi("-n", "3", "--num-cpus=2", "--num-gpus=2", path)
+    assert done.stdout == "6 3 6\n['0', '0', '0', '1', '1', '1'] True\n", done.stderr
+
+
+def test_ranks_of_a_host_divide_its_mask(ray_mpi):
+    path = ray_mpi.write("app.py", GPUS)
+    mask = {"CUDA_VISIBLE_DEVICES": "GPU-aa,GPU-bb,GPU-cc"}
+    done = ray_mpi("-n", "3", "--num-cpus=2", path, env=mask)
+    assert done.stdout == "3 3 3\n['GPU-aa', 'GPU-bb', 'GPU-cc'] True\n", done.stderr
+
+
 def test_missing_program(ray_mpi):
     done = ray_mpi("-n", "3", "missing.py")
     assert done.returncode == 2

@@ -123,6 +123,25 @@ TEST_F(GlobalSchedulerTest, ARejectionSurvivesANewReportOfTheSameShape) {
   EXPECT_EQ(AssignedTo(2), 2U);
 }
 
+TEST_F(GlobalSchedulerTest, HalvesOfTwoDevicesAreNoDevice) {
+  AddNodes(1, 4);
+  scheduler_.AddNode(2, {{"CPU", 4 * kResourceUnit}, {"GPU", 2 * kResourceUnit}});
+  Pool pool({{"CPU", 4 * kResourceUnit}, {"GPU", 2 * kResourceUnit}});
+  pool.Take({{"GPU", 6000}});
+  pool.Take({{"GPU", 5000}});
+  scheduler_.OnReport(2, pool.Report());
+  Demand d = Wants(1);
+  d.shape.resources = {{"GPU", 5000}};
+  scheduler_.OnDemand(1, d);
+  EXPECT_EQ(AssignedTo(2), 1U);
+  d.shape_key = 2;
+  d.report = ++report_;
+  scheduler_.OnDemand(1, d);
+  EXPECT_EQ(AssignedTo(2), 1U) << "0.4 are left";
+  scheduler_.OnReport(2, {{"CPU", 4 * kResourceUnit}, {"GPU", 2 * kResourceUnit}});
+  EXPECT_EQ(AssignedTo(2), 2U);
+}
+
 TEST_F(GlobalSchedulerTest, ADeadOwnerWantsNothing) {
   AddNodes(1, 0);
   scheduler_.OnDemand(1, Wants(5, Strategy::kSpread));

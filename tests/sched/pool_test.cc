@@ -60,6 +60,18 @@ TEST(Pool, OtherResourcesAreNoDevices) {
   EXPECT_TRUE(pool.Take({{"telescope", 15000}}).empty());
 }
 
+TEST(Pool, TheReportTellsWhatTheSumHides) {
+  Pool pool(Gpu(2));
+  EXPECT_EQ(pool.Report(), pool.available());
+  pool.Take(Gpu(0.6));
+  EXPECT_EQ(pool.Report(), pool.available()) << "1.4: one whole and 0.4, as it seems";
+  pool.Take(Gpu(0.6));
+  const Amounts report = pool.Report();
+  EXPECT_FALSE(ReportFits(report, Gpu(0.5)));
+  EXPECT_TRUE(ReportFits(report, Gpu(0.4)));
+  EXPECT_EQ(WithoutHints(report), pool.available());
+}
+
 // Any lease that a model which tries every way can place is placed, and nothing else is.
 class Model {
  public:
@@ -107,12 +119,20 @@ TEST(Pool, AgreesWithBruteForce) {
         const int64_t want = whole ? static_cast<int64_t>(1 + random() % 4) * kResourceUnit
                                    : static_cast<int64_t>(1 + random() % 20) * 1000;
         ASSERT_EQ(pool.Fits({{"GPU", want}}), model.Fits(want)) << want << " in round " << round;
+        ASSERT_EQ(ReportFits(pool.Report(), {{"GPU", want}}), model.Fits(want)) << want << " of " << ToString(pool.Report());
         if (!model.Fits(want)) continue;
+        Amounts foreseen = pool.Report();
+        TakeFromReport(&foreseen, {{"GPU", want}});
         const Devices devices = pool.Take({{"GPU", want}});
         ASSERT_EQ(devices.size(), static_cast<size_t>(std::max<int64_t>(1, want / kResourceUnit)));
         model.Change(devices, -std::min(want, kResourceUnit));
         leases.emplace_back(want, devices);
+        // The head's forecast may know of less than there is, never of more.
+        for (int64_t next = 1000; next <= 4 * kResourceUnit; next += 1000) {
+          ASSERT_TRUE(!ReportFits(foreseen, {{"GPU", next}}) || pool.Fits({{"GPU", next}})) << next;
+        }
       }
+      ASSERT_EQ(WithoutHints(pool.Report()), pool.available());
       int64_t sum = 0;
       for (size_t d = 0; d < count; ++d) {
         ASSERT_GE(model.free()[d], 0) << "device " << d << " given out twice";
