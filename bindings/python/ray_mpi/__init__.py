@@ -34,7 +34,6 @@ from ray_mpi._names import Language, LoggingConfig  # noqa: E402
 from ray_mpi._names import getattr_lazily as __getattr__
 from ray_mpi._remote import (  # noqa: E402
     client,
-    cpp_function,
     get_actor,
     java_actor_class,
     java_function,
@@ -51,6 +50,7 @@ from ray_mpi._worker import (  # noqa: E402
     is_initialized,
     shutdown,
 )
+from ray_mpi.cross_language import cpp_function  # noqa: E402
 from ray_mpi.runtime_context import get_runtime_context  # noqa: E402
 
 ObjectID = ObjectRef

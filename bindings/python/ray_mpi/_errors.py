@@ -47,6 +47,13 @@ def raise_system(kind, message, context, object_hex):
     raise makers.get(kind, exceptions.RaySystemError)(message)
 
 
+def raise_foreign(language, function, kind, message, cancelled, text):
+    """Raise the error of a task in another language: its class and text, and where it happened."""
+    if cancelled:
+        raise exceptions.TaskCancelledError(None, text)
+    raise exceptions.CrossLanguageError(language, function, kind, message, text)
+
+
 def _task_id(text):
     try:
         return TaskID.from_hex(text[:48])

@@ -87,9 +87,5 @@ def java_actor_class(class_name):
     raise NotImplementedError(f"java_actor_class(): Java {_NOT_YET}")
 
 
-def cpp_function(function_name):
-    raise NotImplementedError(f"cpp_function(): calling C++ functions from Python {_NOT_YET}")
-
-
 def client(address=None, _deprecation_warn_enabled=True):
     raise NotImplementedError(f"ray.client(): the Ray client {_NOT_YET}; run the program with ray-mpi instead")

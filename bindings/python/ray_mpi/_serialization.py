@@ -39,12 +39,6 @@ def dumps_inband(value):
         return file.getvalue()
 
 
-def load_foreign(buffer):
-    raise NotImplementedError(
-        "this object was written by a program in another language; reading those from Python is not there yet"
-    )
-
-
 def explain(what, value, error):
     """The text of the TypeError about something that does not pickle."""
     from ray_mpi.util.check_serialize import describe

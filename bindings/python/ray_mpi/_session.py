@@ -143,6 +143,21 @@ def _program():
     raise RuntimeError(f"the program ray-mpi is missing: looked for {candidates[1]}. Reinstall the package ray-mpi.")
 
 
+def cpp_worker(code_search_path):
+    """The command of a worker for the C++ libraries of these paths; [] when there are none to run. Only Python code
+    may lie there, too."""
+    libraries = [path for path in code_search_path if path.endswith(".so") or glob.glob(os.path.join(path, "*.so"))]
+    for path in code_search_path:
+        if not os.path.exists(path):
+            raise ValueError(f"code_search_path: there is no {path}")
+    if not libraries:
+        return []
+    program = os.path.join(PACKAGE, "bin", "ray-mpi-cpp-worker")
+    if not os.access(program, os.X_OK):
+        raise RuntimeError(f"the program ray-mpi-cpp-worker is missing: looked for {program}. Reinstall ray-mpi.")
+    return [program, *libraries]
+
+
 def _environment():
     """The runtime's: a program inside of an MPI or Slurm step starts a runtime of its own, no rank of that step."""
     environment = dict(os.environ)

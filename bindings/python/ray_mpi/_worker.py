@@ -2,6 +2,7 @@
 """This process's connection: init, shutdown, and what the extension calls when something is rare or wrong."""
 
 import atexit
+import json
 import logging
 import os
 import resource
@@ -134,6 +135,8 @@ def init(
         num_cpus, num_gpus, resources, labels, object_store_memory: of the new runtime's node. Under a launch
             the node's resources are fixed; a warning says so.
         ignore_reinit_error: a second init returns the context instead of raising RuntimeError.
+        job_config: a ray.job_config.JobConfig; its code_search_path (folders, or .so files) has the libraries of
+            C++ functions, see ray.cross_language.cpp_function.
         log_to_driver: repeat the workers' output here (default: environment RAY_LOG_TO_DRIVER, else yes).
         namespace: of this job's named things; a random one by default.
 
@@ -161,7 +164,8 @@ def init(
         _refuse_runtime_env(runtime_env, job_config)
         if log_to_driver is None:
             log_to_driver = os.environ.get("RAY_LOG_TO_DRIVER", "1") not in ("0", "false", "False")
-        _connect_driver(address, node, namespace or os.urandom(16).hex(), bool(log_to_driver))
+        code = _code_search_path(job_config)
+        _connect_driver(address, node, namespace or os.urandom(16).hex(), bool(log_to_driver), code)
         return _context()
 
 
@@ -210,7 +214,15 @@ def _node_options(num_cpus, num_gpus, resources, labels, object_store_memory, me
     }
 
 
-def _connect_driver(address, node, namespace, log_to_driver):
+def _code_search_path(job_config):
+    """The absolute folders and libraries of JobConfig(code_search_path=[...])."""
+    paths = getattr(job_config, "code_search_path", None) or []
+    if isinstance(paths, str) or not all(isinstance(path, (str, os.PathLike)) for path in paths):
+        raise TypeError(f"code_search_path must be a list of paths, not {paths!r}")
+    return [os.path.abspath(os.fspath(path)) for path in paths]
+
+
+def _connect_driver(address, node, namespace, log_to_driver, code_search_path):
     session = _session.resolve(address)
     given = [name for name, value in node.items() if value is not None]
     if session is None:
@@ -226,10 +238,12 @@ def _connect_driver(address, node, namespace, log_to_driver):
     elif given:
         raise ValueError(f"When connecting to an existing cluster, {' and '.join(given)} must not be provided.")
     try:
-        _core.connect(session, False, 0, os.path.basename(sys.argv[0] or "python"), namespace, log_to_driver)
+        name = os.path.basename(sys.argv[0] or "python")
+        cpp_worker = _session.cpp_worker(code_search_path)
+        _core.connect(session, False, 0, name, namespace, log_to_driver, cpp_worker, os.getcwd())
         global_worker.mode = SCRIPT_MODE
         global_worker.namespace = namespace
-        _export_job_config(namespace)
+        _export_job_config(namespace, code_search_path)
     except BaseException:
         _core.disconnect()
         _stop_embedded()
@@ -249,16 +263,17 @@ def _check_gpus(num_gpus):
         return
 
 
-def _export_job_config(namespace):
+def _export_job_config(namespace, code_search_path):
     """What workers need before the first task of this job: where modules lie, the folder, the namespace."""
     config = {
-        "sys_path": _driver_path(),
+        "sys_path": list(dict.fromkeys([*_driver_path(), *code_search_path])),
         "cwd": os.getcwd(),
         "namespace": namespace,
         "argv0": sys.argv[0] if sys.argv else "",
+        "cpp_worker": bool(code_search_path),
     }
     global_worker.job_config = config
-    _core.export_bytes(f"job:{_core.job_id()}", _serialization.dumps_inband(config))
+    _core.export_bytes(f"job:{_core.job_id()}", json.dumps(config).encode())
 
 
 def _driver_path():

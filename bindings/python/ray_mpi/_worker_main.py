@@ -3,7 +3,9 @@
 the extension."""
 
 import atexit
+import importlib
 import io
+import json
 import os
 import signal
 import sys
@@ -12,6 +14,7 @@ from ray_mpi import _core, _serialization, exceptions
 from ray_mpi._errors import traceback_text
 from ray_mpi._ids import TaskID
 from ray_mpi._worker import WORKER_MODE, global_worker, ignore_step_signals, node_ip_address
+from ray_mpi.remote_function import RemoteFunction
 
 _set_threads = None  # the OMP_NUM_THREADS that we set; None: the user's own stands
 
@@ -68,7 +71,7 @@ def end(status):
 def enter_job(job):
     """Before the first task of a job here: its folders, so that its modules are found as in the driver."""
     job_hex = job.to_bytes(4, "little").hex()
-    config = _serialization.loads(_core.import_bytes(f"job:{job_hex}"), [])
+    config = json.loads(_core.import_bytes(f"job:{job_hex}"))
     global_worker.job_config = config
     global_worker.namespace = config["namespace"]
     own = [path for path in sys.path if path not in config["sys_path"]]
@@ -95,7 +98,9 @@ def set_variables(variables):
 
 
 def load_function(function_id, function_name):
-    """The callable of an exported function."""
+    """The callable of an exported function, or of one that another language names ("py:<module>:<name>")."""
+    if function_id.startswith("py:"):
+        return _named_function(*function_id.split(":")[1:])
     body = _core.import_bytes(function_id)
     try:
         return _serialization.loads(body, [])
@@ -103,6 +108,17 @@ def load_function(function_id, function_name):
         # An ImportError stays one: the module is missing here, and the text names it.
         error.args = (f"the remote function {function_name} could not be loaded in the worker: {error}",)
         raise
+
+
+def _named_function(module, name):
+    target = importlib.import_module(module)
+    for part in name.split("."):
+        target = getattr(target, part)
+    if isinstance(target, RemoteFunction):
+        target = target._function
+    if not callable(target):
+        raise TypeError(f"{module}.{name} is a {type(target).__name__} and cannot be called")
+    return target
 
 
 def split_results(result, count):
@@ -115,11 +131,13 @@ def split_results(result, count):
 
 
 def make_error(error, tb, function_name, name, retry_list, retry_exceptions, task_id):
-    """(what to store, whether it may be retried) for an exception of a task."""
+    """What to store for an exception of a task, and what other languages are told of it: (error, whether it may be
+    retried, class, message, host, text)."""
     if isinstance(error, SystemExit):
         raise error  # the process ends
     if isinstance(error, KeyboardInterrupt):
-        return exceptions.TaskCancelledError(TaskID(task_id)), False
+        cancelled = exceptions.TaskCancelledError(TaskID(task_id))
+        return cancelled, False, "ray::RayTaskCancelledException", str(cancelled), _hostname(), str(cancelled)
     retry = bool(retry_exceptions) and isinstance(error, Exception)
     if retry and retry_list:
         retry = isinstance(error, tuple(_serialization.loads(retry_list, [])))
@@ -129,4 +147,21 @@ def make_error(error, tb, function_name, name, retry_list, retry_exceptions, tas
     text = traceback_text(error, tb)
     proctitle = f"ray::{name or function_name.rpartition('.')[2]}()"
     task_error = exceptions.RayTaskError(function_name, text, cause, proctitle, os.getpid(), node_ip_address())
-    return exceptions.StoredTaskError(task_error), retry
+    stored = exceptions.StoredTaskError(task_error)
+    return stored, retry, _class_name(cause), _safe_text(cause), _hostname(), stored.text
+
+
+def _class_name(error):
+    cls = type(error)
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _safe_text(error):
+    try:
+        return str(error)
+    except Exception as failure:  # noqa: BLE001  (user code)
+        return f"(its __str__ raised {type(failure).__name__})"
+
+
+def _hostname():
+    return os.uname().nodename

@@ -115,13 +115,16 @@ def _rebuild_dual(error):
 
 
 class CrossLanguageError(RayError):
-    """An error of a task in another language."""
+    """A task in another language failed. Its str() has all of it; `language`, `function`, `type_name` (of the
+    exception) and `message` have the parts."""
 
-    def __init__(self, ray_exception):
-        super().__init__(ray_exception)
+    def __init__(self, language, function="", type_name="", message="", text=""):
+        super().__init__(language, function, type_name, message, text)
+        self.language, self.function, self.type_name, self.message, self.text = self.args
 
     def __str__(self):
-        return f"An exception raised from {self.args[0]}"
+        name = {"C++": "CPP"}.get(self.language, self.language)
+        return f"An exception raised from {name}:\n{self.text}"
 
 
 class TaskCancelledError(RayError):

@@ -57,6 +57,8 @@ class _Shape:
 class _Code:
     """The function itself, shared by all its wrappers: pickled and exported once per session."""
 
+    language = 1  # TaskTemplate::language of the runtime
+
     def __init__(self, function, shape):
         self._function = function
         self.shape = shape
@@ -234,6 +236,7 @@ def _template(code, options):
     return {
         "function_id": code.export(),
         "function_name": code.full_name,
+        "language": code.language,
         "name": get("name") or code.name,
         "num_returns": 1 if num_returns is None else num_returns,
         "max_retries": max_retries,

@@ -25,9 +25,9 @@ nb::object DecodeOne(Decoder& decoder, std::span<const ValueView> values) {
 
 }  // namespace
 
-Ref PutValue(CoreWorker* core, PyObject* value) {
+Ref PutValue(CoreWorker* core, PyObject* value, bool foreign) {
   Encoder encoder;
-  encoder.Value(value);
+  foreign ? encoder.ForeignValue(value) : encoder.Value(value);
   const ValueSource source = SourceOf(encoder);
   Ref ref;
   Status status;
@@ -57,7 +57,7 @@ uint32_t ArgsEncoder::RefIndex(const Ref& ref) {
   return static_cast<uint32_t>(refs_.size() - 1);
 }
 
-void ArgsEncoder::One(CoreWorker* core, PyObject* arg) {
+void ArgsEncoder::One(CoreWorker* core, PyObject* arg, bool foreign) {
   if (IsObjectRef(arg) && !RefOf(arg).nil()) {
     const uint32_t index = RefIndex(LiveRef(arg));
     encoder_.PutTag(Tag::kArgument);
@@ -66,26 +66,28 @@ void ArgsEncoder::One(CoreWorker* core, PyObject* arg) {
   }
   const Encoder::Mark mark = encoder_.mark();
   try {
-    encoder_.Value(arg);
+    foreign ? encoder_.ForeignValue(arg) : encoder_.Value(arg);
   } catch (nb::python_error& e) {
+    if (foreign) throw;  // it says all
     ExplainUnserializable(e, "the argument", arg);
   }
   if (encoder_.size() <= kInlineLimit) return;
   encoder_.Rewind(mark);
-  const uint32_t index = RefIndex(PutValue(core, arg));
+  const uint32_t index = RefIndex(PutValue(core, arg, foreign));
   encoder_.PutTag(Tag::kArgument);
   encoder_.Put(index);
 }
 
-void ArgsEncoder::Encode(CoreWorker* core, PyObject* const* args, size_t positional, PyObject* names) {
+void ArgsEncoder::Encode(CoreWorker* core, PyObject* const* args, size_t positional, PyObject* names,
+                         bool foreign) {
   const size_t keywords = names == nullptr ? 0 : static_cast<size_t>(PyTuple_GET_SIZE(names));
   if (positional + keywords == 0) return;
   encoder_.Put(static_cast<uint32_t>(positional));
   encoder_.Put(static_cast<uint32_t>(keywords));
-  for (size_t i = 0; i < positional; ++i) One(core, args[i]);
+  for (size_t i = 0; i < positional; ++i) One(core, args[i], foreign);
   for (size_t i = 0; i < keywords; ++i) {
     encoder_.Value(PyTuple_GET_ITEM(names, static_cast<Py_ssize_t>(i)));
-    One(core, args[positional + i]);
+    One(core, args[positional + i], foreign);
   }
 }
 

@@ -13,13 +13,14 @@ namespace rmpi::python {
 
 class ArgsEncoder {
  public:
-  // args as in vectorcall: the keywords' values follow the positional ones.
-  void Encode(CoreWorker* core, PyObject* const* args, size_t positional, PyObject* names);
+  // args as in vectorcall: the keywords' values follow the positional ones. foreign: the function is in another
+  // language, which cannot read pickles.
+  void Encode(CoreWorker* core, PyObject* const* args, size_t positional, PyObject* names, bool foreign);
   // Describes the encoded list; this object must outlive it.
   TaskArgs Take();
 
  private:
-  void One(CoreWorker* core, PyObject* arg);
+  void One(CoreWorker* core, PyObject* arg, bool foreign);
   uint32_t RefIndex(const Ref& ref);
 
   Encoder encoder_;
@@ -35,6 +36,6 @@ struct CallArgs {
 CallArgs DecodeArgs(Bytes bytes, std::span<const ValueView> values);
 
 // Stores one value as an object of its own.
-Ref PutValue(CoreWorker* core, PyObject* value);
+Ref PutValue(CoreWorker* core, PyObject* value, bool foreign = false);
 
 }  // namespace rmpi::python

@@ -32,7 +32,8 @@ void Unlocked(Body&& body) {
 }
 
 void Connect(const std::string& session, bool worker, uint64_t token, const std::string& name,
-             const std::string& ray_namespace, bool log_to_driver) {
+             const std::string& ray_namespace, bool log_to_driver, const std::vector<std::string>& cpp_worker,
+             const std::string& cpp_worker_cwd) {
   CoreWorker::Options options;
   options.session = session;
   options.mode = worker ? CoreWorker::Mode::kWorker : CoreWorker::Mode::kDriver;
@@ -40,6 +41,8 @@ void Connect(const std::string& session, bool worker, uint64_t token, const std:
   options.name = name;
   options.ray_namespace = ray_namespace;
   options.log_to_driver = log_to_driver;
+  options.native_worker = cpp_worker;
+  options.native_worker_cwd = cpp_worker_cwd;
   Session::Get().Connect(options);
 }
 
@@ -152,7 +155,8 @@ void InitIdentity(nb::module_& m) {
 
 void InitCluster(nb::module_& m) {
   m.def("connect", &Connect, "session"_a, "worker"_a = false, "token"_a = 0, "name"_a = "",
-        "namespace"_a = "", "log_to_driver"_a = true);
+        "namespace"_a = "", "log_to_driver"_a = true, "cpp_worker"_a = std::vector<std::string>(),
+        "cpp_worker_cwd"_a = "");
   m.def("disconnect", [] { Session::Get().Disconnect(); });
   m.def("abandon_after_fork", [] { Session::Get().AbandonAfterFork(); });
   m.def("connected", [] { return Session::Get().connected(); });

@@ -1,26 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Values as bytes. One contiguous layout wherever a value lies: in a message, inline at its owner, in the
-// object store. A value is a tag byte and what the tag says; numbers are little endian and unaligned; the
-// data of arrays and of pickle's out-of-band buffers starts at a multiple of 64 bytes from the value's start.
-//
-//   kNone kTrue kFalse                  -
-//   kInt8 | kInt64 | kFloat             1 | 8 | 8 bytes
-//   kStr                                u32 length, UTF-8
-//   kBytes                              u64 length, data
-//   kTuple kList                        u32 count, values
-//   kDict                               u32 count, key and value in turn
-//   kRef                                28 bytes: an object id
-//   kArray                              dtype character, order ('C' or 'F'), u8 dimensions, u64 each,
-//   padding, data kPickle                             u32 number of buffers, u64 length of the pickle, u64
-//   length of each buffer,
-//                                       the pickle, then padding and data of each buffer
-//   kArgument                           u32: the value of TaskArgs::refs at that position (argument lists
-//   only)
-//
-// Tags from kForeign on belong to other languages' forms.
+// Values as bytes, in the form of value_tags.h, which all languages share.
 //
 // The fast tags are used where they keep Ray's meaning: exact types only, and nothing mutable inside a tuple
 // (a list or dict loses its identity in them as in Ray; instances of classes go through pickle and keep it).
+// For a reader in another language there is no pickle: what has no fast tag is msgpack (foreign.h).
 #pragma once
 
 #include <cstdint>
@@ -28,29 +11,13 @@
 #include <memory>
 #include <vector>
 
+#include "bindings/cpp/include/ray/api/value_tags.h"
 #include "bindings/python/src/py.h"
 #include "runtime/worker/core_worker.h"
 
 namespace rmpi::python {
 
-enum class Tag : uint8_t {
-  kNone = 0,
-  kTrue = 1,
-  kFalse = 2,
-  kInt8 = 3,
-  kInt64 = 4,
-  kFloat = 5,
-  kStr = 6,
-  kBytes = 7,
-  kTuple = 8,
-  kList = 9,
-  kDict = 10,
-  kRef = 11,
-  kArray = 12,
-  kPickle = 13,
-  kArgument = 14,
-  kForeign = 64,
-};
+using ray::internal::Tag;
 
 // Encodes values into one run of bytes. Small things are copied at once; the data of big buffers stays where
 // it is, held, until Write. Made and destroyed with the GIL held; Write needs no GIL.
@@ -62,6 +29,8 @@ class Encoder {
   Encoder& operator=(const Encoder&) = delete;
 
   void Value(PyObject* o);
+  // The same for a reader in another language; TypeError for what only Python can read.
+  void ForeignValue(PyObject* o);
   size_t size() const { return head_size_ + data_size_; }
   void Write(std::byte* dest) const;
   std::vector<Ref>& refs() { return refs_; }  // all refs inside the values
@@ -72,6 +41,9 @@ class Encoder {
   };
   Mark mark() const { return {head_size_, data_size_, pieces_.size(), held_.size(), refs_.size()}; }
   void Rewind(const Mark& m);
+
+  // Writes how many bytes follow a u64 put at `at`. REQUIRES: no pieces since.
+  void PatchLength(size_t at);
 
   void PutTag(Tag tag) { Put(static_cast<uint8_t>(tag)); }
   template <typename T>
@@ -132,7 +104,7 @@ class Decoder {
 
   nb::object Value();
   bool at_end() const { return at_ == end_; }
-  Tag PeekTag() const { return at_ == end_ ? Tag::kForeign : static_cast<Tag>(*at_); }
+  Tag PeekTag() const { return at_ == end_ ? Tag::kNone : static_cast<Tag>(*at_); }
   template <typename T>
   T Take() {
     T value;

@@ -3,6 +3,7 @@
 
 #include "bindings/python/src/buffer.h"
 #include "bindings/python/src/codec.h"
+#include "bindings/python/src/foreign.h"
 #include "bindings/python/src/numpy_types.h"
 #include "bindings/python/src/object_ref.h"
 
@@ -10,7 +11,6 @@ namespace rmpi::python {
 namespace {
 
 Imported g_loads("ray_mpi._serialization", "loads");
-Imported g_load_foreign("ray_mpi._serialization", "load_foreign");
 
 }  // namespace
 
@@ -73,13 +73,16 @@ nb::object Decoder::Value() {
       return Array();
     case Tag::kPickle:
       return Pickle();
-    default:
+    case Tag::kMsgpack: {
+      const auto n = Take<uint64_t>();
+      return UnpackMsgpack(Advance(n), n, outer_);
+    }
+    case Tag::kArgument:
+    case Tag::kError:
       break;
   }
-  // Another language's form: everything to the end of the value.
-  nb::object buffer = MakeBuffer(at_ - 1, static_cast<size_t>(end_ - at_) + 1, keep_alive_);
-  at_ = end_;
-  return Steal(PyObject_CallOneArg(g_load_foreign.get(), buffer.ptr()));
+  Raise(PyExc_ValueError,
+        "a stored value has a form that is not known: it was written by something else than this version of ray-mpi");
 }
 
 nb::object Decoder::Dict() {

@@ -5,6 +5,7 @@
 
 #include "bindings/python/src/buffer.h"
 #include "bindings/python/src/codec.h"
+#include "bindings/python/src/foreign.h"
 #include "bindings/python/src/numpy_types.h"
 #include "bindings/python/src/object_ref.h"
 #include "objstore/copy.h"
@@ -94,6 +95,23 @@ void Encoder::Value(PyObject* o) {
     Rewind(start);
   }
   Pickle(o);
+}
+
+void Encoder::ForeignValue(PyObject* o) {
+  const Mark start = mark();
+  if (Fast(o, 0, false)) return;
+  Rewind(start);
+  if (IsArray(o)) {
+    if (Array(o)) return;
+    Rewind(start);
+  }
+  PackMsgpack(*this, o);
+}
+
+void Encoder::PatchLength(size_t at) {
+  const size_t head_at = at - data_size_;
+  const uint64_t length = head_size_ - head_at - sizeof length;
+  std::memcpy(head_ + head_at, &length, sizeof length);
 }
 
 bool Encoder::Fast(PyObject* o, int depth, bool immutable_only) {

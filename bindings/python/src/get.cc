@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "bindings/python/src/codec.h"
+#include "bindings/python/src/foreign.h"
 #include "bindings/python/src/object_ref.h"
 #include "bindings/python/src/session.h"
 
@@ -24,7 +25,16 @@ Imported g_ray_error("ray_mpi.exceptions", "RayError");
     Steal(PyObject_CallFunction(g_raise_system.get(), "isss", static_cast<int>(e.type), e.message.c_str(),
                                 e.context.c_str(), hex.c_str()));
   } else {
-    nb::object error = DecodeView(view, ref);
+    Decoder decoder(view.bytes, view.keep_alive, ref);
+    if (decoder.PeekTag() == Tag::kError) {
+      // What every language reads; then, if it was Python, the exception itself.
+      TaskError neutral;
+      Bytes own;
+      if (!DecodeTaskError(view.bytes, &neutral, &own)) Raise(PyExc_ValueError, "a stored error is damaged");
+      if (own.empty()) RaiseForeign(neutral);
+      decoder.Advance(view.bytes.size() - own.size());
+    }
+    nb::object error = decoder.Value();
     Steal(PyObject_CallOneArg(g_raise_value.get(), error.ptr()));
   }
   Raise(PyExc_SystemError, "an error object raised nothing");

@@ -19,6 +19,7 @@ struct Caller {
   Py_ssize_t min_args;  // without keywords, a call with so many arguments needs no further look
   Py_ssize_t max_args;
   uint64_t epoch;  // of the session that `handle` belongs to
+  bool foreign;    // the function is in another language
   TemplateHandle handle;
 };
 
@@ -61,7 +62,7 @@ nb::object Submit(Caller* self, PyObject* const* args, size_t positional, PyObje
       Raise(PyExc_RuntimeError, "the remote function was not prepared");
   }
   ArgsEncoder encoder;
-  encoder.Encode(core, args, positional, names);
+  encoder.Encode(core, args, positional, names, self->foreign);
   const TaskArgs list = encoder.Take();
   const TemplateHandle handle = self->handle;
   // One vector is kept for the next call. Taken, not shared: pickling an argument, or a collection while refs
@@ -98,6 +99,7 @@ PyObject* New(PyTypeObject* type, PyObject* args, PyObject*) {
   self->min_args = min_args;
   self->max_args = max_args;
   self->epoch = 0;
+  self->foreign = false;
   new (&self->handle) TemplateHandle;
   return reinterpret_cast<PyObject*>(self);
 }
@@ -148,6 +150,7 @@ TaskTemplate TemplateOf(const nb::dict& options) {
   t.function_id = nb::cast<std::string>(options["function_id"]);
   t.function_name = nb::cast<std::string>(options["function_name"]);
   t.name = nb::cast<std::string>(options["name"]);
+  t.language = nb::cast<uint8_t>(options["language"]);
   t.num_returns = nb::cast<uint32_t>(options["num_returns"]);
   t.max_retries = nb::cast<int32_t>(options["max_retries"]);
   t.max_calls = nb::cast<uint32_t>(options["max_calls"]);
@@ -168,7 +171,9 @@ TaskTemplate TemplateOf(const nb::dict& options) {
 void Bind(nb::handle caller, const nb::dict& options) {
   if (Py_TYPE(caller.ptr()) != g_type) Raise(PyExc_TypeError, "bind() wants a Caller");
   Caller* self = Cast(caller.ptr());
-  self->handle = Session::Get().core()->Prepare(TemplateOf(options));
+  const TaskTemplate t = TemplateOf(options);
+  self->handle = Session::Get().core()->Prepare(t);
+  self->foreign = t.language != TaskTemplate().language;
   self->epoch = Session::Get().epoch();
 }
 

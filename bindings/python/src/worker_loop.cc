@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bindings/python/src/worker_loop.h"
 
+#include <unistd.h>
+
 #include <deque>
 #include <utility>
 
+#include "bindings/python/src/foreign.h"
 #include "bindings/python/src/module.h"
 #include "bindings/python/src/object_ref.h"
 #include "bindings/python/src/session.h"
@@ -20,6 +23,9 @@ Imported g_split_results("ray_mpi._worker_main", "split_results");
 
 bool g_in_task = false;  // main thread only: user code of a task is running
 constexpr size_t kKeepGilBelow = 64 * 1024;
+
+// A program in another language named the function; it cannot read pickles.
+bool CalledFromElsewhere(const ExecTask& task) { return task.function_id.starts_with("py:"); }
 
 // While it lives, a cancel's signal interrupts Python code.
 class InTask {
@@ -133,7 +139,9 @@ nb::object WorkerLoop::Call(const Function& function, const CallArgs& args) {
 void WorkerLoop::Succeed(ExecTask& task, nb::object result) {
   std::deque<Encoder> encoders;
   std::vector<ValueSource> sources;
-  if (task.num_returns == 1) {
+  if (CalledFromElsewhere(task)) {
+    encoders.emplace_back().ForeignValue(result.ptr());
+  } else if (task.num_returns == 1) {
     encoders.emplace_back().Value(result.ptr());
   } else if (task.num_returns > 1) {
     nb::object list =
@@ -154,7 +162,20 @@ void WorkerLoop::Fail(ExecTask& task) {
       raised.traceback().is_valid() ? raised.traceback().ptr() : Py_None, task.function_name.c_str(),
       task.name.c_str(), task.retry_list.data(), static_cast<Py_ssize_t>(task.retry_list.size()),
       task.retry_exceptions ? 1 : 0, ToBinary(task.id).data(), static_cast<Py_ssize_t>(kTaskIdSize)));
+  // In front of the exception itself: what a reader in another language is told.
+  const auto field = [&made](Py_ssize_t i) { return nb::cast<std::string>(nb::handle(PyTuple_GET_ITEM(made.ptr(), i))); };
+  TaskError neutral;
+  neutral.language = "Python";
+  neutral.function = task.function_name;
+  neutral.task = task.name;
+  neutral.type = field(2);
+  neutral.message = field(3);
+  neutral.host = field(4);
+  neutral.pid = ::getpid();
+  neutral.text = field(5);
+  const std::string head = EncodeTaskError(neutral);
   Encoder encoder;
+  encoder.PutBytes(head.data(), head.size());
   encoder.Value(PyTuple_GET_ITEM(made.ptr(), 0));
   const ValueSource source = SourceOf(encoder, ValueKind::kAppError);
   Finish(task, {&source, 1}, PyTuple_GET_ITEM(made.ptr(), 1) == Py_True);

@@ -182,6 +182,7 @@ struct Value<T, std::enable_if_t<std::is_integral_v<T> && !std::is_same_v<T, boo
 
  private:
   static T FromObject(Decoder& d) {
+    if (d.Peek() != Tag::kMsgpack) ThrowWrongType<T>(d);
     if constexpr (std::is_unsigned_v<T>) {
       const auto wide = DecodeObject<uint64_t>(d);
       if (wide > std::numeric_limits<T>::max()) ThrowRange(std::to_string(wide));
