@@ -275,9 +275,27 @@ def test_a_truncated_value_is_an_error(cut):
         _core.decode(b"")
 
 
-def test_another_languages_value_says_so():
-    with pytest.raises(NotImplementedError, match="another language"):
-        _core.decode(bytes([64]) + b"\xc0")
+def _msgpack(body):
+    return bytes([64]) + len(body).to_bytes(8, "little") + body
+
+
+def test_another_languages_value_is_read():
+    # {"a": [1, -1, 2.5, None, True], "b": b"x"}
+    body = b"\x82\xa1a\x95\x01\xff\xcb\x40\x04\0\0\0\0\0\0\xc0\xc3\xa1b\xc4\x01x"
+    assert _core.decode(_msgpack(body)) == {"a": [1, -1, 2.5, None, True], "b": b"x"}
+    assert _core.decode(_msgpack(b"\xcf" + b"\xff" * 8)) == 2**64 - 1
+    assert _core.decode(_msgpack(b"\x81\x92\x01\x02\x03")) == {(1, 2): 3}
+
+
+@pytest.mark.parametrize("body", [b"\x92\x01", b"\xc1", b"\xd4\x05x", b"\xa1\xff"])
+def test_a_damaged_msgpack_value_is_an_error(body):
+    with pytest.raises(ValueError):
+        _core.decode(_msgpack(body))
+
+
+def test_an_unknown_form_says_so():
+    with pytest.raises(ValueError, match="not known"):
+        _core.decode(bytes([200]))
 
 
 def test_classes_of_main_travel_by_value():

@@ -17,19 +17,14 @@ template <typename T>
 struct IsTemplate : std::false_type {};
 template <template <typename...> class X, typename... A>
 struct IsTemplate<X<A...>> : std::true_type {};
+template <template <typename, size_t> class X, typename A, size_t N>
+struct IsTemplate<X<A, N>> : std::true_type {};
 
 template <typename T, typename = void>
 struct HasMsgpackMember : std::false_type {};
 template <typename T>
 struct HasMsgpackMember<T, std::void_t<decltype(std::declval<const T&>().msgpack_pack(
                                std::declval<msgpack::packer<msgpack::sbuffer>&>()))>> : std::true_type {};
-
-template <typename T>
-constexpr bool IsMsgpackOwn() {
-  return std::is_same_v<T, msgpack::type::nil_t> || std::is_base_of_v<msgpack::object, T> ||
-         std::is_same_v<T, msgpack::type::raw_ref> || std::is_same_v<T, msgpack::type::v4raw_ref> ||
-         std::is_same_v<T, msgpack::type::ext> || std::is_same_v<T, msgpack::type::ext_ref>;
-}
 
 /// True for the types that msgpack knows only through MSGPACK_DEFINE, MSGPACK_ADD_ENUM or an adaptor, and that have
 /// no MSGPACK_DEFINE.
@@ -38,7 +33,7 @@ constexpr bool NeedsAdaptor() {
   if constexpr (std::is_enum_v<T>) {
     return true;
   } else if constexpr (std::is_class_v<T> || std::is_union_v<T>) {
-    return !IsTemplate<T>::value && !IsMsgpackOwn<T>() && !HasMsgpackMember<T>::value;
+    return !IsTemplate<T>::value && !HasMsgpackMember<T>::value;
   } else {
     return false;
   }
@@ -56,7 +51,7 @@ struct Missing {
 }  // namespace ray
 
 namespace msgpack {
-MSGPACK_API_VERSION_NAMESPACE(MSGPACK_DEFAULT_API_NS) {
+MSGPACK_API_VERSION_NAMESPACE(v1) {  // where msgpack's own adaptors are; later versions look there in the end
 namespace adaptor {
 
 template <typename T>
@@ -79,5 +74,5 @@ struct convert<T, std::enable_if_t<ray::internal::NeedsAdaptor<T>()>> {
 };
 
 }  // namespace adaptor
-}  // MSGPACK_API_VERSION_NAMESPACE
+}  // MSGPACK_API_VERSION_NAMESPACE(v1)
 }  // namespace msgpack
