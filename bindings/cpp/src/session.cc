@@ -7,7 +7,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
@@ -61,10 +60,6 @@ std::string RandomNamespace() {
   return fmt::format("{:08x}{:08x}{:08x}{:08x}", random(), random(), random(), random());
 }
 
-bool Names(const std::vector<std::string>& options, std::string_view option) {
-  return std::any_of(options.begin(), options.end(), [&](const std::string& o) { return o.starts_with(option); });
-}
-
 // Slurm's --signal may reach every process of the step; the default would end us.
 void IgnoreStepSignals() {
   for (const int number : {SIGUSR1, SIGUSR2}) {
@@ -114,7 +109,7 @@ abi::Code Session::InitDriver(const abi::Config& config) {
   std::string session;
   if (Status s = ResolveAddress(config.address.str(), &session); !s.ok()) return Fail(s);
   if (session.empty()) {
-    if (!Names(options, "--prestart-workers")) options.emplace_back("--prestart-workers=0");  // those are Python's
+    options.emplace_back("--native-driver");
     if (Status s = embedded_.Start(options, &session); !s.ok()) return Fail(s);
   } else if (!options.empty()) {
     std::fprintf(stderr, "ray::Init: the runtime is there already, so head_args (%s ...) are ignored\n",
@@ -138,6 +133,7 @@ Status Session::Connect(const std::string& session, const abi::Config& config,
   options.session = session;
   options.name = fs::path(own.front()).filename().string();
   options.ray_namespace = namespace_;
+  options.language = kCppLanguage;
   options.native_worker = native_worker;
   options.native_worker_cwd = WorkingDirectory();
   const char* const log = std::getenv("RAY_LOG_TO_DRIVER");
