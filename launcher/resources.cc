@@ -24,8 +24,8 @@ Status DecideResources(const Options& options, const NodeResources& node, Raylet
   }
   const double gpus = options.num_gpus.value_or(node.gpus);
   if (gpus > node.gpus && node.gpus_masked) {
-    return Status::Invalid(fmt::format("--num-gpus {:g} is more than the {:g} of this node's {} ({})", gpus, node.gpus,
-                                       node.gpu_variable, fmt::join(node.gpu_ids, ",")));
+    return Status::Invalid(fmt::format("--num-gpus {:g} is more than the {:g} of this node's {} ({})", gpus,
+                                       node.gpus, node.gpu_variable, fmt::join(node.gpu_ids, ",")));
   }
   if (gpus > node.gpus) {
     notices->push_back(fmt::format(
@@ -53,8 +53,9 @@ Status DecideDevices(const NodeResources& node, const Environment& environment, 
     if (!sched::IsUnitResource(name) || amount == 0) continue;
     total += static_cast<size_t>(amount);
     if (amount != std::floor(amount) || total > kMaxDevices) {
-      return Status::Invalid(fmt::format(
-          "this node cannot offer {:g} of {}: devices are whole, and at most {} in all", amount, name, kMaxDevices));
+      return Status::Invalid(
+          fmt::format("this node cannot offer {:g} of {}: devices are whole, and at most {} in all", amount,
+                      name, kMaxDevices));
     }
     DeviceKind kind{name, VisibleDevicesVariable(name), false, {}};
     if (name == "GPU") {
@@ -64,8 +65,8 @@ Status DecideDevices(const NodeResources& node, const Environment& environment, 
       kind.ids = Split(Get(environment, kind.variable), ',');
     }
     if (kind.masked && kind.ids.size() < static_cast<size_t>(amount)) {
-      return Status::Invalid(fmt::format("this node cannot offer {:g} of {}: {} names {}", amount, name, kind.variable,
-                                         kind.ids.size()));
+      return Status::Invalid(fmt::format("this node cannot offer {:g} of {}: {} names {}", amount, name,
+                                         kind.variable, kind.ids.size()));
     }
     while (kind.ids.size() < static_cast<size_t>(amount)) kind.ids.push_back(std::to_string(kind.ids.size()));
     kind.ids.resize(static_cast<size_t>(amount));

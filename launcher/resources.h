@@ -12,8 +12,8 @@
 
 namespace rmpi::launcher {
 
-// Fills in resources, labels and object_store_bytes. `notices` are for the user (once, on rank 0). An error: what is
-// asked for contradicts the devices that the node was given.
+// Fills in resources, labels and object_store_bytes. `notices` are for the user (once, on rank 0). An error:
+// what is asked for contradicts the devices that the node was given.
 Status DecideResources(const Options& options, const NodeResources& node, RayletConfig* raylet,
                        std::vector<std::string>* notices);
 

@@ -12,7 +12,9 @@ namespace {
 constexpr std::array<std::string_view, 9> kUnitResources = {"FURIOSA", "GPU", "HPU",   "MBLT",        "NPU",
                                                             "RBLN",    "TPU", "TTNPU", "neuron_cores"};
 
-uint32_t CountOf(int64_t amount) { return static_cast<uint32_t>((amount + kResourceUnit - 1) / kResourceUnit); }
+uint32_t CountOf(int64_t amount) {
+  return static_cast<uint32_t>((amount + kResourceUnit - 1) / kResourceUnit);
+}
 
 // What a lease has of each of its devices.
 int64_t ShareOf(int64_t want) { return std::min(want, kResourceUnit); }
@@ -36,7 +38,8 @@ Unit UnitIn(const Amounts& report, const std::string& resource) {
 }
 
 void Hint(Amounts* report, const std::string& resource, const Unit& unit) {
-  std::erase_if(*report, [&](const auto& r) { return r.first == kWhole + resource || r.first == kPart + resource; });
+  std::erase_if(*report,
+                [&](const auto& r) { return r.first == kWhole + resource || r.first == kPart + resource; });
   if (unit == Unhinted(AmountOf(*report, resource))) return;
   Add(report, {{kWhole + resource, unit.whole}, {kPart + resource, unit.part}});
 }
@@ -49,7 +52,8 @@ bool IsUnitResource(const std::string& name) {
 
 Amounts UnitsOf(const Amounts& a) {
   Amounts units;
-  std::copy_if(a.begin(), a.end(), std::back_inserter(units), [](const auto& r) { return IsUnitResource(r.first); });
+  std::copy_if(a.begin(), a.end(), std::back_inserter(units),
+               [](const auto& r) { return IsUnitResource(r.first); });
   return units;
 }
 
@@ -74,7 +78,8 @@ bool Pool::Fits(const Amounts& want) const {
     if (amount <= 0) continue;
     if (amount > kResourceUnit && amount % kResourceUnit != 0) return false;  // no device and a half
     const auto first = free_.begin() + kind.first;
-    const auto have = std::count_if(first, first + kind.count, [&](int64_t f) { return f >= ShareOf(amount); });
+    const auto have =
+        std::count_if(first, first + kind.count, [&](int64_t f) { return f >= ShareOf(amount); });
     if (have < CountOf(amount)) return false;
   }
   return true;
@@ -115,7 +120,8 @@ void Pool::Give(const Amounts& what, const Devices& devices) {
   auto device = devices.begin();
   for (const Kind& kind : kinds_) {
     const int64_t amount = AmountOf(what, kind.resource);
-    for (; device != devices.end() && *device < kind.first + kind.count; ++device) free_[*device] += ShareOf(amount);
+    for (; device != devices.end() && *device < kind.first + kind.count; ++device)
+      free_[*device] += ShareOf(amount);
   }
   assert(device == devices.end());
 }

@@ -2,8 +2,8 @@
 // What a node has free. Most resources are a plain amount; unit resources (GPU and other accelerators) are
 // devices as well: a lease takes whole ones, or a part of a single one.
 //
-// Invariants: no device is given out beyond what it is (one unit); no lease has parts of two devices; what Give
-// puts back is exactly what Take took. Only CPU can be in debt.
+// Invariants: no device is given out beyond what it is (one unit); no lease has parts of two devices; what
+// Give puts back is exactly what Take took. Only CPU can be in debt.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +30,8 @@ class Pool {
 
   const Amounts& available() const { return available_; }
   bool Fits(const Amounts& want) const;
-  // `want` must fit. Whole devices: the first free ones. A part: of the fullest device that has it, so that the
-  // others stay whole.
+  // `want` must fit. Whole devices: the first free ones. A part: of the fullest device that has it, so that
+  // the others stay whole.
   Devices Take(const Amounts& want);
   void Give(const Amounts& what, const Devices& devices);
   // The CPU of a task that waits. May become a debt.
@@ -58,8 +58,8 @@ class Pool {
   std::vector<int64_t> free_;  // by number
 };
 
-// A report is amounts, with hints "whole:GPU" (of devices that are all free) and "part:GPU" (the most that is free of
-// a used one) unless the sum already says so. The head needs no more to know what fits.
+// A report is amounts, with hints "whole:GPU" (of devices that are all free) and "part:GPU" (the most that is
+// free of a used one) unless the sum already says so. The head needs no more to know what fits.
 bool ReportFits(const Amounts& report, const Amounts& want);
 void TakeFromReport(Amounts* report, const Amounts& want);
 Amounts WithoutHints(const Amounts& report);

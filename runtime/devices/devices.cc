@@ -34,7 +34,8 @@ bool IsOn(const Lookup& environment, const std::string& name) {
 
 bool MaySet(const DeviceKind& kind, const Lookup& environment) {
   if (kind.variable.empty()) return false;
-  const auto known = std::find_if(kKnown.begin(), kKnown.end(), [&](const Known& k) { return kind.resource == k.resource; });
+  const auto known =
+      std::find_if(kKnown.begin(), kKnown.end(), [&](const Known& k) { return kind.resource == k.resource; });
   const bool odd = known != kKnown.end() && known->no_set != nullptr;
   return !IsOn(environment, "RAY_EXPERIMENTAL_NOSET_" + (odd ? std::string(known->no_set) : kind.variable));
 }
@@ -65,7 +66,8 @@ void MatchUpperMasks(const HeldDevices& held, const Lookup& environment, Variabl
 std::string EncodeDevices(const DeviceKinds& kinds) {
   json list = json::array();
   for (const DeviceKind& k : kinds) {
-    list.push_back({{"resource", k.resource}, {"variable", k.variable}, {"masked", k.masked}, {"ids", k.ids}});
+    list.push_back(
+        {{"resource", k.resource}, {"variable", k.variable}, {"masked", k.masked}, {"ids", k.ids}});
   }
   return list.dump(-1, ' ', false, json::error_handler_t::replace);
 }
@@ -77,7 +79,8 @@ Status DecodeDevices(const std::string& text, DeviceKinds* out) {
       out->push_back({k.at("resource"), k.at("variable"), k.at("masked"), k.at("ids")});
     }
   } catch (const json::exception& e) {
-    return Status::Invalid(std::string(kDevicesVariable) + " is damaged, start the program anew: " + e.what());
+    return Status::Invalid(std::string(kDevicesVariable) +
+                           " is damaged, start the program anew: " + e.what());
   }
   return Status::Ok();
 }

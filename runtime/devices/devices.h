@@ -15,9 +15,9 @@
 namespace rmpi {
 
 struct DeviceKind {
-  std::string resource;          // GPU
-  std::string variable;          // that shows devices to a process, e.g. CUDA_VISIBLE_DEVICES
-  bool masked = false;           // the ids were given to the node in that variable; else they are plain numbers
+  std::string resource;  // GPU
+  std::string variable;  // that shows devices to a process, e.g. CUDA_VISIBLE_DEVICES
+  bool masked = false;   // the ids were given to the node in that variable; else they are plain numbers
   std::vector<std::string> ids;  // by number
 };
 using DeviceKinds = std::vector<DeviceKind>;  // by name of resource
@@ -39,8 +39,8 @@ std::vector<HeldDevices> NameDevices(const DeviceKinds& kinds, const std::vector
 
 using Lookup = std::function<std::optional<std::string>(const std::string&)>;  // of a variable's value
 using Variables = std::vector<std::pair<std::string, std::string>>;
-// What a process must have in its environment, besides what `environment` says it has, to see just these devices.
-// Empty when the user has forbidden it (RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES=1 and its like).
+// What a process must have in its environment, besides what `environment` says it has, to see just these
+// devices. Empty when the user has forbidden it (RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES=1 and its like).
 Variables DeviceVariables(const std::vector<HeldDevices>& held, const Lookup& environment);
 // The same for a task without devices: nothing, unless RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=1.
 Variables NoDeviceVariables(const DeviceKinds& kinds, const Lookup& environment);

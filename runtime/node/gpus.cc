@@ -95,7 +95,8 @@ std::string AcceleratorType(const std::string& model) {
   };
   // Behind the brand: words of capitals, up to one with a digit, whose suffix behind a hyphen does not count.
   for (size_t i = 1; i < words.size(); ++i) {
-    const std::string head = words[i].substr(0, words[i].find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"));
+    const std::string head =
+        words[i].substr(0, words[i].find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"));
     if (head.find_first_of("0123456789") != std::string::npos && head.size() > 1) {
       words[i] = head;
       return joined(1, i + 1);
@@ -107,8 +108,8 @@ std::string AcceleratorType(const std::string& model) {
 }
 
 GpuGrant GrantGpus(const Environment& env, const std::string& root, int local_rank, int local_size) {
-  // Slurm sets several of these; on an AMD machine CUDA_VISIBLE_DEVICES is the least of them. HIP_VISIBLE_DEVICES
-  // counts within ROCR_VISIBLE_DEVICES.
+  // Slurm sets several of these; on an AMD machine CUDA_VISIBLE_DEVICES is the least of them.
+  // HIP_VISIBLE_DEVICES counts within ROCR_VISIBLE_DEVICES.
   const bool amd = std::filesystem::exists(root + "/dev/kfd");
   const bool rocr = env.contains("ROCR_VISIBLE_DEVICES") && !env.contains("HIP_VISIBLE_DEVICES");
   GpuGrant grant;

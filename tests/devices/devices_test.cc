@@ -22,7 +22,8 @@ Lookup In(const Environment& environment) {
   };
 }
 
-Variables Shown(const DeviceKinds& kinds, const std::vector<uint32_t>& numbers, const Environment& environment) {
+Variables Shown(const DeviceKinds& kinds, const std::vector<uint32_t>& numbers,
+                const Environment& environment) {
   return DeviceVariables(NameDevices(kinds, numbers), In(environment));
 }
 
@@ -73,7 +74,8 @@ TEST(Devices, WithoutDevicesTheEnvironmentStaysUnlessTold) {
 
 TEST(Devices, MasksOfAmdStackUp) {
   const DeviceKinds rocr = {{"GPU", "ROCR_VISIBLE_DEVICES", true, {"4", "5", "6"}}};
-  EXPECT_THAT(Shown(rocr, {1, 2}, {{"ROCR_VISIBLE_DEVICES", "4,5,6"}}), ElementsAre(Pair("ROCR_VISIBLE_DEVICES", "5,6")));
+  EXPECT_THAT(Shown(rocr, {1, 2}, {{"ROCR_VISIBLE_DEVICES", "4,5,6"}}),
+              ElementsAre(Pair("ROCR_VISIBLE_DEVICES", "5,6")));
   EXPECT_THAT(Shown(rocr, {1, 2}, {{"CUDA_VISIBLE_DEVICES", "4,5,6"}}),
               ElementsAre(Pair("ROCR_VISIBLE_DEVICES", "5,6"), Pair("CUDA_VISIBLE_DEVICES", "0,1")));
   const DeviceKinds hip = {{"GPU", "HIP_VISIBLE_DEVICES", true, {"0", "1"}}};

@@ -63,7 +63,7 @@ def test_mistakes_are_named(fake, args, said):
 @pytest.mark.parametrize(
     "args, env, said",
     [
-        (["--num-gpus=2"], {"CUDA_VISIBLE_DEVICES": "3"}, "--num-gpus 2 is more than the 1 of this node's CUDA_VISIBLE_DEVICES (3)"),
+        (["--num-gpus=2"], {"CUDA_VISIBLE_DEVICES": "3"}, "is more than the 1 of this node's CUDA_VISIBLE_DEVICES (3)"),
         (["--num-gpus=1.5"], {}, "cannot offer 1.5 of GPU: devices are whole"),
         (["--num-gpus=1000", '--resources={"NPU": 25}'], {}, "devices are whole, and at most 1024 in all"),
         (['--resources={"NPU": 2}'], {"ASCEND_RT_VISIBLE_DEVICES": "7"}, "ASCEND_RT_VISIBLE_DEVICES names 1"),

@@ -53,6 +53,16 @@ TEST_F(DoctorTest, LibraryWithoutMpiIsNoPlugin) {
   EXPECT_EQ(Check("mpi").health, Health::kFail);
 }
 
+TEST_F(DoctorTest, GpusAndHowTasksSeeThem) {
+  EXPECT_EQ(Check("gpus").text, "0 GPUs");
+  root_.Write("/proc/driver/nvidia/gpus/0000:01:00.0/information", "Model: \t\t NVIDIA H200\nDevice Minor: \t 0\n");
+  EXPECT_EQ(Check("gpus").text, "0 GPUs") << "not in /dev here";
+  root_.Write("/dev/nvidia0", "");
+  EXPECT_EQ(Check("gpus").text, "1 GPUs: 0, model H200, numbered; tasks see theirs in CUDA_VISIBLE_DEVICES");
+  options_.detect.environment["CUDA_VISIBLE_DEVICES"] = "GPU-aa,GPU-bb";
+  EXPECT_EQ(Check("gpus").text, "2 GPUs: GPU-aa,GPU-bb, model H200, as CUDA_VISIBLE_DEVICES says");
+}
+
 TEST_F(DoctorTest, SlurmsPmiPlugins) {
   EXPECT_THAT(Check("pmi").text, HasSubstr("no Slurm"));
   outputs_["srun"] = kMpiList;

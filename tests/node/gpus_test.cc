@@ -72,7 +72,8 @@ TEST(Gpus, AContainerHasThoseInItsDev) {
 
 TEST(Gpus, DevAloneIsEnough) {
   FakeRoot root;
-  for (const char* name : {"nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "null"}) root.Write(std::string("/dev/") + name, "");
+  for (const char* name : {"nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm", "null"})
+    root.Write(std::string("/dev/") + name, "");
   EXPECT_THAT(GrantGpus({}, root.path(), 0, 1).ids, ElementsAre("0", "1"));
 }
 
@@ -83,7 +84,8 @@ TEST(Gpus, MasksOfAmd) {
   root.Write("/sys/class/kfd/kfd/topology/nodes/1/gpu_id", "51245\n");
   EXPECT_THAT(GrantGpus({}, root.path(), 0, 1).ids, ElementsAre("0"));
   EXPECT_EQ(GrantGpus({}, root.path(), 0, 1).variable, "HIP_VISIBLE_DEVICES");
-  const GpuGrant both = GrantGpus({{"ROCR_VISIBLE_DEVICES", "4,5"}, {"HIP_VISIBLE_DEVICES", "1"}}, root.path(), 0, 1);
+  const GpuGrant both =
+      GrantGpus({{"ROCR_VISIBLE_DEVICES", "4,5"}, {"HIP_VISIBLE_DEVICES", "1"}}, root.path(), 0, 1);
   EXPECT_EQ(both.variable, "HIP_VISIBLE_DEVICES");
   EXPECT_THAT(both.ids, ElementsAre("1"));
 }

@@ -164,7 +164,8 @@ ray.init(num_cpus=4, num_gpus=2, include_dashboard=False)
 @ray.remote(num_gpus=1)
 def one():
     time.sleep(2)
-    return os.environ.get("CUDA_VISIBLE_DEVICES"), ray.get_gpu_ids(), ray.get_runtime_context().get_accelerator_ids()["GPU"]
+    ids = ray.get_runtime_context().get_accelerator_ids()["GPU"]
+    return os.environ.get("CUDA_VISIBLE_DEVICES"), ray.get_gpu_ids(), ids
 
 @ray.remote
 def plain():

@@ -77,7 +77,8 @@ class Model {
  public:
   explicit Model(size_t devices) : free_(devices, kResourceUnit) {}
   bool Fits(int64_t want) const {
-    if (want < kResourceUnit) return std::any_of(free_.begin(), free_.end(), [&](int64_t f) { return f >= want; });
+    if (want < kResourceUnit)
+      return std::any_of(free_.begin(), free_.end(), [&](int64_t f) { return f >= want; });
     if (want % kResourceUnit != 0) return false;
     for (uint32_t set = 0; set < 1U << free_.size(); ++set) {  // every set of devices
       int64_t whole = 0;
@@ -119,7 +120,8 @@ TEST(Pool, AgreesWithBruteForce) {
         const int64_t want = whole ? static_cast<int64_t>(1 + random() % 4) * kResourceUnit
                                    : static_cast<int64_t>(1 + random() % 20) * 1000;
         ASSERT_EQ(pool.Fits({{"GPU", want}}), model.Fits(want)) << want << " in round " << round;
-        ASSERT_EQ(ReportFits(pool.Report(), {{"GPU", want}}), model.Fits(want)) << want << " of " << ToString(pool.Report());
+        ASSERT_EQ(ReportFits(pool.Report(), {{"GPU", want}}), model.Fits(want))
+            << want << " of " << ToString(pool.Report());
         if (!model.Fits(want)) continue;
         Amounts foreseen = pool.Report();
         TakeFromReport(&foreseen, {{"GPU", want}});
