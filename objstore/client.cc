@@ -117,7 +117,7 @@ std::vector<Range> Client::TakeUnusedExtents() {
   Retire(std::exchange(current_, {}));
   for (const Range& r : fresh_) Retire(r);
   fresh_.clear();
-  next_extent_bytes_ = std::min(kFirstExtentBytes, max_extent_bytes_);
+  next_extent_bytes_ = kLeastExtentBytes;  // others need room: small ones from here on
   return TakeRetired();
 }
 

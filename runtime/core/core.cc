@@ -75,8 +75,8 @@ void Core::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {
     case MsgType::kLocationAdd:
       handle(ObjectAt{}, [&](const ObjectAt& m) { objects_.OnLocationAdd(m); });
       break;
-    case MsgType::kConfirm:
-      handle(ObjectAt{}, [&](const ObjectAt& m) { objects_.OnConfirm(from, m); });
+    case MsgType::kLocationDelete:
+      handle(LocationDelete{}, [&](const LocationDelete& m) { objects_.OnLocationDelete(from.node, m); });
       break;
     case MsgType::kPullReply:
       handle(PullReply{}, [&](const PullReply& m) {
@@ -87,11 +87,14 @@ void Core::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {
     case MsgType::kExtentReply:
       handle(ExtentReply{}, [&](const ExtentReply& m) { host_->OnExtentReply(m); });
       break;
+    case MsgType::kExtentReclaim:
+      host_->OnExtentReclaim();
+      break;
     case MsgType::kExit:
       host_->OnExit();
       break;
     case MsgType::kLogLines:
-      handle(LogLines{}, [&](const LogLines& m) { host_->OnLogLines(m); });
+      handle(LogLines{}, [&](LogLines& m) { host_->OnLogLines(from, std::move(m)); });
       break;
     case MsgType::kEof:
       handle(Eof{}, [&](const Eof& m) { OnEof(m); });

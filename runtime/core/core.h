@@ -16,8 +16,9 @@ class Core : private ObjectTable::Listener {
    public:
     virtual void OnPullReply(const PullReply& m) = 0;  // for gets of this process
     virtual void OnExtentReply(const ExtentReply& m) = 0;
+    virtual void OnExtentReclaim() = 0;
     virtual void OnExit() = 0;
-    virtual void OnLogLines(const LogLines& m) = 0;
+    virtual void OnLogLines(const Address& from, LogLines m) = 0;
     virtual void OnReply(MsgType type, Bytes body) = 0;  // answers of raylet and GCS to calls of ours
   };
 

@@ -42,7 +42,12 @@ void Executor::OnPush(const Address& from, Push& m) {
 }
 
 void Executor::Admit(std::unique_ptr<ExecItem> item) {
-  if (!item->resolved.empty()) RequestArgs(item.get());
+  item->local.resize(item->resolved.size());
+  for (size_t i = 0; i < item->resolved.size(); ++i) RequestArg(item.get(), i);
+  Enqueue(std::move(item));
+}
+
+void Executor::Enqueue(std::unique_ptr<ExecItem> item) {
   if (item->missing == 0) {
     ready_.push_back(std::move(item));
   } else {
@@ -50,27 +55,25 @@ void Executor::Admit(std::unique_ptr<ExecItem> item) {
   }
 }
 
-void Executor::RequestArgs(ExecItem* item) {
-  item->local.resize(item->resolved.size());
-  for (size_t i = 0; i < item->resolved.size(); ++i) {
-    const ResolvedArg& arg = item->resolved[i];
-    if (arg.value.state != ValueState::kStored || item->local[i].node != 0) continue;
-    const auto here = std::find_if(arg.value.places.begin(), arg.value.places.end(),
-                                   [&](const Place& p) { return p.node == objects_->self().node; });
-    if (here != arg.value.places.end()) {
-      item->local[i] = *here;
-      continue;
-    }
-    ++item->missing;
-    if (pulls_[arg.id]++ != 0) continue;
-    Pull pull;
-    pull.id = arg.id;
-    pull.attempt = arg.value.attempt;
-    pull.size = arg.value.size;
-    pull.priority = PullPriority::kArgs;
-    pull.places = arg.value.places;
-    outbox_->Send(RayletOf(objects_->self().node), MsgType::kPull, pull);
+// Counts argument i as missing, and asks for it, when it is a stored one that is not on this node.
+void Executor::RequestArg(ExecItem* item, size_t i) {
+  const ResolvedArg& arg = item->resolved[i];
+  if (arg.value.state != ValueState::kStored || item->local[i].node != 0) return;
+  const auto here = std::find_if(arg.value.places.begin(), arg.value.places.end(),
+                                 [&](const Place& p) { return p.node == objects_->self().node; });
+  if (here != arg.value.places.end()) {
+    item->local[i] = *here;
+    return;
   }
+  ++item->missing;
+  if (pulls_[arg.id]++ != 0) return;
+  Pull pull;
+  pull.id = arg.id;
+  pull.attempt = arg.value.attempt;
+  pull.size = arg.value.size;
+  pull.priority = PullPriority::kArgs;
+  pull.places = arg.value.places;
+  outbox_->Send(RayletOf(objects_->self().node), MsgType::kPull, pull);
 }
 
 void Executor::OnPullReply(const PullReply& m) {
@@ -105,12 +108,13 @@ void Executor::OnPullReply(const PullReply& m) {
     AnswerError(*owned, m.full ? ErrorType::kObjectStoreFull : ErrorType::kObjectLost,
                 "argument " + Hex(m.id) + " of task " + owned->tmpl->function_name + ": " + m.text);
   }
-  for (auto& item : again) {
+  for (auto& item : again) {  // that argument alone: what else it waits for is under way
     for (size_t k = 0; k < item->resolved.size(); ++k) {
-      if (item->resolved[k].id == m.id) item->local[k] = {};
+      if (item->resolved[k].id != m.id) continue;
+      item->local[k] = {};
+      RequestArg(item.get(), k);
     }
-    item->missing = 0;
-    Admit(std::move(item));
+    Enqueue(std::move(item));
   }
 }
 

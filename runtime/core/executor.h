@@ -97,7 +97,8 @@ class Executor {
   };
 
   void Admit(std::unique_ptr<ExecItem> item);
-  void RequestArgs(ExecItem* item);
+  void Enqueue(std::unique_ptr<ExecItem> item);
+  void RequestArg(ExecItem* item, size_t i);
   bool RemoveUnclaimed(const TaskId& task, uint32_t attempt, std::unique_ptr<ExecItem>* out);
   void ReturnTasks(const Address* only_owner);
   void AnswerError(const ExecItem& item, ErrorType type, const std::string& message);

@@ -450,14 +450,13 @@ void ObjectTable::OnLocationAdd(const ObjectAt& m) {
   places.push_back(m.place);
 }
 
-void ObjectTable::OnConfirm(const Address& from, const ObjectAt& m) {
-  Entry* e = Find(m.id);
-  FreeObject reply;
-  reply.id = m.id;
-  reply.attempt = m.attempt;
-  reply.keep = e != nullptr && e->state.load(std::memory_order_relaxed) == EntryState::kStored &&
-               e->details->attempt == m.attempt;
-  outbox_->Send(from, MsgType::kConfirmReply, reply);
+void ObjectTable::OnLocationDelete(uint32_t node, const LocationDelete& m) {
+  for (const auto& [id, attempt] : m.versions) {
+    Entry* e = Find(id);
+    const bool current = e != nullptr && e->owned && e->state.load(std::memory_order_relaxed) == EntryState::kStored &&
+                         e->details->attempt == attempt;
+    if (current) LosePlace(e, node);
+  }
 }
 
 void ObjectTable::OnEof(const Eof& eof) {

@@ -103,7 +103,7 @@ class ObjectTable {
   void OnLocate(const Address& from, const RefMessage& m);
   void OnLocation(const Location& m);
   void OnLocationAdd(const ObjectAt& m);
-  void OnConfirm(const Address& from, const ObjectAt& m);
+  void OnLocationDelete(uint32_t node, const LocationDelete& m);
   void OnEof(const Eof& eof);
   void OnNodeDead(uint32_t node, const std::string& reason);
 

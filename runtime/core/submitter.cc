@@ -17,8 +17,13 @@ constexpr TimeNs kLongHead = 3 * kMillisecond;  // a head running longer gives u
 constexpr TimeNs kLinger = 100 * kMillisecond;  // an idle lease is kept this long for the next call
 constexpr size_t kCandidates = 16;
 constexpr uint64_t kLocalityBytes = kInlineLimit;  // smaller arguments draw no task to their node
+constexpr uint64_t kMostPushed = 128 << 20;  // bytes of one task in a message; the largest message has twice that
 
 }  // namespace
+
+Submitter::~Submitter() {
+  objects_->ForEachTask([](Task* t) { delete t; });
+}
 
 std::shared_ptr<Template> Submitter::Prepare(const TaskTemplate& t) {
   auto p = std::make_shared<Template>();
@@ -119,7 +124,7 @@ ShapeQueue* Submitter::QueueOf(Template* tmpl, uint32_t depth) {
 
 // Arguments are all known: a failed one fails the task, big ones pull the task towards their node.
 ShapeQueue* Submitter::Enqueue(Task* t, bool front) {
-  uint64_t best_bytes = kLocalityBytes;
+  uint64_t best_bytes = kLocalityBytes, pushed = t->args.size();
   uint32_t best_node = 0;
   for (uint32_t i = 0; i < t->top_level; ++i) {
     Entry* e = (*t->refs)[i];
@@ -127,7 +132,10 @@ ShapeQueue* Submitter::Enqueue(Task* t, bool front) {
       Fail(t, e->kind, e->value);
       return nullptr;
     }
-    if (e->state.load(std::memory_order_relaxed) != EntryState::kStored) continue;
+    if (e->state.load(std::memory_order_relaxed) != EntryState::kStored) {
+      pushed += e->value.size();
+      continue;
+    }
     const Details& d = *e->details;
     const uint32_t self = objects_->self().node;
     const bool here = d.fetch == Fetch::kLocal ||
@@ -136,6 +144,13 @@ ShapeQueue* Submitter::Enqueue(Task* t, bool front) {
       best_bytes = d.size;
       best_node = here ? self : d.places.front().node;
     }
+  }
+  if (pushed > kMostPushed) {
+    FailWith(t, ErrorType::kTaskUnschedulable,
+             "the arguments of one call of " + t->tmpl->function_name + " have " + std::to_string(pushed) +
+                 " bytes that travel in its message, more than " + std::to_string(kMostPushed) +
+                 ": pass large data as a few large objects (ray.put), not as many small ones");
+    return nullptr;
   }
   if (best_node != 0 && best_node != objects_->self().node && t->shape->shape.affinity_node == 0 &&
       t->shape->shape.strategy == static_cast<uint8_t>(Strategy::kDefault)) {

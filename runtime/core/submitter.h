@@ -89,6 +89,9 @@ struct ShapeQueue {
 class Submitter {
  public:
   Submitter(Outbox* outbox, ObjectTable* objects) : outbox_(outbox), objects_(objects) {}
+  ~Submitter();  // the tasks that are not done; nobody is told
+  Submitter(const Submitter&) = delete;
+  Submitter& operator=(const Submitter&) = delete;
 
   std::shared_ptr<Template> Prepare(const TaskTemplate& t);
   // refs: one hold each, taken over. Returns the record with its returns; nothing happens before Start, so that

@@ -84,6 +84,7 @@ void Gcs::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {
       Handle<Eof>(body, [&](const Eof& m) {
         kv_.OnEof(m.who);
         scheduler_.OnOwnerGone(m.who);
+        EndJobsOf([&](const Address& driver) { return driver == m.who; }, now);
       });
       break;
     default:
@@ -115,7 +116,7 @@ void Gcs::OnTimer(TimeNs now) {
   for (const auto& [node, heard] : last_heard_) {
     if (node != kHeadNode && now - heard > options_.dead_after) silent.push_back(node);
   }
-  for (uint32_t node : silent) DeclareDead(node, "no heartbeat for " + std::to_string(options_.dead_after / kSecond) + " s");
+  for (uint32_t node : silent) DeclareDead(node, "no heartbeat for " + std::to_string(options_.dead_after / kSecond) + " s", now);
   std::vector<uint32_t> late;
   for (auto& [id, job] : jobs_) {
     if (!job.ending) continue;
@@ -129,7 +130,7 @@ void Gcs::OnTimer(TimeNs now) {
   if (nodes_.size() > 1) Arm(now + kCheckPeriod);
 }
 
-void Gcs::DeclareDead(uint32_t node, const std::string& reason) {
+void Gcs::DeclareDead(uint32_t node, const std::string& reason, TimeNs now) {
   const auto it = nodes_.find(node);
   if (it == nodes_.end() || !it->second.alive) return;
   it->second.alive = false;
@@ -147,6 +148,9 @@ void Gcs::DeclareDead(uint32_t node, const std::string& reason) {
     if (job.waiting_for.erase(node) != 0 && job.waiting_for.empty()) done.push_back(id);
   }
   for (uint32_t id : done) FinishJob(id);
+  kv_.OnNodeDead(node);
+  std::erase_if(nodes_waiters_, [&](const auto& w) { return w.first.node == node; });
+  EndJobsOf([&](const Address& driver) { return driver.node == node; }, now);
 }
 
 void Gcs::SendNodes(const Address& to, uint64_t nonce) {
@@ -185,6 +189,18 @@ void Gcs::OnJobEnd(const JobMessage& m, TimeNs now) {
   JobMessage out = m;
   out.driver = job.start.driver;
   for (uint32_t node : std::set<uint32_t>(job.waiting_for)) outbox_->Send(RayletOf(node), MsgType::kJobEnd, out);
+}
+
+void Gcs::EndJobsOf(const std::function<bool(const Address& driver)>& gone, TimeNs now) {
+  std::vector<JobMessage> ends;
+  for (const auto& [id, job] : jobs_) {
+    if (!gone(job.start.driver)) continue;
+    JobMessage m;
+    m.job = job.start.job;
+    m.driver = job.start.driver;
+    ends.push_back(m);
+  }
+  for (const JobMessage& m : ends) OnJobEnd(m, now);
 }
 
 void Gcs::OnJobEndAck(const Address& from, const JobMessage& m) {

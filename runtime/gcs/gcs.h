@@ -3,6 +3,7 @@
 // and end here; it places what raylets could not. Fed by the head's raylet, in its control thread.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -45,7 +46,7 @@ class Gcs : private sched::GlobalScheduler::Host {
   bool complete() const { return joined_ >= options_.expected_nodes; }
   uint32_t joined() const { return joined_; }
   const std::map<uint32_t, NodeRecord>& nodes() const { return nodes_; }
-  void DeclareDead(uint32_t node, const std::string& reason);
+  void DeclareDead(uint32_t node, const std::string& reason, TimeNs now);
   size_t pending_demands() const { return scheduler_.pending(); }
 
  private:
@@ -71,6 +72,8 @@ class Gcs : private sched::GlobalScheduler::Host {
   void OnHeartbeat(const Address& from, const Heartbeat& m, TimeNs now);
   void OnJobStart(JobMessage m);
   void OnJobEnd(const JobMessage& m, TimeNs now);
+  // Ends the jobs whose driver is gone, by its own word or not.
+  void EndJobsOf(const std::function<bool(const Address& driver)>& gone, TimeNs now);
   void OnJobEndAck(const Address& from, const JobMessage& m);
   void FinishJob(uint32_t job);
   void SendNodes(const Address& to, uint64_t nonce);

@@ -54,11 +54,20 @@ void KvStore::OnRequest(const Address& from, const KvRequest& m) {
   if (m.nonce != 0) outbox_->Send(from, MsgType::kKvReply, reply);
 }
 
-void KvStore::OnEof(const Address& who) {
+template <class Gone>
+void KvStore::DropWaiters(Gone&& gone) {
   for (auto& [key, waiters] : waiters_) {
-    std::erase_if(waiters, [&](const Waiter& w) { return w.who == who; });
+    std::erase_if(waiters, [&](const Waiter& w) { return gone(w.who); });
   }
   std::erase_if(waiters_, [](const auto& w) { return w.second.empty(); });
+}
+
+void KvStore::OnEof(const Address& who) {
+  DropWaiters([&](const Address& a) { return a == who; });
+}
+
+void KvStore::OnNodeDead(uint32_t node) {
+  DropWaiters([&](const Address& a) { return a.node == node; });
 }
 
 }  // namespace rmpi

@@ -17,6 +17,7 @@ class KvStore {
 
   void OnRequest(const Address& from, const KvRequest& m);
   void OnEof(const Address& who);
+  void OnNodeDead(uint32_t node);
   size_t bytes() const { return bytes_; }
 
  private:
@@ -25,6 +26,9 @@ class KvStore {
     Address who;
     uint64_t nonce;
   };
+
+  template <class Gone>
+  void DropWaiters(Gone&& gone);
 
   Outbox* outbox_;
   std::map<Key, Blob> values_;

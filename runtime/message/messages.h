@@ -45,9 +45,9 @@ enum class MsgType : uint16_t {
   kFree = 52,
   kPull = 53,
   kPullReply = 54,
-  kConfirm = 55,
-  kConfirmReply = 56,
   kLocationAdd = 57,
+  kLocationDelete = 58,
+  kExtentReclaim = 59,
   // transfers: raylet <-> raylet
   kPin = 64,
   kPinned = 65,
@@ -63,6 +63,8 @@ enum class MsgType : uint16_t {
   kJobOverReply = 87,
   kStats = 88,
   kStatsReply = 89,
+  kCorruptPeer = 90,
+  kLogAck = 91,
   // death
   kEof = 96,
   // raylet <-> GCS
@@ -354,7 +356,7 @@ struct ExtentReturn {
   }
 };
 
-struct ObjectAt {  // kSealed (client -> raylet), kLocationAdd (raylet -> owner), kConfirm (raylet -> owner)
+struct ObjectAt {  // kSealed (client -> raylet), kLocationAdd (raylet -> owner)
   ObjectId id;
   uint32_t attempt = 0;
   uint64_t size = 0;
@@ -366,14 +368,31 @@ struct ObjectAt {  // kSealed (client -> raylet), kLocationAdd (raylet -> owner)
   }
 };
 
-struct FreeObject {  // owner -> raylet (kFree); kConfirmReply: owner -> raylet, keep or free
+struct FreeObject {  // owner -> raylet
   ObjectId id;
   uint32_t attempt = 0;
-  bool keep = false;
 
   template <class C>
   void Fields(C& c) {
-    c(id, attempt, keep);
+    c(id, attempt);
+  }
+};
+
+struct LocationDelete {  // raylet -> owner: copies that the sender's node has evicted
+  std::vector<std::pair<ObjectId, uint32_t>> versions;
+
+  template <class C>
+  void Fields(C& c) {
+    c(versions);
+  }
+};
+
+struct ExtentReclaim {  // raylet -> its clients: others wait for room, give back what you do not use
+  uint32_t unused = 0;
+
+  template <class C>
+  void Fields(C& c) {
+    c(unused);
   }
 };
 
@@ -476,12 +495,30 @@ struct LogLines {  // raylet -> driver's node -> driver
   }
 };
 
-struct StatsReply {
-  uint64_t nonce = 0, capacity = 0, used = 0, objects = 0, read_in_place = 0, moved = 0;
+struct LogAck {  // driver -> raylet: so many bytes of its LogLines are printed
+  uint64_t bytes = 0;
 
   template <class C>
   void Fields(C& c) {
-    c(nonce, capacity, used, objects, read_in_place, moved);
+    c(bytes);
+  }
+};
+
+struct CorruptPeer {  // client -> its raylet: what this process of our node wrote to me cannot be read
+  Address who;
+
+  template <class C>
+  void Fields(C& c) {
+    c(who);
+  }
+};
+
+struct StatsReply {
+  uint64_t nonce = 0, capacity = 0, used = 0, objects = 0, moved = 0;
+
+  template <class C>
+  void Fields(C& c) {
+    c(nonce, capacity, used, objects, moved);
   }
 };
 

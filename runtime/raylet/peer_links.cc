@@ -72,10 +72,11 @@ void PeerLinks::Drop(int peer) {
 
 void PeerLinks::Receive(int peer, Bytes frame, const Handler& handler) {
   Link& link = links_[peer];
+  std::vector<std::byte> in = std::move(link.in);  // ours alone: a handler may drop the link
   Bytes data = frame;
-  if (!link.in.empty()) {
-    link.in.insert(link.in.end(), frame.begin(), frame.end());
-    data = link.in;
+  if (!in.empty()) {
+    in.insert(in.end(), frame.begin(), frame.end());
+    data = in;
   }
   size_t at = 0;
   while (data.size() - at >= sizeof(MessageHeader) && !link.broken) {
@@ -89,8 +90,9 @@ void PeerLinks::Receive(int peer, Bytes frame, const Handler& handler) {
     handler(peer, header, data.subspan(at + sizeof header, header.body_bytes));
     at += sizeof header + header.body_bytes;
   }
-  std::vector<std::byte> rest(data.begin() + static_cast<std::ptrdiff_t>(at), data.end());
-  links_[peer].in = std::move(rest);
+  if (link.broken || at == data.size()) return;
+  if (in.empty() || at != 0) in = std::vector<std::byte>(data.begin() + static_cast<std::ptrdiff_t>(at), data.end());
+  link.in = std::move(in);  // a large message grows in place
 }
 
 size_t PeerLinks::Poll(const Handler& handler) {

@@ -70,6 +70,7 @@ void PullManager::Start(Active* p, TimeNs now) {
     Finish(p, reply);
     return;
   }
+  host_->WantRoom();
   deadline_ = std::min(deadline_, now + kRetry);
 }
 

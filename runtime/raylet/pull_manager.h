@@ -25,6 +25,8 @@ class PullManager {
     virtual bool Reachable(uint32_t node) const = 0;
     // A sealed object stays in place while others fetch it: from now on, or no longer.
     virtual void Serving(const objstore::Store::Entry& entry, bool serving) = 0;
+    // The store is full: others may have leased what they do not use.
+    virtual void WantRoom() = 0;
   };
 
   PullManager(uint32_t node, objstore::Store* store, Outbox* outbox, Host* host)

@@ -53,7 +53,8 @@ Raylet::Raylet(const RayletConfig& config)
       logs_(
           &loop_, config.log_dir,
           [this](const WorkerOutput& who, bool is_stderr, std::string_view lines) { RelayLines(who, is_stderr, lines); },
-          [this](JobId job) { return LogsReady(job); }) {}
+          [this](JobId job) { return LogsReady(job); }),
+      functions_(&router_) {}
 
 Raylet::~Raylet() {
   transfer_.reset();

@@ -20,11 +20,19 @@ namespace {
 constexpr TimeNs kStatusPatience = 200 * kMillisecond;  // for the keeper to say how it ended
 constexpr TimeNs kJobEndPatience = 700 * kMillisecond;
 constexpr size_t kLogBacklog = 4 << 20;
+constexpr size_t kUnprintedLogs = 1 << 20;  // sent to a driver by this node, which it has not yet printed
+constexpr TimeNs kAcceptPause = 200 * kMillisecond;
 
 }  // namespace
 
 void Raylet::OnConnect() {
   const int fd = accept4(config_.listen_fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
+    // It stays readable: looked at again a little later, not in a loop.
+    spdlog::warn("a client waits: accept: {}; this raylet has {} clients", std::strerror(errno), clients_.size());
+    loop_.Remove(config_.listen_fd);
+    listen_again_ = MonotonicNow() + kAcceptPause;
+  }
   if (fd < 0) return;
   auto c = std::make_unique<Client>();
   c->socket.reset(fd);
@@ -160,6 +168,15 @@ void Raylet::StartDeath(Client* c, TimeNs now) {
   if (!c->is_driver && !c->wait_status) Tell(KeeperMessage::kKill, c->pid, SIGKILL, "");
 }
 
+// Its memory is damaged, or its program: nothing that it says can be believed any more.
+void Raylet::EndCorrupt(const Address& who) {
+  Client* c = ClientAt(who);
+  if (c == nullptr || c->dying) return;
+  c->kill_reason = "what it wrote to another process's lane could not be read";
+  spdlog::error("{} (pid {}): {}", ToString(who), c->pid, c->kill_reason);
+  StartDeath(c, MonotonicNow());
+}
+
 void Raylet::FinishDeaths(TimeNs now) {
   std::vector<Client*> done;
   for (auto& [slot, c] : clients_) {
@@ -204,16 +221,11 @@ void Raylet::FinishDeath(Client* c) {
   scheduler_->OnWorkerGone(gone->address, now);
   EndOwner(gone->address);
   pulls_->OnClientGone(gone->address);
+  functions_.OnClientGone(gone->address);
   std::erase_if(waiting_room_, [&](const Room& r) { return r.who == gone->address; });
   store_->ClientGone(gone->address.slot, gone->address.generation);
   port_->ForgetPeer(gone->address.slot, gone->address.generation);
   board_->CloseSlot(gone->address.slot);
-  if (gone->is_driver && gone->job.value != 0) {
-    JobMessage end;
-    end.job = gone->job;
-    end.driver = gone->address;
-    router_.Send(GcsAddress(), MsgType::kJobEnd, end);
-  }
   AfterFree();
 }
 
@@ -258,7 +270,10 @@ void Raylet::CheckEndingJobs(TimeNs now) {
     }
     logs_.Drain(e.message.job);
     router_.Send(GcsAddress(), MsgType::kJobEndAck, e.message);
-    jobs_.erase(e.message.job.value);
+    if (const auto job = jobs_.find(e.message.job.value); job != jobs_.end()) {
+      log_unprinted_.erase(job->second.start.driver);
+      jobs_.erase(job);
+    }
     ending_jobs_.erase(ending_jobs_.begin() + static_cast<std::ptrdiff_t>(i));
   }
 }
@@ -267,6 +282,8 @@ bool Raylet::LogsReady(JobId job) const {
   const auto it = jobs_.find(job.value);
   if (it == jobs_.end()) return true;  // nobody to wait for
   const Address& driver = it->second.start.driver;
+  const auto unprinted = log_unprinted_.find(driver);
+  if (unprinted != log_unprinted_.end() && unprinted->second >= kUnprintedLogs) return false;
   if (driver.node == node_) return port_->backlog_bytes(driver.slot) < kLogBacklog;
   return !links_ || !links_->congested();
 }
@@ -290,9 +307,14 @@ void Raylet::RelayLines(const WorkerOutput& who, bool is_stderr, std::string_vie
   for (size_t at = 0; at < lines.size();) {
     const size_t n = std::min<size_t>(lines.size() - at, 128 << 10);
     m.text.assign(lines.substr(at, n));
-    router_.Send(driver, MsgType::kLogLines, m);
+    SendLines(driver, m);
     at += n;
   }
+}
+
+void Raylet::SendLines(const Address& driver, const LogLines& lines) {
+  log_unprinted_[driver] += lines.text.size();
+  router_.Send(driver, MsgType::kLogLines, lines);
 }
 
 }  // namespace rmpi

@@ -20,6 +20,7 @@
 #include "runtime/lane/board.h"
 #include "runtime/lane/port.h"
 #include "runtime/raylet/event_loop.h"
+#include "runtime/raylet/function_cache.h"
 #include "runtime/raylet/handshake.h"
 #include "runtime/raylet/keeper_link.h"
 #include "runtime/raylet/log_relay.h"
@@ -118,6 +119,9 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   void HandleExtent(const Address& from, const ExtentRequest& m, TimeNs now);
   void RetryRoom(TimeNs now);
   void AfterFree();
+  void TellEvicted();
+  void WantRoom() override;
+  void EndCorrupt(const Address& who);
   std::string StoreFullText(uint64_t wanted) const;
 
   // ---- starting workers (raylet_workers.cc)
@@ -147,6 +151,7 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   void CheckEndingJobs(TimeNs now);
   void RelayLines(const WorkerOutput& who, bool is_stderr, std::string_view lines);
   bool LogsReady(JobId job) const;
+  void SendLines(const Address& driver, const LogLines& lines);
 
   // ---- LocalScheduler::Host
   void SendGrant(const Address& owner, const Grant& grant) override;
@@ -191,6 +196,7 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   std::unique_ptr<sched::LocalScheduler> scheduler_;
   std::unique_ptr<PullManager> pulls_;
   LogRelay logs_;
+  FunctionCache functions_;
 
   int rank_ = 0;
   std::string ip_ = "127.0.0.1";
@@ -204,6 +210,7 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   uint32_t start_failures_ = 0;            // in a row
   uint64_t next_token_ = 1;
   std::unordered_map<uint32_t, Job> jobs_;  // those that run
+  std::unordered_map<Address, size_t> log_unprinted_;  // bytes of lines sent to a driver and not acknowledged
   std::unordered_map<uint64_t, uint16_t> job_starts_;  // nonce -> slot of the driver that waits for its number
   uint64_t next_nonce_ = 1;
   std::vector<Room> waiting_room_;
@@ -214,7 +221,8 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   TimeNs next_heartbeat_ = kNever;
   TimeNs last_from_head_ = 0;
   TimeNs last_turn_ = 0;
-  uint64_t read_in_place_ = 0;
+  TimeNs next_reclaim_ = 0;
+  TimeNs listen_again_ = kNever;  // there were no descriptors for a new client
   bool stopping_ = false;
   bool stop_asked_ = false;
   int stop_status_ = 0;

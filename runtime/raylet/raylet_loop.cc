@@ -49,6 +49,7 @@ void Raylet::Turn() {
   if (!congested) {
     port_->Drain([this](uint16_t slot, uint32_t generation, Bytes message) { OnLaneMessage(slot, generation, message); },
                  kLaneBatch);
+    while (const auto peer = port_->TakeCorruptPeer()) EndCorrupt({node_, peer->slot, 0, peer->generation});
   }
   if (links_) {
     links_->Poll([this](int peer, const MessageHeader& header, Bytes body) { OnPeerMessage(peer, header, body); });
@@ -62,12 +63,13 @@ void Raylet::Turn() {
     OnMessage(m.header, m.body.bytes());
   }
   OnTimers(MonotonicNow());
+  if (store_) TellEvicted();
   port_->Flush();
   if (links_) links_->Flush();
 }
 
 TimeNs Raylet::NextDeadline() const {
-  TimeNs d = std::min({next_heartbeat_, stop_deadline_, scheduler_->NextDeadline()});
+  TimeNs d = std::min({next_heartbeat_, stop_deadline_, listen_again_, scheduler_->NextDeadline()});
   if (gcs_) d = std::min(d, gcs_->NextDeadline());
   if (pulls_) d = std::min(d, pulls_->NextDeadline());
   const TimeNs soon = MonotonicNow() + 10 * kMillisecond;
@@ -89,6 +91,10 @@ void Raylet::OnTimers(TimeNs now) {
   if (gcs_) gcs_->OnTimer(now);
   if (store_->sweep_needed()) store_->Sweep();
   if (!waiting_room_.empty()) RetryRoom(now);
+  if (now >= listen_again_) {
+    listen_again_ = kNever;
+    loop_.Add(config_.listen_fd, EPOLLIN, [this](uint32_t) { OnConnect(); });
+  }
   logs_.Resume();
   if (!spawns_.empty()) ExpireSpawns(now);
   if (!ending_jobs_.empty()) CheckEndingJobs(now);
@@ -111,7 +117,7 @@ void Raylet::OnClosedPeers() {
     if (!gcs_) continue;
     for (const auto& [node, record] : gcs_->nodes()) {
       if (record.rank != peer || !record.alive) continue;
-      gcs_->DeclareDead(node, "its raylet closed the connection");
+      gcs_->DeclareDead(node, "its raylet closed the connection", MonotonicNow());
       break;
     }
   }

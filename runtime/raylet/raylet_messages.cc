@@ -2,6 +2,7 @@
 // What the raylet does with each message: its own, or on its way through.
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "runtime/raylet/raylet_impl.h"
@@ -10,6 +11,7 @@ namespace rmpi {
 namespace {
 
 constexpr TimeNs kRoomPatience = 2 * kSecond;
+constexpr TimeNs kReclaimSpacing = 100 * kMillisecond;
 
 template <class M, class F>
 void Handle(Bytes body, F&& fn) {
@@ -143,13 +145,6 @@ void Raylet::OnStoreMessage(const MessageHeader& header, Bytes body) {
         AfterFree();
       });
       break;
-    case MsgType::kConfirmReply:
-      Handle<FreeObject>(body, [&](const FreeObject& m) {
-        if (m.keep) return;
-        store_->Free(m.id, m.attempt);
-        AfterFree();
-      });
-      break;
     case MsgType::kPull:
       Handle<Pull>(body, [&](const Pull& m) { pulls_->OnPull(from, m, now); });
       break;
@@ -193,6 +188,26 @@ void Raylet::HandleExtent(const Address& from, const ExtentRequest& m, TimeNs no
     return;
   }
   waiting_room_.push_back({from, m, now});
+  WantRoom();
+}
+
+// What clients have leased and do not use may be enough.
+void Raylet::WantRoom() {
+  const TimeNs now = MonotonicNow();
+  if (now < next_reclaim_) return;
+  next_reclaim_ = now + kReclaimSpacing;
+  Writer body;
+  body(ExtentReclaim{});
+  Broadcast(MsgType::kExtentReclaim, body.bytes());
+}
+
+// Owners forget the copies that had to go: in batches, before anything that later turns say about them.
+void Raylet::TellEvicted() {
+  const std::vector<objstore::Store::Evicted> evicted = store_->TakeEvicted();
+  if (evicted.empty()) return;
+  std::unordered_map<Address, LocationDelete> by_owner;
+  for (const auto& e : evicted) by_owner[e.owner].versions.emplace_back(e.version.id, e.version.attempt);
+  for (const auto& [owner, m] : by_owner) router_.Send(owner, MsgType::kLocationDelete, m);
 }
 
 void Raylet::RetryRoom(TimeNs now) {
@@ -267,6 +282,15 @@ void Raylet::OnWorkerMessage(const MessageHeader& header, Bytes body) {
         router_.Send(from, MsgType::kStatsReply, reply);
       });
       break;
+    case MsgType::kCorruptPeer:
+      Handle<CorruptPeer>(body, [&](const CorruptPeer& m) { EndCorrupt(m.who); });
+      break;
+    case MsgType::kLogAck:
+      Handle<LogAck>(body, [&](const LogAck& m) {
+        const auto it = log_unprinted_.find(from);
+        if (it != log_unprinted_.end()) it->second -= std::min<size_t>(it->second, m.bytes);
+      });
+      break;
     case MsgType::kEof:  // of a process on another node that met somebody here
       Handle<Eof>(body, [&](const Eof& m) {
         EndOwner(m.who);
@@ -322,6 +346,18 @@ void Raylet::OnClusterMessage(const MessageHeader& header, Bytes body) {
     case MsgType::kJobEnd:
       Handle<JobMessage>(body, [&](const JobMessage& m) { OnJobEnd(m, now); });
       break;
+    case MsgType::kKvRequest:  // a client that wants a function
+      Handle<KvRequest>(body, [&](const KvRequest& m) {
+        if (gcs_) {
+          gcs_->OnMessage(header, body, now);
+        } else {
+          functions_.OnRequest(header.src, m);
+        }
+      });
+      break;
+    case MsgType::kKvReply:
+      Handle<KvReply>(body, [&](const KvReply& m) { functions_.OnReply(m); });
+      break;
     default:
       break;
   }
@@ -374,7 +410,7 @@ void Raylet::Warn(const std::string& text) {
   lines.is_stderr = true;
   lines.name = "ray-mpi scheduler";
   lines.text = text + "\n";
-  for (const auto& [id, job] : jobs_) router_.Send(job.start.driver, MsgType::kLogLines, lines);
+  for (const auto& [id, job] : jobs_) SendLines(job.start.driver, lines);
 }
 
 }  // namespace rmpi

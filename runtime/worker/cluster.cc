@@ -69,7 +69,8 @@ Status CoreWorker::Import(const std::string& key, TimeNs deadline, Blob* value) 
   m.ns = kFunctions;
   m.key = key;
   KvReply reply;
-  Status s = impl_->Call(GcsAddress(), MsgType::kKvRequest, m, deadline, &reply);
+  // The raylet of this node keeps what its workers have asked for.
+  Status s = impl_->Call(RayletOf(impl_->self_.node), MsgType::kKvRequest, m, deadline, &reply);
   if (s.ok()) *value = std::move(reply.value);
   return s;
 }
@@ -119,6 +120,14 @@ Status CoreWorker::KvKeys(const std::string& ns, const std::string& prefix, std:
   Status s = impl_->Call(GcsAddress(), MsgType::kKvRequest, m, MonotonicNow() + kAnswerPatience, &reply);
   *keys = std::move(reply.keys);
   return s;
+}
+
+void CoreWorker::Impl::OnLogLines(const Address& from, LogLines m) {
+  if (printer_) {
+    printer_->Add(from, std::move(m));
+  } else {
+    Send(from, MsgType::kLogAck, LogAck{m.text.size()});
+  }
 }
 
 Status CoreWorker::Nodes(std::vector<NodeInfo>* out) {

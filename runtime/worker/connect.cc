@@ -145,7 +145,12 @@ Status CoreWorker::Impl::Connect(const Options& options) {
   port_ = std::make_unique<lane::Port>(board_.get(), self_.slot, self_.generation, raylet_bell_.get());
   client_ = std::make_unique<objstore::Client>(arena_.get(), pins_.get(), self_.node, self_.slot);
   if (mode_ == Mode::kDriver && options.log_to_driver) {
-    printer_ = std::make_unique<LogPrinter>(options.log_fd_out, options.log_fd_err);
+    const auto printed = [this](const Address& from, uint64_t bytes) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      Send(from, MsgType::kLogAck, LogAck{bytes});
+      FlushLanes();
+    };
+    printer_ = std::make_unique<LogPrinter>(options.log_fd_out, options.log_fd_err, printed);
   }
   port_->Publish(lane::Sleeper::kBackground);
   // Signals belong to the program's own threads.
@@ -201,7 +206,7 @@ void CoreWorker::Impl::Disconnect() {
   stop_ = true;
   port_->Kick(lane::Sleeper::kBackground);
   background_.join();
-  if (printer_) printer_->Flush(MonotonicNow(), true);
+  if (printer_) printer_->Finish();
   socket_.reset();
   munmap(notes_, notes_bytes_);
   notes_ = nullptr;

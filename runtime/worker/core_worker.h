@@ -94,6 +94,7 @@ struct ValueSource {
   std::function<void(std::byte* dest)> write;
   std::vector<Ref> contained;  // every ref inside the value (nested refs); held as long as the value lives
   ValueKind kind = ValueKind::kValue;
+  bool to_store = false;  // Put: into the object store, small or not
 };
 
 // A value on its way out: bytes that stay valid, and read-only, as long as `keep_alive` is held (it holds the
@@ -190,7 +191,7 @@ struct NodeInfo {
 struct StoreStats {  // of this node, plus this process's own tables
   uint64_t capacity_bytes = 0, used_bytes = 0, objects = 0;
   uint64_t owned_entries = 0, borrowed_entries = 0, pending_tasks = 0;
-  uint64_t bytes_read_in_place = 0, bytes_moved = 0;  // by gets of this node since the start
+  uint64_t bytes_read_in_place = 0, bytes_moved = 0;  // since the start: by this process, to this node
 };
 
 class CoreWorker {

@@ -53,6 +53,13 @@ size_t CoreWorker::Impl::DrainLocked() {
         }
       },
       kBatch);
+  while (const auto peer = port_->TakeCorruptPeer()) {
+    if (peer->slot == kRayletSlot) {
+      BecomeGone();
+    } else {
+      Send(RayletOf(self_.node), MsgType::kCorruptPeer, CorruptPeer{{self_.node, peer->slot, 0, peer->generation}});
+    }
+  }
   while (!to_self_.empty()) {
     const auto [header, body] = std::move(to_self_.front());
     to_self_.pop_front();
@@ -181,15 +188,9 @@ bool CoreWorker::Impl::StepOut(std::unique_lock<std::mutex>& lock, const std::fu
 }
 
 void CoreWorker::Impl::RunDue(std::unique_lock<std::mutex>& lock) {
-  while (core_.objects().has_callbacks() || !due_lines_.empty()) {
+  while (core_.objects().has_callbacks()) {
     auto callbacks = core_.objects().TakeCallbacks();
-    const auto lines = std::move(due_lines_);
-    due_lines_.clear();
     lock.unlock();
-    const TimeNs now = MonotonicNow();
-    for (const LogLines& l : lines) {
-      if (printer_) printer_->Print(l, now);
-    }
     for (const auto& fn : callbacks) fn();
     callbacks.clear();  // they hold Refs, whose end takes the lock
     lock.lock();
@@ -227,7 +228,6 @@ void CoreWorker::Impl::Background() {
       lock.lock();
     }
     lock.unlock();
-    if (printer_) printer_->Flush(MonotonicNow(), false);
     if (gone) {
       timespec pause{0, 20 * kMillisecond};
       nanosleep(&pause, nullptr);

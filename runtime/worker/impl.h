@@ -62,7 +62,7 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   static bool OnProcessMain();
   bool OnMainThread() const { return has_main_thread_ && pthread_equal(main_thread_, pthread_self()) != 0; }
   void Background();
-  // Callbacks and lines that became due, run without the lock.
+  // Callbacks that became due, run without the lock.
   void RunDue(std::unique_lock<std::mutex>& lock);
   void FlushLanes();  // and wakes who must see what was changed
 
@@ -92,8 +92,9 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   bool PinArgs(core::ExecItem& item) override;
   void OnPullReply(const PullReply& m) override;
   void OnExtentReply(const ExtentReply& m) override { extents_[m.nonce] = m; }
+  void OnExtentReclaim() override;
   void OnExit() override { exit_requested_ = true; }
-  void OnLogLines(const LogLines& m) override { due_lines_.push_back(m); }
+  void OnLogLines(const Address& from, LogLines m) override;
   void OnReply(MsgType type, Bytes body) override;
 
   std::mutex mutex_;
@@ -135,7 +136,6 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   std::unordered_map<uint64_t, ExtentReply> extents_;
   std::unordered_map<ObjectId, std::string> fetch_full_;  // gets that found no room here
   std::vector<core::Entry*> pinned_for_job_;
-  std::vector<LogLines> due_lines_;
 
   // execution
   pthread_t main_thread_{};

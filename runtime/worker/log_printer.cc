@@ -2,11 +2,15 @@
 #include "runtime/worker/log_printer.h"
 
 #include <fmt/format.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
-#include <poll.h>
+#include <utility>
 
 namespace rmpi {
 namespace {
@@ -25,10 +29,54 @@ std::string Canonical(std::string_view line) {
 
 }  // namespace
 
-LogPrinter::LogPrinter(int out_fd, int err_fd) : fds_{out_fd, err_fd} {
+LogPrinter::LogPrinter(int out_fd, int err_fd, Printed printed) : fds_{out_fd, err_fd}, printed_(std::move(printed)) {
   for (int i = 0; i < 2; ++i) colour_[i] = isatty(fds_[i]) != 0 && std::getenv("NO_COLOR") == nullptr;
   const char* fold = std::getenv("RAY_DEDUP_LOGS");
   fold_ = fold == nullptr || std::string_view(fold) != "0";
+  // Signals belong to the program's own threads.
+  sigset_t all, old;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &old);
+  thread_ = std::thread([this] { Run(); });
+  pthread_sigmask(SIG_SETMASK, &old, nullptr);
+  pthread_setname_np(thread_.native_handle(), "ray-mpi-log");
+}
+
+LogPrinter::~LogPrinter() { Finish(); }
+
+void LogPrinter::Add(const Address& from, LogLines lines) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  queue_.push_back({from, std::move(lines)});
+  wake_.notify_one();
+}
+
+void LogPrinter::Finish() {
+  if (!thread_.joinable()) return;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    finish_ = true;
+    wake_.notify_one();
+  }
+  thread_.join();
+}
+
+void LogPrinter::Run() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  while (!finish_ || !queue_.empty()) {
+    if (queue_.empty()) wake_.wait_for(lock, std::chrono::seconds(1));
+    const auto items = std::exchange(queue_, {});
+    lock.unlock();
+    std::unordered_map<Address, uint64_t> bytes;
+    for (const Item& item : items) {
+      Print(item.lines, MonotonicNow());
+      bytes[item.from] += item.lines.text.size();
+    }
+    for (const auto& [from, n] : bytes) printed_(from, n);
+    PrintCounts(MonotonicNow(), false);
+    lock.lock();
+  }
+  lock.unlock();
+  PrintCounts(MonotonicNow(), true);
 }
 
 void LogPrinter::Write(int fd, const std::string& text) {
@@ -53,7 +101,7 @@ std::string LogPrinter::Prefix(const LogLines& lines, int which) const {
   return (colour_[which] ? "\x1b[36m" + text + "\x1b[0m" : text) + " ";
 }
 
-void LogPrinter::PrintRepeated(const Repeated& r, std::string* text) const {
+void LogPrinter::PrintRepeated(const Repeated& r, std::string* text) {
   *text += r.prefix + r.first + fmt::format(" [repeated {}x across cluster]\n", r.count);
 }
 
@@ -61,7 +109,6 @@ void LogPrinter::Print(const LogLines& lines, TimeNs now) {
   const int which = lines.is_stderr ? 1 : 0;
   const std::string prefix = Prefix(lines, which);
   std::string text;
-  const std::lock_guard<std::mutex> lock(mutex_);
   for (size_t at = 0; at < lines.text.size();) {
     size_t end = lines.text.find('\n', at);
     if (end == std::string::npos) end = lines.text.size();
@@ -85,8 +132,7 @@ void LogPrinter::Print(const LogLines& lines, TimeNs now) {
   if (!text.empty()) Write(fds_[which], text);
 }
 
-void LogPrinter::Flush(TimeNs now, bool all) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+void LogPrinter::PrintCounts(TimeNs now, bool all) {
   for (auto it = recent_.begin(); it != recent_.end();) {
     if (!all && now - it->second.since <= kFoldWindow) {
       ++it;

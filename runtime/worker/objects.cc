@@ -268,6 +268,12 @@ Status CoreWorker::Impl::GetExtent(uint64_t bytes, std::unique_lock<std::mutex>&
   return Status::Ok();
 }
 
+void CoreWorker::Impl::OnExtentReclaim() {
+  for (const objstore::Range& r : client_->TakeUnusedExtents()) {
+    Send(RayletOf(self_.node), MsgType::kExtentReturn, ExtentReturn{r.offset, r.bytes});
+  }
+}
+
 Status CoreWorker::Impl::StoreValue(const ValueSource& source, const ObjectId& id, uint32_t attempt,
                                     std::unique_lock<std::mutex>& lock, objstore::Locator* at) {
   for (bool refused = false;;) {
@@ -302,8 +308,9 @@ Status CoreWorker::Impl::StoreValue(const ValueSource& source, const ObjectId& i
 
 Status CoreWorker::Put(const ValueSource& source, Ref* out) {
   Impl& impl = *impl_;
+  const bool is_inline = source.size <= kInlineLimit && !source.to_store;
   Blob inline_value;
-  if (source.size <= kInlineLimit) {
+  if (is_inline) {
     inline_value = Blob::Allocate(source.size);
     source.write(inline_value.mutable_data());
   }
@@ -316,7 +323,7 @@ Status CoreWorker::Put(const ValueSource& source, Ref* out) {
     e->more().contained.push_back(r.entry());
   }
   Status s;
-  if (source.size <= kInlineLimit) {
+  if (is_inline) {
     objects.SetInline(e, static_cast<uint8_t>(source.kind), std::move(inline_value));
   } else {
     objstore::Locator at;

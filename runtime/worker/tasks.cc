@@ -13,11 +13,21 @@ namespace rmpi {
 using core::Entry;
 
 namespace {
+
 constexpr size_t kInlineResults = 8 << 20;  // of one task
 
 std::optional<std::string> FromEnvironment(const std::string& name) {
   const char* value = std::getenv(name.c_str());
   return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+}
+
+// An error that stands for all returns, and is too large for a message: one for each, which can be stored.
+std::vector<ValueSource> OneForEach(const ValueSource& error, uint32_t returns) {
+  const std::shared_ptr<std::byte[]> bytes(new std::byte[error.size]);
+  error.write(bytes.get());
+  ValueSource copy = error;
+  copy.write = [bytes, size = error.size](std::byte* dest) { std::memcpy(dest, bytes.get(), size); };
+  return std::vector<ValueSource>(returns, copy);
 }
 
 }  // namespace
@@ -111,7 +121,10 @@ bool CoreWorker::Impl::PinArgs(core::ExecItem& item) {
     const WireValue& v = item.resolved[i].value;
     ValueView view;
     if (v.state == ValueState::kStored) {
-      if (!Pinned(item.resolved[i].id, v.attempt, item.local[i], v.size, &view).ok()) return false;
+      if (!Pinned(item.resolved[i].id, v.attempt, item.local[i], v.size, &view).ok()) {
+        arg_views_.clear();  // those before it are not pinned for a task that does not start
+        return false;
+      }
       read_in_place_ += v.size;
     } else {
       view.bytes = v.bytes.bytes();
@@ -195,13 +208,18 @@ Status CoreWorker::NextTask(ExecTask* out) {
 
 Status CoreWorker::FinishTask(ExecTask& task, std::span<const ValueSource> results, bool retryable_error) {
   Impl& impl = *impl_;
+  std::vector<ValueSource> for_each;
+  if (results.size() == 1 && task.num_returns > 1 && results[0].size > kInlineResults) {
+    for_each = OneForEach(results[0], task.num_returns);
+    results = for_each;
+  }
   std::vector<WireValue> values(results.size());
   // What one message carries is bounded: of many small results the later ones are stored, too. An error stands
   // for all of a task's returns, which cannot be told with the place of one object.
   std::vector<bool> stored(results.size());
   size_t inline_bytes = 0;
   for (size_t i = 0; i < results.size(); ++i) {
-    const bool for_all = results.size() == 1 && task.num_returns > 1 && results[i].size <= kInlineResults;
+    const bool for_all = results.size() == 1 && task.num_returns > 1;
     stored[i] = !for_all && (results[i].size > kInlineLimit || inline_bytes + results[i].size > kInlineResults);
     if (!stored[i]) inline_bytes += results[i].size;
     values[i].kind = static_cast<uint8_t>(results[i].kind);

@@ -26,7 +26,8 @@ class NullHost : public Core::Host {
   void OnPullReply(const PullReply&) override {}
   void OnExtentReply(const ExtentReply&) override {}
   void OnExit() override {}
-  void OnLogLines(const LogLines&) override {}
+  void OnExtentReclaim() override {}
+  void OnLogLines(const Address&, LogLines) override {}
   void OnReply(MsgType, Bytes) override {}
 };
 

@@ -167,8 +167,43 @@ TEST_F(GcsTest, TheDeathOfTheLastNodeToAnswerEndsAJob) {
   JobMessage ack;
   ack.job = job;
   Tell(RayletOf(1), MsgType::kJobEndAck, ack);
-  gcs_->DeclareDead(2, "test");
+  gcs_->DeclareDead(2, "test", now_);
   EXPECT_EQ(out_.Count(MsgType::kJobOverReply), 1U);
+}
+
+TEST_F(GcsTest, ADriverThatDiesBeforeItHasItsNumberEndsItsJob) {
+  Start(2);
+  Join("a");
+  Join("b");
+  const JobId job = StartJob();
+  Eof eof;
+  eof.who = kDriver;
+  Tell(RayletOf(1), MsgType::kEof, eof);
+  EXPECT_EQ(out_.Count(MsgType::kJobEnd), 2U);
+  EXPECT_EQ(out_.Last<JobMessage>(MsgType::kJobEnd).job, job);
+  Tell(RayletOf(1), MsgType::kEof, eof);
+  EXPECT_EQ(out_.Count(MsgType::kJobEnd), 2U) << "once";
+}
+
+TEST_F(GcsTest, TheJobsOfADeadNodesDriversEnd) {
+  Start(3);
+  for (const char* host : {"a", "b", "c"}) Join(host);
+  JobMessage start;
+  start.driver = {2, 1, 0, 1};
+  Tell(RayletOf(2), MsgType::kJobStart, start);
+  const JobId job = out_.Last<JobMessage>(MsgType::kJobStartReply).job;
+  const JobId other = StartJob();
+  gcs_->DeclareDead(2, "test", now_);
+  EXPECT_EQ(out_.Count(MsgType::kJobEnd), 2U) << "to both that live";
+  EXPECT_EQ(out_.Last<JobMessage>(MsgType::kJobEnd).job, job);
+  EXPECT_NE(job, other);
+  JobMessage ack;
+  ack.job = job;
+  for (uint32_t node : {1U, 3U}) Tell(RayletOf(node), MsgType::kJobEndAck, ack);
+  // Its number is forgotten: a new node hears of the other job alone.
+  const size_t before = out_.Count(MsgType::kJobStartReply);
+  Join("d");
+  EXPECT_EQ(out_.Count(MsgType::kJobStartReply), before + 1);
 }
 
 TEST_F(GcsTest, MalformedMessagesAreIgnored) {

@@ -43,6 +43,11 @@ struct LaneTestAccess {
   static std::byte* RingOf(Board* b, uint16_t src, uint16_t dst) {
     return b->ring(b->PeekLane(src, dst).index);
   }
+  // A tail that no message ends at; the reader is made to look.
+  static void Damage(Board* b, uint16_t src, uint16_t dst) {
+    EndsOf(b, src, dst).tail.fetch_add(3);
+    b->MarkDirty(dst, src);
+  }
   static std::atomic<uint32_t>& AsleepOf(Board* b, uint16_t slot) { return b->records_[slot].asleep; }
 };
 

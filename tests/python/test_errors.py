@@ -307,3 +307,32 @@ def test_exception_groups_keep_their_members():
     error = raised(group.remote())
     assert "several" in str(error)
     assert isinstance(error, RayTaskError)
+
+
+class Heavy(Exception):
+    def __init__(self, ballast):
+        super().__init__("heavy")
+        self.ballast = ballast
+
+    def __reduce__(self):
+        return Heavy, (self.ballast,)
+
+
+def test_a_large_error_of_a_task_with_several_results():
+    """More than fits into one message: it is stored, and each result has it."""
+
+    @ray.remote(num_returns=3)
+    def fail():
+        raise Heavy(bytes(9_000_000))
+
+    for ref in fail.remote():
+        error = raised(ref)
+        assert isinstance(error, Heavy) and len(error.ballast) == 9_000_000
+
+
+def test_hundreds_of_arguments_just_small_enough_to_travel_with_the_call():
+    @ray.remote
+    def total(*parts):
+        return sum(len(part) for part in parts)
+
+    assert get(total.remote(*[bytes(90_000)] * 300)) == 300 * 90_000

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """init and shutdown: what they accept, that they can be repeated, and that nothing is left behind."""
 
+import json
 import os
 import pathlib
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -264,3 +267,33 @@ def test_a_program_that_only_imports_starts_nothing(tmp_path):
         """,
     )
     assert result.returncode == 0 and "threads 1" in result.stdout
+
+
+@pytest.mark.ours_only("looks at our own processes")
+def test_a_raylet_without_descriptors_does_not_spin():
+    """Clients that it cannot accept wait; they are let in when there is room again."""
+    ray.init(num_cpus=1, **QUIET)
+    get(identity.remote(1))
+    raylet = next(p for p in descendants() if pathlib.Path(f"/proc/{p}/comm").read_text().startswith("ray-mpi-raylet"))
+    from ray_mpi import _core
+    name = json.loads(pathlib.Path(_core.session(), "session.json").read_text())["socket"]
+    open_now = len(os.listdir(f"/proc/{raylet}/fd"))
+    limit = resource.prlimit(raylet, resource.RLIMIT_NOFILE, (open_now, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        client.connect("\0" + name)
+        used = cpu_seconds(raylet)
+        time.sleep(1)
+        assert cpu_seconds(raylet) - used < 0.3
+        assert get(identity.remote(2)) == 2
+        resource.prlimit(raylet, resource.RLIMIT_NOFILE, limit)
+        client.send(bytes(280))  # no hello: the connection is closed
+        client.settimeout(5)
+        assert client.recv(1) == b""
+    finally:
+        client.close()
+
+
+def cpu_seconds(process):
+    fields = pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

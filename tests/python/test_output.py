@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tasks print reaches the driver, with the task's name and process in front."""
 
+import os
 import re
+import subprocess
+import sys
+import textwrap
+import time
 
-from support import run_program
+import pytest
+from support import eventually, run_program
 
 PROGRAM = """
 import os, sys, time
@@ -78,3 +84,45 @@ def test_many_lines_all_arrive(tmp_path):
     )
     seen = {int(number) for number in re.findall(r"line (\d+)", plain(result.stdout))}
     assert seen == set(range(500))
+
+
+@pytest.mark.ours_only("there lines are dropped, or the driver waits")
+def test_a_reader_that_stops_holds_up_neither_driver_nor_lines(tmp_path):
+    """The driver goes on while its pipe is full; what its workers wrote comes when somebody reads again."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent(
+            """
+            import pathlib
+            import ray
+
+            @ray.remote
+            def chatter(n):
+                for i in range(20_000):
+                    print(f"worker {n} says line {i} " + "." * 80)
+
+            @ray.remote
+            def add(a, b):
+                return a + b
+
+            ray.init(num_cpus=3)
+            refs = [chatter.remote(n) for n in range(2)]
+            pathlib.Path("started").touch()
+            for i in range(200):
+                assert ray.get(add.remote(i, 1), timeout=60) == i + 1
+            pathlib.Path("went on").touch()
+            ray.get(refs, timeout=60)
+            """
+        )
+    )
+    env = {**os.environ, "RAY_DEDUP_LOGS": "0"}
+    with subprocess.Popen(
+        [sys.executable, str(program)], cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as driver:
+        assert eventually(lambda: (tmp_path / "started").exists())
+        time.sleep(1)  # the pipe is full long since
+        assert eventually((tmp_path / "went on").exists, timeout=20), "the driver waits for its terminal"
+        out = driver.communicate(timeout=60)[0].decode()
+    assert driver.returncode == 0
+    for n in range(2):
+        assert [int(i) for i in re.findall(rf"worker {n} says line (\d+) ", out)] == list(range(20_000))

@@ -99,6 +99,23 @@ def test_an_object_larger_than_the_store():
 
 
 @pytest.mark.ours_only("asks our own counters")
+def test_room_that_others_have_leased_and_do_not_use_comes_back():
+    """A process makes its small objects in ranges of its own; one that needs nearly all of the store gets them."""
+    import ray_mpi
+
+    kept = [ray.put(megabytes(1)[:200_000]), get_later.remote(), get_later.remote()]
+    get(kept)
+    used = ray_mpi._private_stats()["object_store_used_bytes"]
+    array = np.zeros(STORE_BYTES - used - 64 * 1024, dtype=np.uint8)
+    assert get(ray.put(array)).nbytes == array.nbytes
+
+
+@ray.remote
+def get_later():
+    return bytes(200_000)
+
+
+@pytest.mark.ours_only("asks our own counters")
 def test_everything_is_freed_in_the_end():
     import ray_mpi
 

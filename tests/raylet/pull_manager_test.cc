@@ -51,12 +51,14 @@ class PullManagerTest : public objstore::StoreTest, public PullManager::Host {
   }
   bool Reachable(uint32_t node) const override { return node != unreachable_; }
   void Serving(const objstore::Store::Entry&, bool serving) override { serving_ += serving ? 1 : -1; }
+  void WantRoom() override { ++wants_room_; }
 
   Recorder out_;
   std::unique_ptr<PullManager> pulls_;
   std::vector<uint64_t> fetches_;
   uint32_t unreachable_ = 0;
   int serving_ = 0;
+  int wants_room_ = 0;
   TimeNs now_ = kSecond;
 };
 

@@ -130,7 +130,8 @@ class SimProcess : public Outbox, public core::Core::Host {
   void OnPullReply(const PullReply& m) override;
   void OnExtentReply(const ExtentReply&) override {}
   void OnExit() override { exit_requested_ = true; }
-  void OnLogLines(const LogLines&) override {}
+  void OnExtentReclaim() override {}
+  void OnLogLines(const Address&, LogLines) override {}
   void OnReply(MsgType, Bytes) override {}
 
   World* world_;

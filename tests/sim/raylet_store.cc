@@ -42,6 +42,9 @@ void SimRaylet::FreeIf(const std::function<bool(const Version&)>& doomed) {
 void SimRaylet::EvictSomething() {
   for (auto it = store_.begin(); it != store_.end(); ++it) {
     if (!it->second.creator.nil()) continue;
+    LocationDelete m;
+    m.versions.emplace_back(it->first.id, it->first.attempt);
+    Send(it->first.id.owner(), MsgType::kLocationDelete, m);
     store_.erase(it);
     return;
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The core without any Python: this program is keeper, workers and driver of a one-node runtime, and its tasks are
 // C++ functions found by name. What passes here is there for every language binding.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -8,6 +9,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <string>
 
@@ -15,6 +17,7 @@
 #include "runtime/raylet/keeper_link.h"
 #include "runtime/raylet/raylet.h"
 #include "runtime/worker/core_worker.h"
+#include "tests/lane/lane_test_util.h"
 
 namespace rmpi {
 namespace {
@@ -78,6 +81,24 @@ struct Client {
 
 // ---- tasks ----------------------------------------------------------------------------------------------------------
 
+// Writes nonsense where `dst` reads what this process tells it, as a program with a wild pointer may.
+void DamageLane(Client& c, const ExecTask& task, uint16_t dst) {
+  Ref self;  // both lanes exist once something was said
+  (void)c.worker->Borrow({task.id, 0, 0}, Ref{}, &self);
+  (void)c.worker->Stats();
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find("ray-mpi-board") == std::string::npos) continue;
+    const std::string path = "/proc/self/map_files/" + line.substr(0, line.find(' '));
+    UniqueFd fd(open(path.c_str(), O_RDWR));
+    std::unique_ptr<lane::Board> board;
+    if (!lane::Board::Map(fd.get(), &board).ok()) _exit(8);
+    lane::LaneTestAccess::Damage(board.get(), c.worker->address().slot, dst);
+    pause();  // until somebody has seen it
+  }
+  _exit(8);
+}
+
 void RunTask(Client& c, ExecTask& task) {
   const std::vector<int64_t> args = ToNumbers(task.args);
   std::vector<ValueSource> results;
@@ -108,6 +129,8 @@ void RunTask(Client& c, ExecTask& task) {
   } else if (task.function_id == "die_once") {
     if (task.attempt == 0) _exit(9);
     results.push_back(Numbers({static_cast<int64_t>(task.attempt)}));
+  } else if (task.function_id == "damage") {
+    DamageLane(c, task, args[0] == 0 ? kRayletSlot : task.id.owner.slot);
   } else if (task.function_id == "pair") {
     results.push_back(Numbers({1}));
     results.push_back(Numbers({2}));
@@ -176,6 +199,22 @@ void CheckErrors(Client& c) {
   EXPECT_NE(error.message.find("status 9"), std::string::npos) << error.message;
 }
 
+// Whoever cannot read a process's messages, raylet or peer, it is the end of that process, not of the reader.
+void CheckDamage(Client& c) {
+  for (const int64_t reader : {0, 1}) {
+    const Ref ref = c.Call(c.Function("damage", 1, 0), {reader})[0];
+    for (int i = 0; i < 500 && !ref.ready(); ++i) {
+      (void)c.worker->Stats();  // wakes both
+      usleep(10'000);
+    }
+    const ValueView view = c.Get(ref);
+    ASSERT_EQ(view.kind, ValueKind::kSystemError);
+    const SystemError error = DecodeSystemError(view.bytes);
+    EXPECT_EQ(error.type, ErrorType::kWorkerCrashed);
+    EXPECT_NE(error.message.find("could not be read"), std::string::npos) << error.message;
+  }
+}
+
 void CheckNothingIsLeft(Client& c) {
   StoreStats s;
   for (int i = 0; i < 200; ++i) {  // frees are asynchronous
@@ -230,7 +269,7 @@ int DriverMain() {
   std::unique_ptr<CoreWorker> worker = Connect({self_path, "--worker"});
   if (worker == nullptr) return 3;
   Client client{worker.get()};
-  for (auto* check : {CheckValues, CheckMany, CheckArguments, CheckNested, CheckErrors, CheckOtherLanguages,
+  for (auto* check : {CheckValues, CheckMany, CheckArguments, CheckNested, CheckErrors, CheckDamage, CheckOtherLanguages,
                       CheckNothingIsLeft}) {
     check(client);
   }

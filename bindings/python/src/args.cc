@@ -11,6 +11,7 @@ namespace rmpi::python {
 namespace {
 
 constexpr size_t kFewRefs = 16;              // up to here a linear search finds a repeated ref fastest
+constexpr size_t kMostPutInline = 8 << 20;
 constexpr size_t kKeepGilBelow = 64 * 1024;  // copying less than this is shorter than a change of threads
 
 // In an argument list a value may be a placeholder of a resolved ref.
@@ -25,10 +26,12 @@ nb::object DecodeOne(Decoder& decoder, std::span<const ValueView> values) {
 
 }  // namespace
 
-Ref PutValue(CoreWorker* core, PyObject* value, bool foreign) {
+Ref PutValue(CoreWorker* core, PyObject* value, bool foreign, bool to_store, size_t* size) {
   Encoder encoder;
   foreign ? encoder.ForeignValue(value) : encoder.Value(value);
-  const ValueSource source = SourceOf(encoder);
+  ValueSource source = SourceOf(encoder);
+  source.to_store = to_store;
+  if (size != nullptr) *size = source.size;
   Ref ref;
   Status status;
   for (;;) {
@@ -73,7 +76,10 @@ void ArgsEncoder::One(CoreWorker* core, PyObject* arg, bool foreign) {
   }
   if (encoder_.size() <= kInlineLimit) return;
   encoder_.Rewind(mark);
-  const uint32_t index = RefIndex(PutValue(core, arg, foreign));
+  // Small ones still travel in the task's message, up to a bound.
+  size_t size = 0;
+  const uint32_t index = RefIndex(PutValue(core, arg, foreign, put_bytes_ > kMostPutInline, &size));
+  put_bytes_ += size;
   encoder_.PutTag(Tag::kArgument);
   encoder_.Put(index);
 }

@@ -25,6 +25,7 @@ class ArgsEncoder {
 
   Encoder encoder_;
   std::vector<Ref> refs_;
+  size_t put_bytes_ = 0;  // of arguments that were put because the list had become long
 };
 
 // A decoded list, ready for a vectorcall.
@@ -35,7 +36,7 @@ struct CallArgs {
 };
 CallArgs DecodeArgs(Bytes bytes, std::span<const ValueView> values);
 
-// Stores one value as an object of its own.
-Ref PutValue(CoreWorker* core, PyObject* value, bool foreign = false);
+// Stores one value as an object of its own. `size`, if not null, becomes the encoded value's.
+Ref PutValue(CoreWorker* core, PyObject* value, bool foreign = false, bool to_store = false, size_t* size = nullptr);
 
 }  // namespace rmpi::python

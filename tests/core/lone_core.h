@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// One Core with nobody around it: what it sends is recorded, what others would say is told to it.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <memory>
+
+#include "runtime/core/core.h"
+#include "tests/gcs/recorder.h"
+
+namespace rmpi::core {
+
+class LoneCore : public testing::Test, public Core::Host {
+ protected:
+  LoneCore() : core_(&out_, this) {
+    core_.SetIdentity({1, 1, 0, 1}, JobId{1});
+    TaskTemplate t;
+    t.function_name = "f";
+    t.resources = {{"CPU", 1.0}};
+    template_ = core_.submitter().Prepare(t);
+  }
+  template <class M>
+  void Tell(const Address& from, MsgType type, const M& m) {
+    Writer body;
+    body(m);
+    MessageHeader header;
+    header.type = static_cast<uint16_t>(type);
+    header.body_bytes = static_cast<uint32_t>(body.size());
+    header.src = from;
+    header.dst = core_.objects().self();
+    core_.OnMessage(header, body.bytes(), now_);
+  }
+  // A new object of ours, pending, with one handle.
+  Entry* NewPut() {
+    Record* record = core_.objects().NewRecord(TaskKind::kPut, 1);
+    Entry* e = core_.objects().ReturnOf(record, 0);
+    e->handles.fetch_add(1);
+    core_.objects().DropHold(e);
+    return e;
+  }
+  // A call whose arguments are `refs`; its one result, with one handle.
+  Entry* Submit(const std::vector<Entry*>& refs) {
+    for (Entry* e : refs) core_.objects().AddHold(e);
+    Record* record = core_.submitter().Submit(template_, Blob::Allocate(16), refs, static_cast<uint32_t>(refs.size()), 0, 0);
+    Entry* e = core_.objects().ReturnOf(record, 0);
+    e->handles.fetch_add(1);
+    core_.submitter().Start(record, now_);
+    core_.Settle(now_);
+    return e;
+  }
+
+  // ---- Core::Host
+  bool Claim(const TaskId&, uint32_t) override { return true; }
+  void Answered() override {}
+  void Interrupt(const TaskId&, uint32_t) override {}
+  void CancelChildren(uint32_t, bool) override {}
+  bool PinArgs(ExecItem&) override { return true; }
+  void OnPullReply(const PullReply&) override {}
+  void OnExtentReply(const ExtentReply&) override {}
+  void OnExtentReclaim() override {}
+  void OnExit() override {}
+  void OnLogLines(const Address&, LogLines) override {}
+  void OnReply(MsgType, Bytes) override {}
+
+  Recorder out_;
+  Core core_;
+  std::shared_ptr<Template> template_;
+  TimeNs now_ = kSecond;
+};
+
+}  // namespace rmpi::core
