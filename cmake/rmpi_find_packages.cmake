@@ -27,7 +27,12 @@ find_package(Boost REQUIRED COMPONENTS program_options)
 find_package(fmt REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(nlohmann_json REQUIRED)
-find_package(msgpack REQUIRED)
+find_package(msgpack QUIET)
+if(NOT TARGET msgpackc-cxx)
+  find_package(msgpack-cxx REQUIRED)  # its name from version 6 on
+  add_library(msgpackc-cxx INTERFACE)
+  target_link_libraries(msgpackc-cxx INTERFACE msgpack-cxx)
+endif()
 
 if(RAY_MPI_BUILD_TESTS)
   find_package(GTest)

@@ -18,6 +18,15 @@ int Print(const std::string& what, const Paths& paths) {
     fmt::print("{}", HelpText());
   } else if (what == "version") {
     fmt::print("ray-mpi {}\n", RMPI_VERSION);
+  } else if (what == "cmake-prefix") {
+    if (paths.Library("cmake/ray-mpi/ray-mpi-config.cmake").empty()) {
+      fmt::print(
+          stderr,
+          "ray-mpi: --cmake-prefix: there is no lib/cmake/ray-mpi in {}: this installation has no C++ API\n",
+          paths.prefix);
+      return 1;
+    }
+    fmt::print("{}\n", paths.prefix);
   } else if (paths.package.empty()) {
     fmt::print(stderr, "ray-mpi: --{}: the Python package ray_mpi was not found near {}\n", what,
                paths.executable);

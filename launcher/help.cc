@@ -60,6 +60,7 @@ constexpr Row kWorkers[] = {
 constexpr Row kInformation[] = {
     {"help,h", kAction, "", "this text"},
     {"version", kAction, "", "the version of ray-mpi"},
+    {"cmake-prefix", kAction, "", "where CMake finds ray-mpi for C++ programs, for CMAKE_PREFIX_PATH"},
     {"ray-path", kAction, "", "the folder that makes `import ray` mean ray-mpi, for PYTHONPATH"},
 };
 

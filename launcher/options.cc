@@ -16,8 +16,8 @@ namespace po = boost::program_options;
 
 // Options that say what to do now; an environment or a file cannot mean them.
 bool CommandLineOnly(const std::string& name) {
-  static const std::vector<std::string> kNames = {"help",   "version",    "ray-path", "ranks",
-                                                  "module", "control-fd", "config"};
+  static const std::vector<std::string> kNames = {"help",  "version", "ray-path",   "cmake-prefix",
+                                                  "ranks", "module",  "control-fd", "config"};
   return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
 }
 
@@ -190,7 +190,7 @@ Status ParseOptions(const std::vector<std::string>& args, const Environment& env
   po::variables_map values;
   if (Status s = ReadAll(words.options, environment, &values); !s.ok()) return s;
   out->mode = Mode::kPrint;
-  for (const char* name : {"help", "version", "ray-path"}) {
+  for (const char* name : {"help", "version", "ray-path", "cmake-prefix"}) {
     if (values.count(name)) {
       out->text = name;
       return Status::Ok();

@@ -17,20 +17,28 @@ bool IsPackage(const fs::path& folder) {
   return folder.filename() == "ray_mpi" && fs::exists(folder / "__init__.py", error);
 }
 
+std::string FirstPackage(const std::string& pattern) {
+  glob_t found{};
+  std::string package;
+  if (::glob(pattern.c_str(), 0, nullptr, &found) == 0 && IsPackage(found.gl_pathv[0]))
+    package = found.gl_pathv[0];
+  ::globfree(&found);
+  return package;
+}
+
 std::string FindPackage(const fs::path& executable) {
   const fs::path bin = executable.parent_path();
   if (IsPackage(bin.parent_path())) return bin.parent_path();
+  if (IsPackage(bin.parent_path() / "ray_mpi")) return bin.parent_path() / "ray_mpi";  // pip install --target
   const std::string prefix = bin.parent_path();
   for (const char* folder : {"/lib", "/lib64", "/local/lib"}) {
     for (const char* packages : {"site", "dist"}) {
-      const std::string pattern = prefix + folder + "/python3*/" + packages + "-packages/ray_mpi";
-      glob_t found{};
-      std::string package;
-      if (::glob(pattern.c_str(), 0, nullptr, &found) == 0 && IsPackage(found.gl_pathv[0])) {
-        package = found.gl_pathv[0];
+      // Several interpreters may share a prefix, such as ~/.local: the one that we were built for first.
+      for (const char* version : {RMPI_PYTHON, "3*"}) {
+        const std::string python = std::string("/python") + version + "/";
+        const std::string found = FirstPackage(prefix + folder + python + packages + "-packages/ray_mpi");
+        if (!found.empty()) return found;
       }
-      ::globfree(&found);
-      if (!package.empty()) return package;
     }
   }
   return "";
@@ -57,8 +65,8 @@ std::string FindProgram(const std::string& name, const Environment& environment)
 }
 
 std::string Paths::Library(const std::string& name) const {
-  const std::string path = package + "/lib/" + name;
-  return !package.empty() && ::access(path.c_str(), R_OK) == 0 ? path : "";
+  const std::string path = prefix + "/lib/" + name;
+  return ::access(path.c_str(), R_OK) == 0 ? path : "";
 }
 
 Paths FindPaths(const Options& options, const Environment& environment) {
@@ -66,6 +74,8 @@ Paths FindPaths(const Options& options, const Environment& environment) {
   std::error_code error;
   paths.executable = fs::read_symlink("/proc/self/exe", error);
   paths.package = FindPackage(paths.executable);
+  const bool wheel = !paths.package.empty() && fs::is_directory(fs::path(paths.package) / "lib", error);
+  paths.prefix = wheel ? fs::path(paths.package) : fs::path(paths.executable).parent_path().parent_path();
   if (!options.python.empty()) {
     paths.python = FindProgram(options.python, environment);
   } else {
@@ -80,7 +90,10 @@ Paths FindPaths(const Options& options, const Environment& environment) {
     if (paths.python.empty()) paths.python = FindProgram("python3", environment);
   }
   const fs::path root = fs::path(paths.package).parent_path();
-  const bool own = root.filename() == "site-packages" || root.filename() == "dist-packages";
+  // A wheel is where its interpreter looks; so is a prefix that is that interpreter's own.
+  const bool beside = IsExecutable((root / "../../../bin/python3").lexically_normal());
+  const bool own =
+      (root.filename() == "site-packages" || root.filename() == "dist-packages") && (wheel || beside);
   if (!paths.package.empty() && !own) paths.package_root = root;
   return paths;
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the parts of an installation lie, seen from the executable. The package `ray_mpi` looks the same in a
-// wheel, after `cmake --install` and in a build tree:
-//   ray_mpi/bin/ray-mpi  ray_mpi/lib/libray-mpi-*.so  ray_mpi/_ray_path/ray/  ray_mpi/_core*.so
-// and <prefix>/bin/ray-mpi is the same program beside the interpreter that owns the package.
+// Where the parts of an installation lie, seen from the executable. They are the same in two shapes:
+//
+//   wheel, build tree   ray_mpi/, the Python package, with bin/, lib/ and include/ in it; a wheel has the
+//                       executable once more in the environment's bin/, beside the interpreter
+//   cmake --install     <prefix>/bin, lib, include, and <prefix>/lib/python3.X/site-packages/ray_mpi
 #pragma once
 
 #include <string>
@@ -13,14 +14,15 @@ namespace rmpi::launcher {
 
 struct Paths {
   std::string executable;  // this program
-  std::string package;     // .../ray_mpi; empty: not found
+  std::string package;     // .../ray_mpi, for Python; empty: not found
+  std::string prefix;      // the folder that has our bin, lib and include
   std::string python;      // the interpreter for Python programs and workers; empty: not found
   // The folder to add to PYTHONPATH so that `import ray_mpi` works; empty where the interpreter finds it
   // itself.
   std::string package_root;
 
   std::string RayPath() const { return package + "/_ray_path"; }
-  // The path of lib/<name>, or "" when it was not built.
+  // The path of <prefix>/lib/<name>, or "" when it was not built.
   std::string Library(const std::string& name) const;
 };
 

@@ -185,7 +185,7 @@ Status CheckParts(const Paths& paths, const KeeperConfig& config) {
     return Status::NotFound(
         fmt::format("there are {} ranks, but libray-mpi-mpi.so is not installed (looked in {}/lib). "
                     "Build ray-mpi where mpicc is on PATH",
-                    config.size, paths.package));
+                    config.size, paths.prefix));
   }
   if (config.driver_is_python && paths.package.empty()) {
     return Status::NotFound(
