@@ -84,7 +84,7 @@ abi::Code FailNotConnected() {
 }
 
 abi::Code Session::Init(const abi::Config& config) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  std::unique_lock<std::mutex> lock(mutex_);
   if (core() != nullptr) return abi::kOk;
   static const bool once = [] {
     ::pthread_atfork(nullptr, nullptr, [] { Session::Get().AbandonAfterFork(); });
@@ -92,7 +92,10 @@ abi::Code Session::Init(const abi::Config& config) {
   }();
   (void)once;
   if (const std::string refusals = Registry::Get().refusals(); !refusals.empty()) return Fail(abi::kError, refusals);
-  if (HasWorkerToken()) RunProgramAsWorker();
+  if (HasWorkerToken()) {
+    lock.unlock();  // tasks may call Init, too
+    RunProgramAsWorker();
+  }
   return InitDriver(config);
 }
 

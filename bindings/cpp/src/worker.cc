@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bindings/cpp/src/worker.h"
 
+#include <dlfcn.h>
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -78,6 +80,7 @@ class WorkerLoop {
 
  private:
   void Execute(ExecTask& task) {
+    SetEnvironment(task);
     Running running{core_, &task};
     abi::Call call;
     call.task = &running;
@@ -105,6 +108,23 @@ class WorkerLoop {
     function->thunk(Table(), &call);
   }
 
+  // What shows the task its devices, and gives threads the CPUs that it holds: the user's own OMP_NUM_THREADS stands.
+  void SetEnvironment(const ExecTask& task) {
+    for (const auto& [name, value] : task.variables) ::setenv(name.c_str(), value.c_str(), 1);
+    if (keep_threads_) return;
+    double cpus = 0;
+    for (const auto& [name, amount] : task.resources) {
+      if (name == "CPU") cpus = amount;
+    }
+    const int threads = std::max(1, static_cast<int>(cpus));
+    if (threads == threads_) return;
+    threads_ = threads;
+    ::setenv("OMP_NUM_THREADS", std::to_string(threads).c_str(), 1);
+    // An OpenMP library has read the variable when it was loaded.
+    using SetThreads = void (*)(int);
+    if (const auto set = reinterpret_cast<SetThreads>(::dlsym(RTLD_DEFAULT, "omp_set_num_threads"))) set(threads);
+  }
+
   const Function* Find(const std::string& id) {
     const auto it = functions_.find(id);
     if (it != functions_.end()) return it->second;
@@ -123,6 +143,8 @@ class WorkerLoop {
   CoreWorker* core_;
   std::string where_;  // the functions are
   std::string load_failures_;
+  const bool keep_threads_ = std::getenv("OMP_NUM_THREADS") != nullptr;
+  int threads_ = 0;  // set last
   std::vector<abi::ValueOut> values_;
   std::unordered_map<std::string, const Function*> functions_;
 };

@@ -20,7 +20,8 @@ inline namespace v1 {
 namespace internal {
 namespace abi {
 
-/// Grows with every change to this file, value_tags.h, or what a function of the table means.
+/// Grows with every change to this file, value_tags.h, or what a function of the table means; and with it the inline
+/// namespace of all headers, so that code of two versions in one process never shares a function.
 constexpr uint32_t kVersion = 1;
 
 enum Code : int32_t {
