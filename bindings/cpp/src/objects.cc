@@ -11,10 +11,6 @@
 namespace rmpi::cpp {
 namespace {
 
-// An error among many values is reported soon after it is known, also while others are still to come.
-constexpr TimeNs kFirstScan = 10 * kMillisecond;
-constexpr TimeNs kLongestScan = 200 * kMillisecond;
-
 using KeepAlive = std::shared_ptr<const void>;
 static_assert(sizeof(KeepAlive) == sizeof(abi::Owner) && alignof(KeepAlive) == alignof(abi::Owner));
 
@@ -103,7 +99,7 @@ abi::Code GetOne(CoreWorker* core, abi::Handle handle, int64_t timeout_ms, abi::
     }
     const Ref* one[] = {&ref};
     size_t ready = 0;
-    if (const abi::Code code = WaitFor(core, one, 1, deadline, &ready); code != abi::kOk) return code;
+    if (const abi::Code code = WaitFor(core, one, 1, deadline, false, &ready); code != abi::kOk) return code;
     if (ready == 0) return FailTimeout(1, 1, timeout_ms);
   }
 }
@@ -113,15 +109,15 @@ abi::Code GetMany(CoreWorker* core, const abi::Handle* handles, uint64_t count, 
   if (const abi::Code code = CheckLive(core, refs); code != abi::kOk) return code;
   const TimeNs deadline = DeadlineOf(timeout_ms);
   Reader reader(core, refs);
-  for (TimeNs slice = kFirstScan;; slice = std::min(slice * 2, kLongestScan)) {
-    if (const abi::Code code = reader.Sweep(); code != abi::kOk) return code;
+  for (bool time_over = false;;) {
+    if (const abi::Code code = reader.Sweep(); code != abi::kOk) return code;  // an error, as soon as it is known
     if (reader.missing() == 0) break;
-    const TimeNs now = MonotonicNow();
-    if (deadline <= now && slice != kFirstScan) return FailTimeout(reader.missing(), count, timeout_ms);
+    if (time_over) return FailTimeout(reader.missing(), count, timeout_ms);
     const std::vector<const Ref*> missing = reader.MissingRefs();
     size_t ready = 0;
-    const TimeNs until = deadline - now > slice ? now + slice : deadline;
-    if (const abi::Code code = WaitFor(core, missing, missing.size(), until, &ready); code != abi::kOk) return code;
+    const abi::Code code = WaitFor(core, missing, missing.size(), deadline, true, &ready);
+    if (code != abi::kOk) return code;
+    time_over = ready < missing.size() && MonotonicNow() >= deadline;
   }
   reader.Take(out);
   return abi::kOk;
@@ -196,7 +192,8 @@ abi::Code Wait(const abi::Handle* handles, uint64_t count, uint64_t num_ready, i
   if (const abi::Code code = MarkReady(core.get(), refs, num_ready, marks, &found); code != abi::kOk) return code;
   while (found < num_ready) {
     size_t ready = 0;
-    if (const abi::Code code = WaitFor(core.get(), all, num_ready, deadline, &ready); code != abi::kOk) return code;
+    const abi::Code code = WaitFor(core.get(), all, num_ready, deadline, false, &ready);
+    if (code != abi::kOk) return code;
     if (const abi::Code code = MarkReady(core.get(), refs, num_ready, marks, &found); code != abi::kOk) return code;
     if (ready < num_ready) break;  // the time is over
   }

@@ -27,8 +27,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr TimeNs kFirstSlice = 20 * kMillisecond;
-constexpr TimeNs kLongestSlice = 250 * kMillisecond;
 constexpr TimeNs kShutdownPatience = 3 * kSecond;
 constexpr size_t kStreamMin = 32 * 1024;  // from here on the store's own copy is better than memcpy
 
@@ -247,21 +245,18 @@ abi::Code Session::Namespace(std::string* out) {
 
 TimeNs DeadlineOf(int64_t timeout_ms) { return timeout_ms < 0 ? kNever : MonotonicNow() + timeout_ms * kMillisecond; }
 
-abi::Code WaitFor(CoreWorker* core, std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline, size_t* ready) {
+abi::Code WaitFor(CoreWorker* core, std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline,
+                  bool stop_at_error, size_t* ready) {
   const Session& session = Session::Get();
-  for (TimeNs slice = kFirstSlice;; slice = std::min(slice * 2, kLongestSlice)) {
-    const TimeNs now = MonotonicNow();
-    const TimeNs until = deadline - now > slice ? now + slice : deadline;
-    const Status status = core->Wait(refs, num_ready, until, true, ready);
-    const bool timed_out = status.code() == StatusCode::kTimeout;
-    if (!status.ok() && !timed_out && status.code() != StatusCode::kInterrupted) return Fail(status);
-    if (*ready >= num_ready) return abi::kOk;
-    if (session.is_worker() && core->CancelRequested()) {
-      return Fail(abi::kCancelled, "the task " + core->current_task_name() + " was cancelled");
-    }
-    if (session.closing()) return Fail(abi::kError, "ray::Shutdown() was called while this thread waited");
-    if (until == deadline && MonotonicNow() >= deadline) return abi::kOk;
-  }
+  const auto cancelled = [&] { return session.is_worker() && core->CancelRequested(); };
+  WaitHooks hooks;
+  hooks.stop_at_error = stop_at_error;
+  hooks.go_on = [&] { return !session.closing() && !cancelled(); };
+  const Status status = core->Wait(refs, num_ready, deadline, true, ready, &hooks);
+  if (status.ok() || status.code() == StatusCode::kTimeout) return abi::kOk;
+  if (status.code() != StatusCode::kInterrupted) return Fail(status);
+  if (cancelled()) return Fail(abi::kCancelled, "the task " + core->current_task_name() + " was cancelled");
+  return Fail(abi::kError, "ray::Shutdown() was called while this thread waited");
 }
 
 uint64_t SizeOf(const abi::ValueIn& in) {

@@ -101,8 +101,10 @@ class BorrowedRefs {
   std::vector<Ref> refs_;
 };
 
-// Waits in slices, so that Shutdown and a cancelled task are seen. kOk also when the time is over: look at `ready`.
-abi::Code WaitFor(CoreWorker* core, std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline, size_t* ready);
+// Waits until so many are ready and on this node. kOk also when the time is over, or (stop_at_error) one of them is
+// an error: look at `ready`. Fails when Shutdown or the task's cancel ends the waiting.
+abi::Code WaitFor(CoreWorker* core, std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline,
+                  bool stop_at_error, size_t* ready);
 // Milliseconds to a deadline; negative: never.
 TimeNs DeadlineOf(int64_t timeout_ms);
 
