@@ -52,9 +52,21 @@ LogRelay::Got LogRelay::Read(Worker* w, int which) {
   const ssize_t n = read(s.fd.get(), buffer, sizeof buffer);
   if (n < 0) return errno == EAGAIN || errno == EINTR ? Got::kNothing : Got::kEnd;
   if (n == 0) return Got::kEnd;
-  s.partial.append(buffer, static_cast<size_t>(n));
+  s.frames.Feed({buffer, static_cast<size_t>(n)},
+                [&](std::string_view task, std::string_view text) { Take(w, which, task, text); });
   Emit(w, which, false);
   return Got::kData;
+}
+
+void LogRelay::Take(Worker* w, int which, std::string_view task, std::string_view text) {
+  Stream& s = w->streams[which];
+  // Text without a frame behind the start of a line: mostly C code that goes on where Python code was.
+  const bool goes_on = task.empty() && !s.partial.empty() && s.partial.back() != '\n';
+  if (task != s.task && !goes_on) {
+    Emit(w, which, !task.empty());
+    s.task = task;
+  }
+  s.partial.append(text);
 }
 
 void LogRelay::Emit(Worker* w, int which, bool all) {
@@ -70,7 +82,7 @@ void LogRelay::Emit(Worker* w, int which, bool all) {
   }
   if (end == 0) return;
   const std::string_view lines(s.partial.data(), end);
-  sink_(w->who, which == 1, lines);
+  sink_(w->who, which == 1, s.task, lines);
   if (!log_dir_.empty()) {
     if (!s.file.valid()) {
       const std::string path = log_dir_ + "/worker-" + std::to_string(w->who.pid) + (which == 1 ? ".err" : ".out");
@@ -87,6 +99,8 @@ void LogRelay::Emit(Worker* w, int which, bool all) {
 }
 
 void LogRelay::Close(Worker* w, int which) {
+  w->streams[which].frames.Finish(
+      [&](std::string_view task, std::string_view text) { Take(w, which, task, text); });
   Emit(w, which, true);
   if (!w->streams[which].paused) loop_->Remove(w->streams[which].fd.get());
   w->streams[which].paused = false;
@@ -123,7 +137,7 @@ void LogRelay::Drain(JobId job) {
       Got got;
       while ((got = Read(it->second.get(), i)) == Got::kData) {
       }
-      if (got == Got::kEnd) Close(it->second.get(), i);
+      got == Got::kEnd ? Close(it->second.get(), i) : Emit(it->second.get(), i, true);
     }
   }
 }

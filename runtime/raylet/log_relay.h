@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// LogRelay: the output of one node's workers. Each worker writes into two pipes; whole lines go, with the name
-// of the task that ran, to the driver of its job and, if asked for, into per-worker files. A driver that does
-// not keep up stops the reading, and so, in the end, the workers that write: nothing is dropped.
+// LogRelay: the output of one node's workers. Each worker writes into two pipes (see output_frames.h); whole
+// lines go, with the name of the task that wrote them, to the driver of its job and, if asked for, into
+// per-worker files. A driver that does not keep up stops the reading, and so, in the end, the workers that
+// write: nothing is dropped.
 #pragma once
 
 #include <functional>
@@ -12,6 +13,7 @@
 #include "runtime/base/unique_fd.h"
 #include "runtime/ids/ids.h"
 #include "runtime/raylet/event_loop.h"
+#include "runtime/raylet/output_frames.h"
 
 namespace rmpi {
 
@@ -24,8 +26,9 @@ struct WorkerOutput {
 
 class LogRelay {
  public:
-  // Lines of one stream, each with its newline.
-  using Sink = std::function<void(const WorkerOutput& who, bool is_stderr, std::string_view lines)>;
+  // Lines of one stream, each with its newline. task: its name, empty if the stream does not tell.
+  using Sink = std::function<void(const WorkerOutput& who, bool is_stderr, std::string_view task,
+                                  std::string_view lines)>;
   // Whether a job's driver takes more just now.
   using Ready = std::function<bool(JobId job)>;
 
@@ -37,7 +40,7 @@ class LogRelay {
   WorkerOutput* Find(uint64_t token);
   // Reads on where a driver was slow. Returns whether some stream still waits.
   bool Resume();
-  // Everything that is in the pipes of a job's workers now (job 0: of all).
+  // Everything that is in the pipes of a job's workers now (job 0: of all), the last line whole or not.
   void Drain(JobId job);
   bool Open(JobId job) const;  // a pipe of such a worker still has a writer
 
@@ -45,7 +48,9 @@ class LogRelay {
   struct Stream {
     UniqueFd fd;
     UniqueFd file;
-    std::string partial;
+    FrameReader frames;
+    std::string task;     // that wrote `partial`; empty: not known
+    std::string partial;  // lines that are not yet told, the last one often without its end
     bool paused = false;
   };
   struct Worker {
@@ -56,6 +61,7 @@ class LogRelay {
   enum class Got { kData, kNothing, kEnd };
   void Watch(const Worker& w, int which);
   Got Read(Worker* w, int which);
+  void Take(Worker* w, int which, std::string_view task, std::string_view text);
   void Emit(Worker* w, int which, bool all);
   void Close(Worker* w, int which);
 

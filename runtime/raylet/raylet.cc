@@ -52,7 +52,9 @@ Raylet::Raylet(const RayletConfig& config)
       gcs_outbox_(&router_),
       logs_(
           &loop_, config.log_dir,
-          [this](const WorkerOutput& who, bool is_stderr, std::string_view lines) { RelayLines(who, is_stderr, lines); },
+          [this](const WorkerOutput& who, bool is_stderr, std::string_view task, std::string_view lines) {
+            RelayLines(who, is_stderr, task, lines);
+          },
           [this](JobId job) { return LogsReady(job); }),
       functions_(&router_) {}
 

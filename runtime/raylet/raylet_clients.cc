@@ -288,13 +288,14 @@ bool Raylet::LogsReady(JobId job) const {
   return !links_ || !links_->congested();
 }
 
-void Raylet::RelayLines(const WorkerOutput& who, bool is_stderr, std::string_view lines) {
+void Raylet::RelayLines(const WorkerOutput& who, bool is_stderr, std::string_view task, std::string_view lines) {
   JobId job = who.job;
   LogLines m;
+  m.name = task;
   if (who.slot != 0) {
     const auto c = clients_.find(who.slot);
     if (c != clients_.end() && c->second->token == who.token) job = c->second->job;
-    m.name.assign(notes_[who.slot].name, strnlen(notes_[who.slot].name, sizeof notes_[who.slot].name));
+    if (task.empty()) m.name.assign(notes_[who.slot].name, strnlen(notes_[who.slot].name, sizeof notes_[who.slot].name));
   }
   if (!config_.log_to_driver) return;
   const auto found = jobs_.find(job.value);

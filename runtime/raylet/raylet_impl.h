@@ -149,7 +149,7 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   Client* ClientAt(const Address& a);
   void OnJobEnd(const JobMessage& m, TimeNs now);
   void CheckEndingJobs(TimeNs now);
-  void RelayLines(const WorkerOutput& who, bool is_stderr, std::string_view lines);
+  void RelayLines(const WorkerOutput& who, bool is_stderr, std::string_view task, std::string_view lines);
   bool LogsReady(JobId job) const;
   void SendLines(const Address& driver, const LogLines& lines);
 

@@ -17,6 +17,10 @@
 namespace rmpi {
 namespace {
 
+// The head answers within 5 s, or is gone, which ends the wait.
+constexpr TimeNs kJobOverPatience = 8 * kSecond;
+constexpr TimeNs kUninterrupted = 1500 * kMillisecond;  // then a signal (Ctrl-C) ends the wait
+
 std::atomic<CoreWorker*> current{nullptr};
 std::atomic<uint32_t> current_epoch{0};
 uint32_t next_epoch = 1;
@@ -191,8 +195,9 @@ void CoreWorker::Impl::Disconnect() {
     core_.submitter().Drain();
     Send(RayletOf(self_.node), MsgType::kJobOver, Nonce{nonce});
     Blob reply;
-    const TimeNs deadline = MonotonicNow() + 1500 * kMillisecond;
-    while (Ask(lock, nonce, deadline, &reply).code() == StatusCode::kInterrupted) {
+    const TimeNs start = MonotonicNow();
+    while (Ask(lock, nonce, start + kJobOverPatience, &reply).code() == StatusCode::kInterrupted &&
+           MonotonicNow() - start < kUninterrupted) {
     }
   }
   {  // nothing comes after this: who still waits for an object is told

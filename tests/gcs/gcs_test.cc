@@ -150,11 +150,10 @@ TEST_F(GcsTest, ANodeThatNeverAnswersDoesNotHoldAJob) {
   Start(2);
   Join("a");
   Join("b");
-  beating_ = {2};
-  EndJob(StartJob());
-  Pass(900 * kMillisecond);
+  EndJob(StartJob());  // both beat, and do not answer
+  Pass(4900 * kMillisecond);
   EXPECT_EQ(out_.Count(MsgType::kJobOverReply), 0U);
-  Pass(kSecond);
+  Pass(200 * kMillisecond);
   EXPECT_EQ(out_.Count(MsgType::kJobOverReply), 1U);
 }
 

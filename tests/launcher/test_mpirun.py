@@ -4,6 +4,7 @@
 import os
 import pathlib
 import pty
+import re
 import signal
 import subprocess
 
@@ -99,6 +100,27 @@ def test_ranks_of_a_host_divide_its_mask(ray_mpi):
     mask = {"CUDA_VISIBLE_DEVICES": "GPU-aa,GPU-bb,GPU-cc"}
     done = ray_mpi("-n", "3", "--num-cpus=2", path, env=mask)
     assert done.stdout == "3 3 3\n['GPU-aa', 'GPU-bb', 'GPU-cc'] True\n", done.stderr
+
+
+LAST_WORDS = THREE + """
+@ray.remote(scheduling_strategy="SPREAD")
+def first(i):
+    print("one", i)
+
+@ray.remote(scheduling_strategy="SPREAD")
+def second(i):
+    print("two", i)
+
+ray.get([task.remote(i) for i in range(60) for task in (first, second)])
+"""
+
+
+def test_the_last_lines_of_all_ranks_come(ray_mpi):
+    path = ray_mpi.write("app.py", LAST_WORDS)
+    done = ray_mpi("-n", "3", "--num-cpus=1", path, env={"RAY_DEDUP_LOGS": "0"})
+    assert done.returncode == 0, done.stderr
+    lines = re.findall(r"\((\w+) pid=\d+[^)]*\) (\w+) (\d+)\n", done.stdout)
+    assert sorted(lines) == sorted((*names, str(i)) for i in range(60) for names in [("first", "one"), ("second", "two")])
 
 
 def test_missing_program(ray_mpi):

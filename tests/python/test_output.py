@@ -34,7 +34,7 @@ pid = ray.get(speak.remote("hello there"), timeout=60)
 ray.get(speak.options(name="other").remote("with a name"), timeout=60)
 ray.get(complain.remote(), timeout=60)
 ray.get(lines.remote(), timeout=60)
-print("PID", pid)
+sys.stdout.write("PID %d\\n" % pid)  # at once: lines of tasks come in between
 time.sleep(1.5)
 ray.shutdown()
 """
@@ -84,6 +84,72 @@ def test_many_lines_all_arrive(tmp_path):
     )
     seen = {int(number) for number in re.findall(r"line (\d+)", plain(result.stdout))}
     assert seen == set(range(500))
+
+
+LAST_WORDS = """
+import os, signal, subprocess, sys
+import ray
+
+@ray.remote
+def first(i):
+    print("line", i)
+
+@ray.remote
+def second(i):
+    print("line", i, file=sys.stderr)
+    sys.stdout.write(f"open end {i}")
+
+ray.init(num_cpus=1)
+ray.get(first.remote(0), timeout=60)
+HOLD
+ray.get([(first, second)[i % 2].remote(i) for i in range(1, 100)], timeout=60)
+"""
+
+# What a busy machine does at the worst time: the raylet, which nobody needs for these tasks, stands still.
+HOLD = """
+from support import descendants
+raylet = next(pid for pid in descendants() if open(f"/proc/{pid}/comm").read().startswith("ray-mpi-raylet"))
+os.kill(raylet, signal.SIGSTOP)
+subprocess.Popen(["sh", "-c", f"sleep 2.5; kill -CONT {raylet}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+"""
+
+
+@pytest.mark.ours_only("there the last lines of a program may be lost")
+@pytest.mark.parametrize("hold", ["", HOLD], ids=["", "raylet held up"])
+def test_the_last_lines_come_each_with_its_task(tmp_path, hold):
+    """A program that ends at once loses nothing, and a line bears the name of its task, however late it is read."""
+    result = run_program(tmp_path, LAST_WORDS.replace("HOLD", hold), env={"RAY_DEDUP_LOGS": "0"})
+    assert result.returncode == 0, result.stderr
+    out, err = plain(result.stdout), plain(result.stderr)
+    assert re.findall(r"\((\w+) pid=\d+\) line (\d+)\n", out) == [("first", str(i)) for i in range(0, 100, 2)]
+    assert re.findall(r"\((\w+) pid=\d+\) line (\d+)\n", err) == [("second", str(i)) for i in range(1, 100, 2)]
+    assert re.findall(r"\((\w+) pid=\d+\) open end (\d+)\n", out) == [("second", str(i)) for i in range(1, 100, 2)]
+
+
+def test_descriptors_that_a_task_redirects_are_its_own(tmp_path):
+    """What it prints into a file of its own is what it printed, and no more."""
+    result = run_program(
+        tmp_path,
+        """
+        import os, subprocess
+        import ray
+
+        @ray.remote
+        def redirect():
+            print("before")
+            kept = os.dup(1)
+            file = os.open("own.txt", os.O_WRONLY | os.O_CREAT)
+            os.dup2(file, 1)
+            print("in the file")
+            os.dup2(kept, 1)
+            subprocess.run(["echo", "from a child"])
+            return open("own.txt").read()
+
+        ray.init(num_cpus=1)
+        assert ray.get(redirect.remote(), timeout=60) == "in the file\\n"
+        """,
+    )
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.ours_only("there lines are dropped, or the driver waits")

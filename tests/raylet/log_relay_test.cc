@@ -8,11 +8,17 @@
 namespace rmpi {
 namespace {
 
+using std::string_literals::operator""s;
+
 class LogRelayTest : public testing::Test {
  protected:
   LogRelayTest()
       : relay_(
-            &loop_, "", [this](const WorkerOutput&, bool err, std::string_view lines) { (err ? err_ : out_) += lines; },
+            &loop_, "",
+            [this](const WorkerOutput&, bool err, std::string_view task, std::string_view lines) {
+              (err ? err_ : out_) += lines;
+              by_ += std::string(task) + ";";
+            },
             [this](JobId) {
               ++asked_;
               return ready_;
@@ -37,6 +43,7 @@ class LogRelayTest : public testing::Test {
   bool ready_ = true;
   int asked_ = 0;
   std::string out_, err_;
+  std::string by_;  // the names of the tasks, each with a semicolon
   UniqueFd write_out_, write_err_;
   LogRelay relay_;
 };
@@ -102,6 +109,55 @@ TEST_F(LogRelayTest, DrainReadsWhatIsThere) {
   EXPECT_EQ(err_, "");
   relay_.Drain(JobId{3});
   EXPECT_EQ(err_, "bad\n");
+}
+
+std::string Framed(const std::string& task, const std::string& text) {
+  return FrameHead(task, text.size()) + text;
+}
+
+TEST_F(LogRelayTest, LinesAreOfTheTaskThatWroteThemHoweverLateTheyAreRead) {
+  Say(Framed("a", "one\ntwo\n") + Framed("b", "three\n") + "C code\n" + Framed("b", "four\n"));
+  EXPECT_EQ(out_, "one\ntwo\nthree\nC code\nfour\n");
+  EXPECT_EQ(by_, "a;b;;b;");
+}
+
+TEST_F(LogRelayTest, ALineMayHaveSeveralFramesAndEndsWithItsTask) {
+  Say(Framed("a", "one "));
+  Say(Framed("a", "line\n") + Framed("a", "open end"));
+  EXPECT_EQ(out_, "one line\n");
+  Say(Framed("b", "next\n") + Framed("b", "from Python, ") + "from C\n");
+  EXPECT_EQ(out_, "one line\nopen end\nnext\nfrom Python, from C\n");
+  EXPECT_EQ(by_, "a;a;b;") << out_;
+}
+
+TEST_F(LogRelayTest, DrainTellsALineWithoutEnd) {
+  Say(Framed("a", "no newline"));
+  relay_.Drain(JobId{3});
+  EXPECT_EQ(out_, "no newline\n");
+}
+
+TEST(FrameReaderTest, AnyCutOfTheBytesGivesTheSame) {
+  const std::string long_name(300, 'n');
+  const std::string stream = "raw\0x"s + Framed("a", "text\n") + Framed("", "nobody\n") + "\0\x1frmp"s +
+                             Framed(long_name, std::string(3000, 'y')) + "end" + Framed("a", "").substr(0, 9);
+  std::string want;
+  for (size_t step = stream.size(); step > 0; --step) {
+    std::string got, last = "-";
+    const auto sink = [&](std::string_view name, std::string_view text) {
+      if (name != last) got += "[" + std::string(name) + "]";
+      last = name;
+      got += text;
+    };
+    FrameReader reader;
+    for (size_t at = 0; at < stream.size(); at += step)
+      reader.Feed(std::string_view(stream).substr(at, step), sink);
+    reader.Finish(sink);
+    if (want.empty()) want = got;
+    ASSERT_TRUE(got == want) << "in steps of " << step;
+  }
+  EXPECT_EQ(want, "[]raw\0x[a]text\n[]nobody\n\0\x1frmp["s + long_name.substr(0, 255) + "]" +
+                      std::string(3000, 'y') + "[]end" + Framed("a", "").substr(0, 9));
+  EXPECT_EQ(FrameHead(long_name, 0).size() + FrameRoom(long_name), kMostFrameBytes);
 }
 
 }  // namespace

@@ -35,12 +35,20 @@ def main(token):
     end(status)
 
 
+class _TaskOutput(io.FileIO):
+    """Our end of a pipe to the raylet: what goes through here bears the name of the task."""
+
+    def write(self, data):
+        return _core.write_output(self.fileno(), data)
+
+
 def _prepare_process():
     global_worker.pid = os.getpid()
+    _core.take_output_pipes()
     # Lines arrive at the driver one by one, whole; a descriptor that is no terminal would be fully buffered.
     sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115
     for name, fd in (("stdout", 1), ("stderr", 2)):
-        raw = open(fd, "wb", buffering=0, closefd=False)  # noqa: SIM115
+        raw = _TaskOutput(fd, "wb", closefd=False)
         text = io.TextIOWrapper(
             io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True
         )

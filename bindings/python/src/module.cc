@@ -15,5 +15,6 @@ NB_MODULE(_core, m) {
   InitObjects(m);
   InitCompletion(m);
   InitWorker(m);
+  InitOutput(m);
   InitCluster(m);
 }

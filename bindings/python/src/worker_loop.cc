@@ -9,6 +9,7 @@
 #include "bindings/python/src/foreign.h"
 #include "bindings/python/src/module.h"
 #include "bindings/python/src/object_ref.h"
+#include "bindings/python/src/output.h"
 #include "bindings/python/src/session.h"
 
 namespace rmpi::python {
@@ -92,6 +93,7 @@ void WorkerLoop::Execute(ExecTask& task) {
 }
 
 void WorkerLoop::Enter(const ExecTask& task) {
+  SetOutputName(task.name);
   double cpus = 0;
   for (const auto& [name, amount] : task.resources) {
     if (name == "CPU") cpus = amount;
@@ -182,6 +184,7 @@ void WorkerLoop::Fail(ExecTask& task) {
 }
 
 void WorkerLoop::Finish(ExecTask& task, std::span<const ValueSource> results, bool retryable) {
+  FlushOutput();  // what the task printed is there before its result is
   size_t bytes = 0;
   for (const ValueSource& source : results) bytes += source.size;
   Status status;
