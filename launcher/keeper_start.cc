@@ -53,8 +53,8 @@ Status ReadStrings(int fd, std::vector<std::string>* out) {
   return Status::Ok();
 }
 
-// Where Open MPI's programs in tasks keep their session files. Each makes this folder and removes it when it finds
-// it empty, and fails when another one does so in between: it must be there and never be empty.
+// Where Open MPI's programs in tasks keep their session files. Each makes this folder and removes it when it
+// finds it empty, and fails when another one does so in between: it must be there and never be empty.
 void MakeMpiFolder(const std::string& run_directory, const std::string& hostname) {
   const std::string folder = fmt::format("{}/ompi.{}.{}", run_directory, hostname, ::getuid());
   ::mkdir(folder.c_str(), 0700);

@@ -155,12 +155,19 @@ Environment ScrubEnvironment(const Environment& env) {
 }
 
 void SetMpirunOfTasks(Environment* env, int64_t slots) {
+  // Open MPI takes this number for the places of each node.
+  if (const std::string& cpus = Get(*env, "SLURM_JOB_CPUS_PER_NODE"); !cpus.empty()) {
+    env->emplace(OriginalName("SLURM_TASKS_PER_NODE"), Get(*env, "SLURM_TASKS_PER_NODE"));
+    (*env)["SLURM_TASKS_PER_NODE"] = cpus;
+  }
   const std::string count = std::to_string(std::max<int64_t>(slots, 1));
   // Open MPI 4 reads the OMPI names, Open MPI 5 the PRTE ones; each leaves the other's alone.
   const std::pair<const char*, std::string> settings[] = {
-      {"OMPI_MCA_ras", "^slurm,tm,lsf,gridengine,alps"}, {"OMPI_MCA_orte_set_default_slots", count},
-      {"OMPI_MCA_hwloc_base_binding_policy", "none"},    {"PRTE_MCA_ras", "^slurm,pbs,lsf,gridengine"},
-      {"PRTE_MCA_prte_set_default_slots", count},        {"PRTE_MCA_hwloc_default_binding_policy", "none"},
+      {"OMPI_MCA_state_novm_select", "1"},
+      {"OMPI_MCA_orte_set_default_slots", count},
+      {"OMPI_MCA_hwloc_base_binding_policy", "none"},
+      {"PRTE_MCA_prte_set_default_slots", count},
+      {"PRTE_MCA_hwloc_default_binding_policy", "none"},
   };
   for (const auto& [name, value] : settings) env->emplace(name, value);
 }

@@ -24,10 +24,11 @@ void SetOverUser(Environment* env, const std::string& name, const std::string& v
 // The environment for children of a rank. Scrubbing twice changes nothing more.
 Environment ScrubEnvironment(const Environment& env);
 
-// For tasks, on top of that: Open MPI's mpirun takes this node, with `slots` places, instead of the job's
-// list of nodes (on which every task's mpirun would begin at the first one, with one place per rank of ours),
-// and does not bind: two tasks' mpiruns know nothing of each other and would both take the first cores. What
-// the user has set stays; mpirun's own options win over both.
+// For tasks, on top of that. Open MPI's mpirun begins at its own node, and gets as many places there as there
+// are CPUs: `slots`, or in a job of Slurm's what that gave on each node; without this it has one for each
+// rank of ours. It starts daemons only where it has ranks, not on all nodes of the job. It does not bind: two
+// tasks' mpiruns know nothing of each other and would both take the first cores. What the user has set stays;
+// mpirun's own options win over both.
 void SetMpirunOfTasks(Environment* env, int64_t slots);
 
 // Open MPI's session files go to `folder`: a worker that is killed leaves them behind.

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -20,6 +21,9 @@ def find_ray_mpi():
     candidates = [os.environ.get("RAY_MPI_EXE"), Path(sys.executable).parent / "ray-mpi", ROOT / ".venv/bin/ray-mpi",
                   ROOT / "build/release/python/ray_mpi/bin/ray-mpi"]
     return next((str(c) for c in candidates if c and Path(c).exists()), None)
+
+
+RAY_MPI = find_ray_mpi()
 
 
 class Lab:
@@ -129,7 +133,10 @@ class Lab:
         own = ("host-init", "slurmd", "slurmstepd", "ps -e")
         found = [f"{node}: process {line}" for line in shown if not any(name in line for name in own)]
         listed = self.on(node, "sh", "-c", "ls -d /tmp/* /run/* /dev/shm/* /var/tmp/* 2>/dev/null").stdout.split()
-        return found + [f"{node}: {path}" for path in listed if "ray-mpi-" in path and "ray-mpi-lab" not in path]
+        # Ours, and Open MPI's for what tasks started: session files, shared memory.
+        traces = ("ray-mpi-", "ompi.", "vader_segment")
+        return found + [f"{node}: {path}" for path in listed
+                        if any(name in path for name in traces) and "ray-mpi-lab" not in path]
 
     def wait_until(self, condition, timeout_s, what):
         """Polls; a lab's tests never sleep for a fixed time."""
@@ -163,3 +170,25 @@ def lab():
     lab = bring_up(*options)
     yield lab
     take_down(lab)
+
+
+@pytest.fixture
+def app(lab, request):
+    """Writes a Ray program into the lab's shared folder; after the test, nothing new may be on any node."""
+    before = set(lab.left_behind())
+
+    def write(text):
+        file = lab.shared / f"{request.node.name.replace('[', '-').rstrip(']')}.py"
+        file.write_text("import os, signal, subprocess, sys, time\nimport ray\nray.init()\n" + textwrap.dedent(text))
+        return file
+
+    yield write
+    lab.run("scancel", "--user=root")  # what a failed test may have left running
+    deadline = time.monotonic() + 15
+    while (rest := set(lab.left_behind()) - before) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not rest, "left behind"
+
+
+def srun(lab, *args, options=("-N4",), **kwargs):
+    return lab.run("srun", *options, RAY_MPI, *args, **kwargs)

@@ -1,40 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ray-mpi in a real Slurm: launches, statuses, signals, and what tasks can start themselves."""
+"""ray-mpi in a real Slurm: launches, statuses, signals, and what dies."""
 
 import os
 import signal
 import subprocess
-import textwrap
 import time
 
 import pytest
 
-from conftest import HERE, ROOT, find_ray_mpi
+from conftest import RAY_MPI, ROOT, srun
 
-RAY_MPI = find_ray_mpi()
 pytestmark = pytest.mark.skipif(not RAY_MPI, reason="ray-mpi is not built (set RAY_MPI_EXE)")
-
-
-@pytest.fixture
-def app(lab, request):
-    """Writes a Ray program into the lab's shared folder; after the test, nothing new may be on any node."""
-    before = set(lab.left_behind())
-
-    def write(text):
-        file = lab.shared / f"{request.node.name.replace('[', '-').rstrip(']')}.py"
-        file.write_text("import os, signal, subprocess, sys, time\nimport ray\nray.init()\n" + textwrap.dedent(text))
-        return file
-
-    yield write
-    lab.run("scancel", "--user=root")  # what a failed test may have left running
-    deadline = time.monotonic() + 15
-    while (rest := set(lab.left_behind()) - before) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not rest, "left behind"
-
-
-def srun(lab, *args, options=("-N4",), **kwargs):
-    return lab.run("srun", *options, RAY_MPI, *args, **kwargs)
 
 
 # Tasks that end only when all of them run at the same time: one per node, as each holds the node's only slot.
@@ -180,30 +156,6 @@ def test_mpirun_inside_of_srun_is_refused(lab, app):
     done = srun(lab, "-n", "2", app("print('must not run')"), options=("-N2",), timeout_s=30)
     assert done.returncode == 2 and "must not run" not in done.stdout
     assert "srun --mpi=pmix ray-mpi" in done.stderr
-
-
-@pytest.fixture(scope="module")
-def mpi_hello(lab):
-    program = lab.shared / "hello_of_tasks"
-    subprocess.run(["mpicc", "-o", program, HERE / "mpi_hello.c"], check=True)
-    return program
-
-
-def test_what_tasks_can_start(lab, app, mpi_hello):
-    file = app(f"""
-        @ray.remote(num_cpus=0, resources={{"slot": 1}})
-        def call(*command):
-            done = subprocess.run(command, text=True, capture_output=True, timeout=40)
-            return done.returncode, done.stdout.strip(), done.stderr
-
-        hello = "{mpi_hello}"
-        print(ray.get(call.remote("mpirun", "--allow-run-as-root", "-n", "2", hello))[:2])
-        print(ray.get(call.remote("srun", "-N4", "-n4", hello))[:2])
-        print(ray.get(call.remote(hello))[:2])
-    """)
-    done = srun(lab, *ONE_SLOT, file, timeout_s=100)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["(0, 'met 2 of 2')", "(0, 'met 4 of 4')", "(0, 'met 1 of 1')"], done.stderr
 
 
 def test_environment_of_tasks_is_like_a_batch_scripts(lab, app):

@@ -148,20 +148,28 @@ TEST(Scrub, AStepOnPartOfTheJobGetsTheJobsLayoutBack) {
   EXPECT_FALSE(clean.contains("SLURM_NTASKS"));
 }
 
-TEST(MpirunOfTasks, TakesThisNodeAndDoesNotBind) {
+TEST(MpirunOfTasks, HasAPlaceForEachCpuAndDoesNotBind) {
   Environment env;
   SetMpirunOfTasks(&env, 6);
   EXPECT_EQ(Get(env, "OMPI_MCA_orte_set_default_slots"), "6");
   EXPECT_EQ(Get(env, "PRTE_MCA_prte_set_default_slots"), "6");
-  EXPECT_TRUE(Get(env, "OMPI_MCA_ras").starts_with("^slurm"));
   EXPECT_EQ(Get(env, "OMPI_MCA_hwloc_base_binding_policy"), "none");
+  EXPECT_FALSE(env.contains("SLURM_TASKS_PER_NODE"));
+}
+
+TEST(MpirunOfTasks, InAJobThePlacesAreTheJobsCpus) {
+  Environment env = ScrubEnvironment(Rank());
+  SetMpirunOfTasks(&env, 6);
+  EXPECT_EQ(Get(env, "SLURM_TASKS_PER_NODE"), "2(x4)");
+  EXPECT_EQ(Get(env, "RAY_MPI_ORIG_SLURM_TASKS_PER_NODE"), "1(x4)");
 }
 
 TEST(MpirunOfTasks, TheUsersSettingsWin) {
-  Environment env = {{"OMPI_MCA_ras", "slurm"}, {"OMPI_MCA_orte_tmpdir_base", "/scratch"}};
+  Environment env = {{"OMPI_MCA_hwloc_base_binding_policy", "core"},
+                     {"OMPI_MCA_orte_tmpdir_base", "/scratch"}};
   SetMpirunOfTasks(&env, 0);
   SetMpiFolderOfTasks(&env, "/tmp/run");
-  EXPECT_EQ(Get(env, "OMPI_MCA_ras"), "slurm");
+  EXPECT_EQ(Get(env, "OMPI_MCA_hwloc_base_binding_policy"), "core");
   EXPECT_EQ(Get(env, "OMPI_MCA_orte_tmpdir_base"), "/scratch");
   EXPECT_EQ(Get(env, "PRTE_MCA_prte_tmpdir_base"), "/tmp/run");
   EXPECT_EQ(Get(env, "OMPI_MCA_orte_set_default_slots"), "1");  // mpirun takes 0 for nothing at all
