@@ -98,6 +98,7 @@ class Keeper {
   void BeginEnd();                                 // the run is over for everything of this node
   void Fail(int status, const std::string& what);  // it is over for a bad reason
   void EndWorkers();
+  void EndProcesses(std::vector<pid_t> pids);
   void CleanUp();
 
   void Send(KeeperMessage::Type type, pid_t pid, int wait_status, uint64_t token = 0);

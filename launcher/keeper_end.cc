@@ -70,14 +70,16 @@ void Keeper::Fail(int status, const std::string& what) {
 void Keeper::EndWorkers() {
   std::vector<pid_t> spared = driver_pid_ == 0 ? std::vector<pid_t>() : Descendants(driver_pid_);
   spared.insert(spared.end(), {raylet_pid_, driver_pid_, cleaner_pid_});
-  for (const pid_t pid : Descendants(::getpid())) {
-    if (std::find(spared.begin(), spared.end(), pid) != spared.end()) continue;
-    if (LeadsSession(pid)) {
-      ::kill(pid, SIGKILL);
-    } else {
-      programs_.End(pid, MonotonicNow());
-    }
-  }
+  std::vector<pid_t> left = Descendants(::getpid());
+  std::erase_if(left,
+                [&](pid_t pid) { return std::find(spared.begin(), spared.end(), pid) != spared.end(); });
+  EndProcesses(std::move(left));
+}
+
+void Keeper::EndProcesses(std::vector<pid_t> pids) {
+  const auto programs = std::partition(pids.begin(), pids.end(), LeadsSession);
+  std::for_each(pids.begin(), programs, [](pid_t pid) { ::kill(pid, SIGKILL); });
+  programs_.End({programs, pids.end()}, MonotonicNow());
 }
 
 // As their subreaper we become the parent of whatever loses its own, so that going on until there is no child
@@ -98,13 +100,7 @@ void Keeper::CleanUp() {
       directory_.Remove();
       ::kill(std::exchange(cleaner_pid_, 0), SIGKILL);
     }
-    for (const pid_t pid : left) {
-      if (LeadsSession(pid)) {
-        ::kill(pid, SIGKILL);
-      } else {
-        programs_.End(pid, MonotonicNow());
-      }
-    }
+    EndProcesses(left);
     if (MonotonicNow() > give_up_at) {
       directory_.Remove();
       return Say(fmt::format("{} processes do not end although they were killed (first: pid {})", left.size(),

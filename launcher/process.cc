@@ -17,6 +17,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <utility>
 
 namespace rmpi::launcher {
 namespace {
@@ -77,6 +78,18 @@ void SetUpChild(const SpawnOptions& options, pid_t parent) {
   ResetSignals();
 }
 
+// The state and the parent of a process; a parent of 0: there is none such.
+std::pair<char, pid_t> StateAndParent(const std::string& pid) {
+  std::ifstream file("/proc/" + pid + "/stat");
+  std::string line;
+  std::getline(file, line);
+  const size_t end = line.rfind(')');  // the name before it may hold anything
+  char state = 0;
+  int parent = 0;
+  if (end == line.npos || std::sscanf(line.c_str() + end + 1, " %c %d", &state, &parent) != 2) return {0, 0};
+  return {state, parent};
+}
+
 }  // namespace
 
 Status Fork(const SpawnOptions& options, const std::function<int()>& body, pid_t* child) {
@@ -130,16 +143,8 @@ std::vector<pid_t> Descendants(pid_t root) {
   for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
     const pid_t pid = std::atoi(entry.path().filename().c_str());
     if (pid <= 0) continue;
-    std::ifstream file(entry.path() / "stat");
-    std::string line;
-    std::getline(file, line);
-    const size_t end = line.rfind(')');  // the name before it may hold anything
-    char state = 0;
-    int parent = 0;
-    if (end != line.npos && std::sscanf(line.c_str() + end + 1, " %c %d", &state, &parent) == 2 &&
-        state != 'Z') {
-      children.emplace(parent, pid);
-    }
+    const auto [state, parent] = StateAndParent(entry.path().filename());
+    if (parent != 0 && state != 'Z') children.emplace(parent, pid);
   }
   std::vector<pid_t> found = {root};
   for (size_t i = 0; i < found.size(); ++i) {
@@ -149,6 +154,8 @@ std::vector<pid_t> Descendants(pid_t root) {
   found.erase(found.begin());
   return found;
 }
+
+pid_t ParentOf(pid_t pid) { return StateAndParent(std::to_string(pid)).second; }
 
 bool Catches(pid_t pid, int signal) {
   std::ifstream file(fmt::format("/proc/{}/status", pid));

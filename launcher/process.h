@@ -42,6 +42,9 @@ int Exec(const std::vector<std::string>& argv, const Environment& environment, c
 // All living processes below `root`, however deep, root not included.
 std::vector<pid_t> Descendants(pid_t root);
 
+// 0 when there is no such process.
+pid_t ParentOf(pid_t pid);
+
 // Whether the process has a handler for the signal.
 bool Catches(pid_t pid, int signal);
 

@@ -5,11 +5,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "launcher/process.h"
@@ -34,12 +36,19 @@ std::vector<pid_t> WithEnvironment(const std::string& entry) {
 
 }  // namespace
 
-void Programs::End(pid_t pid, TimeNs now) {
-  const auto [it, fresh] = kill_at_.emplace(pid, now + kGrace);
-  if (fresh) {
-    ::kill(pid, SIGTERM);
-  } else if (now >= it->second) {
-    ::kill(pid, SIGKILL);
+void Programs::End(const std::vector<pid_t>& pids, TimeNs now) {
+  const std::set<pid_t> all(pids.begin(), pids.end());
+  for (const pid_t pid : pids) {
+    const bool topmost = !all.contains(ParentOf(pid));
+    const auto [it, met] = ending_.emplace(pid, Ending{now, topmost ? now : now + kPatience, topmost, false});
+    Ending& ending = it->second;
+    if (!met && topmost && !ending.topmost) ending.ask_at = std::min(ending.ask_at, now + kOrphanWait);
+    ending.topmost = topmost;
+    if (now >= ending.begin + kGrace) {
+      ::kill(pid, SIGKILL);
+    } else if (now >= ending.ask_at && !std::exchange(ending.asked, true)) {
+      ::kill(pid, SIGTERM);
+    }
   }
 }
 
@@ -47,17 +56,18 @@ void Programs::Look(TimeNs now) {
   if (now < look_at_) return;
   look_at_ = kNever;
   std::set<pid_t> leaders;
-  std::map<pid_t, TimeNs> kill_at;
+  std::vector<pid_t> members;
+  std::map<pid_t, Ending> ending;  // of those that are still there
   for (const pid_t pid : Descendants(::getpid())) {
+    if (const auto it = ending_.find(pid); it != ending_.end()) ending.insert(*it);
     const pid_t leader = ::getsid(pid);
-    if (dead_.contains(leader)) {
-      leaders.insert(leader);
-      End(pid, now);
-    }
-    if (const auto it = kill_at_.find(pid); it != kill_at_.end()) kill_at.insert(*it);
+    if (!dead_.contains(leader)) continue;
+    leaders.insert(leader);
+    members.push_back(pid);
   }
+  ending_ = std::move(ending);
+  End(members, now);
   dead_ = std::move(leaders);
-  kill_at_ = std::move(kill_at);
   if (!dead_.empty()) look_at_ = now + kPause;
 }
 
@@ -68,7 +78,7 @@ void EndProgramsOf(const std::string& run_directory) {
   for (const TimeNs begin = MonotonicNow(); MonotonicNow() <= begin + Programs::kGrace + kSecond;) {
     const std::vector<pid_t> left = WithEnvironment(entry);
     if (left.empty()) return;
-    for (const pid_t pid : left) programs.End(pid, MonotonicNow());
+    programs.End(left, MonotonicNow());
     ::nanosleep(&pause, nullptr);
   }
 }

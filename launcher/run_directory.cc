@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,6 +14,9 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <vector>
+
+#include "launcher/programs.h"
+#include "runtime/base/time.h"
 
 namespace rmpi::launcher {
 namespace {
@@ -44,16 +48,19 @@ void RemoveLeftOvers(const std::string& base) {
 
 // An mpirun in a task of another node makes that node's folder here, too, when it starts ranks on this one,
 // and leaves it, empty. Only the same step of the same job is looked at, so that nobody else's is met half
-// made.
-void RemoveShells(const std::string& path) {
+// made. Returns whether one is still in use: its mpirun has been told to end just as we have.
+bool RemoveShells(const std::string& path) {
   const std::string step = path.substr(0, path.rfind('.') + 1);
-  if (step.ends_with("-local.0.")) return;
+  if (step.ends_with("-local.0.")) return false;
+  bool in_use = false;
   std::error_code error;
   for (const fs::directory_entry& entry : fs::directory_iterator(fs::path(path).parent_path(), error)) {
     if (!entry.path().string().starts_with(step)) continue;
     const UniqueFd folder = OpenFolder(entry.path());
-    if (folder.valid() && ::flock(folder.get(), LOCK_EX | LOCK_NB) == 0) ::rmdir(entry.path().c_str());
+    if (!folder.valid() || ::flock(folder.get(), LOCK_EX | LOCK_NB) != 0) continue;
+    if (::rmdir(entry.path().c_str()) != 0 && errno == ENOTEMPTY) in_use = true;
   }
+  return in_use;
 }
 
 }  // namespace
@@ -124,8 +131,11 @@ Status RunDirectory::WriteSession(const Session& session) const {
 
 void RunDirectory::Remove() {
   std::error_code error;
-  if (!path_.empty()) fs::remove_all(path_, error);
-  if (!path_.empty()) RemoveShells(path_);
+  if (path_.empty()) return;
+  fs::remove_all(path_, error);
+  const TimeNs give_up_at = MonotonicNow() + Programs::kGrace;
+  const timespec pause{0, 20'000'000};
+  while (RemoveShells(path_) && MonotonicNow() < give_up_at) ::nanosleep(&pause, nullptr);
   path_.clear();
   lock_.reset();
 }

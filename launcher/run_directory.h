@@ -33,7 +33,8 @@ class RunDirectory {
   const std::string& path() const { return path_; }
   // Writes session.json in one step (rename), mode 0600.
   Status WriteSession(const Session& session) const;
-  // Removes the folder and everything in it. Twice is fine.
+  // Removes the folder and everything in it. Twice is fine. Waits up to Programs::kGrace for an mpirun on
+  // another node to leave the folder that it made here.
   void Remove();
 
  private:
