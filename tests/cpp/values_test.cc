@@ -149,6 +149,19 @@ TEST(Values, ViewsHaveShapes) {
   EXPECT_TRUE(Through<ray::View<int>>(std::vector<int>{}).empty());
 }
 
+TEST(Values, ViewsOwnTheElementsThatTheyAreMadeOf) {
+  std::vector<double> elements{1, 2, 3, 4, 5, 6};
+  const double* const memory = elements.data();
+  const ray::View<double> matrix(std::move(elements), {3, 2});
+  EXPECT_EQ(matrix.data(), memory);  // moved, not copied
+  const auto back = Through<ray::View<double>>(ray::View<double>(matrix));
+  EXPECT_EQ(back.shape(), (std::vector<size_t>{3, 2}));
+  EXPECT_EQ(back[5], 6);
+  EXPECT_EQ(ray::View<double>(std::vector<double>{7, 8}).shape(), std::vector<size_t>{2});
+  EXPECT_EQ(ray::View<double>(std::vector<double>{}, {0, 3}).shape(), (std::vector<size_t>{0, 3}));
+  EXPECT_THROW(ray::View<double>(std::vector<double>{7, 8}, {3, 2}), ray::RayException);
+}
+
 TEST(Values, EverythingElseIsMsgpack) {
   RoundTrip(std::map<std::string, std::vector<int>>{{"a", {1}}}, Tag::kMsgpack);
   RoundTrip(std::tuple<int, std::string, double>{1, "x", 2.5}, Tag::kMsgpack);

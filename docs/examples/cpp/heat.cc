@@ -37,8 +37,7 @@ double NextValue(double here, double north, double south, double west, double ea
   return here + kRatio * ((north + south) + (west + east) - 4 * here);
 }
 
-// ---- the start and what must become of it
-// ---------------------------------------------------------------------------
+// ---- the start and what must become of it -----------------------------------------------------------------
 
 /// sin(p pi x) sin(q pi y), which a step of the scheme only makes smaller, by a known factor.
 struct Wave {
@@ -66,8 +65,7 @@ double Exact(size_t row, size_t column, size_t points, size_t steps) {
   return sum;
 }
 
-// ---- the tasks
-// ------------------------------------------------------------------------------------------------------
+// ---- the tasks --------------------------------------------------------------------------------------------
 
 enum Edge : size_t { kNorth, kSouth, kWest, kEast };  // their order in what CopyEdges returns
 
@@ -113,8 +111,7 @@ Numbers StepBlock(Row block, Row north, Row south, Row west, Row east) {
 
 RAY_REMOTE(MakeBlock, CopyEdges, StepBlock);
 
-// ---- the program
-// ----------------------------------------------------------------------------------------------------
+// ---- the program ------------------------------------------------------------------------------------------
 
 using NumbersRef = ray::ObjectRef<Numbers>;
 

@@ -66,8 +66,7 @@ std::string HostName() {
   return name;
 }
 
-// ---- the model
-// ------------------------------------------------------------------------------------------------------
+// ---- the model --------------------------------------------------------------------------------------------
 
 size_t CountTerms(int degree) { return static_cast<size_t>((degree + 1) * (degree + 2) / 2); }
 
@@ -145,8 +144,7 @@ double RootMeanSquare(const std::vector<FoldScore>& scores) {
   return std::sqrt(squared_error / static_cast<double>(count));
 }
 
-// ---- the tasks
-// ------------------------------------------------------------------------------------------------------
+// ---- the tasks --------------------------------------------------------------------------------------------
 
 FoldScore ScoreFold(Rows rows, Setting setting, size_t fold) {
   FoldScore score = Score(rows, setting, Fit(rows, setting, fold), fold);
@@ -179,8 +177,7 @@ Trial RunTrial(ray::ObjectRef<Numbers> rows, Setting setting) {
   return trial;
 }
 
-// ---- the program
-// ----------------------------------------------------------------------------------------------------
+// ---- the program ------------------------------------------------------------------------------------------
 
 /// Measurements of the true surface at random places. The same numbers on every machine.
 Numbers Measure(size_t count, uint64_t seed) {

@@ -3,9 +3,13 @@
 /// View: read access to the numbers or bytes of a value where they lie, without a copy.
 #pragma once
 
+#include <ray/api/ray_exception.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <numeric>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -29,6 +33,20 @@ class View {
   View(const T* data, size_t size) : data_(data), size_(size) {}
   View(const T* data, size_t size, std::vector<size_t> shape, std::shared_ptr<const void> owner)
       : data_(data), size_(size), shape_(std::move(shape)), owner_(std::move(owner)) {}
+  /// Elements that it owns from now on, e.g. as the result of a remote function: with two extents in `shape`, whose
+  /// product is their count, they are a matrix for Python. \throws RayException for another count.
+  explicit View(std::vector<T> elements, std::vector<size_t> shape = {})
+      : size_(elements.size()), shape_(std::move(shape)) {
+    const size_t count =
+        std::accumulate(shape_.begin(), shape_.end(), size_t{1}, [](size_t a, size_t b) { return a * b; });
+    if (!shape_.empty() && count != size_) {
+      throw RayException("ray::View: the shape has " + std::to_string(count) + " elements, the vector " +
+                         std::to_string(size_));
+    }
+    const auto owner = std::make_shared<const std::vector<T>>(std::move(elements));
+    data_ = owner->data();
+    owner_ = owner;
+  }
 
   const T* data() const { return data_; }
   size_t size() const { return size_; }  ///< in elements
