@@ -86,11 +86,16 @@ void Keeper::OnDeadlines(TimeNs now) {
   }
   if (now >= bringup_at_) {
     bringup_at_ = kNever;
+    const bool lost = coming_up() && config_.rank == 0;  // one of those that wait is enough to end the launch
     Fail(1, fmt::format("the runtime did not come up within {:.0f} s: the raylet (pid {}) runs, but {}. "
                         "--bringup-timeout gives it longer, `ray-mpi doctor` looks for the reason",
                         static_cast<double>(config_.bringup_timeout) / 1e9, raylet_pid_,
-                        config_.size > 1 ? fmt::format("has not met the other {} ranks", config_.size - 1)
-                                         : "does not answer"));
+                        config_.size == 1 ? "does not answer"
+                        : met_            ? "the head has not taken it in"
+                                          : fmt::format("has not met the other {} ranks; those that are waiting "
+                                                        "like this one say so, the one that says nothing never came",
+                                                        config_.size - 1)));
+    if (lost && config_.end_launch) config_.end_launch();
   }
   if (now >= end_at_) {
     end_at_ = kNever;
@@ -112,6 +117,10 @@ void Keeper::OnSignal() {
     const bool from_terminal = info.ssi_code == SI_KERNEL;  // it went to the driver, too
     if (signal == SIGCHLD) {
       Reap();
+    } else if (signal == kEndOfLaunch) {
+      if (coming_up()) Fail(1, "another rank was lost while the run came up (see its message): ending this one");
+    } else if (signal == SIGTERM && coming_up()) {
+      Fail(128 + SIGTERM, "asked to end while the run came up");
     } else if (signal == SIGINT) {
       OnInterrupt(signal, from_terminal);
     } else if (signal == SIGUSR1 || signal == SIGUSR2) {
@@ -202,9 +211,11 @@ void Keeper::OnRayletExit(int wait_status) {
   const std::string what =
       fmt::format("the raylet (pid {}) died unexpectedly: {}{}", pid, DescribeEnd(wait_status),
                   head ? ": the run cannot go on" : ": this node leaves the run");
+  const bool lost = coming_up() && !done_;
   // The others of a run go on without this node, and the run's status is the driver's. A node that never
   // joined is different: nobody has counted on it, so nobody else would tell.
   Fail(head || !ready_ ? 1 : 0, what);
+  if (lost && config_.end_launch) config_.end_launch();
 }
 
 void Keeper::OnZygoteExit(int wait_status) {
@@ -261,16 +272,24 @@ void Keeper::OnRayletMessage(const KeeperMessage& message, std::span<UniqueFd> f
       raylet_done_ = true;
       if (config_.driver.empty() && config_.rank == 0) status_ = message.wait_status;
       return BeginEnd();
-    case KeeperMessage::kFatal:
+    case KeeperMessage::kMet:
+      met_ = true;
+      return;
+    case KeeperMessage::kFatal: {
+      const bool lost = coming_up() && !done_;
       raylet_done_ = true;
-      return Fail(message.wait_status, message.text);
+      Fail(message.wait_status, message.text);
+      if (lost && config_.end_launch) config_.end_launch();
+      return;
+    }
     default:
       return Say(fmt::format("message {} of the raylet is unknown", message.type));
   }
 }
 
 void Keeper::OnReady(const KeeperMessage& message) {
-  ready_ = true;
+  if (done_) return;  // too late
+  ready_ = met_ = true;
   bringup_at_ = kNever;
   if (message.text[0] != '\0') {
     if (Status s = directory_.WriteSession(MakeSession(message.text)); !s.ok()) return Fail(1, s.message());

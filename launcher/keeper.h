@@ -8,6 +8,7 @@
 // - It ends: at most kGrace after the driver's end, the raylet's end or kDone; and Programs::kGrace later
 // where
 //   programs that tasks started do not end when asked.
+// - Before the ranks have met nobody sees another's end: whoever is lost then ends the launch.
 // - It never blocks on a process: messages to the raylet wait in a queue here.
 #pragma once
 
@@ -49,6 +50,8 @@ struct KeeperConfig {
   int launcher_fd = -1;       // `ray-mpi -n`: signals come in (int32); its end is the launcher's. Not owned
   bool watch_parent = false;  // the parent is an mpirun: its death ends us
   TimeNs bringup_timeout = 60 * kSecond;
+  // Ends the whole launch: called when this rank is lost before the others could see it, who would wait for it.
+  std::function<void()> end_launch;
 };
 
 class Keeper {
@@ -60,6 +63,7 @@ class Keeper {
   int Run();
 
   static constexpr TimeNs kGrace = 3 * kSecond;  // from the beginning of the end to SIGKILL for the rest
+  static constexpr TimeNs kOrphanGrace = 1500 * kMillisecond;  // for a raylet to end without its keeper
   static constexpr TimeNs kDriverGrace =
       2 * kSecond;  // from SIGTERM to SIGKILL for a driver that lost its runtime
 
@@ -94,6 +98,8 @@ class Keeper {
 
   // --- The end ---
   void DriverGone(int wait_status);                // it ended, or the embedding process let go
+  void GuardRaylet(std::function<bool()> orphaned) const;  // runs in the raylet's process
+  bool coming_up() const { return config_.size > 1 && !met_; }
   void StartClock();                               // from now on, kGrace
   void BeginEnd();                                 // the run is over for everything of this node
   void Fail(int status, const std::string& what);  // it is over for a bad reason
@@ -121,6 +127,7 @@ class Keeper {
   Programs programs_;                                       // what dead workers left running
   std::deque<KeeperMessage> outbox_;
   int status_ = 0;
+  bool met_ = false;          // the raylet said kMet: the other ranks see what becomes of it
   bool ready_ = false;        // the raylet said kReady
   bool raylet_done_ = false;  // the raylet said kDone or kFatal: its end is expected
   bool driver_over_ = false;  // the program has ended: its status stands

@@ -17,6 +17,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <thread>
 
 #include "launcher/keeper.h"
 #include "launcher/process.h"
@@ -75,7 +76,7 @@ void RaiseFileLimit() {
 Status Keeper::WatchSignals() {
   sigset_t set;
   ::sigemptyset(&set);
-  for (const int signal : {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2})
+  for (const int signal : {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, kEndOfLaunch})
     ::sigaddset(&set, signal);
   ::sigprocmask(SIG_BLOCK, &set, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
@@ -204,7 +205,7 @@ Status Keeper::StartRaylet() {
   options.survives_parent = true;
   options.own_session = true;
   options.quiet_stdio = true;
-  const auto body = [this] {
+  const auto body = [this, keeper = ::getpid()] {
     raylet_link_.reset();
     zygote_link_far_.reset();
     signals_.reset();
@@ -213,6 +214,11 @@ Status Keeper::StartRaylet() {
     if (config_.launcher_fd >= 0) ::close(config_.launcher_fd);
     ::prctl(PR_SET_NAME, "ray-mpi-raylet");
     ::prctl(PR_SET_CHILD_SUBREAPER, 0);
+    const auto orphaned = [fd = config_.raylet.keeper_fd, keeper] {
+      char byte;
+      return ::recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0 || ::getppid() != keeper;
+    };
+    std::thread(&Keeper::GuardRaylet, this, orphaned).detach();
     return raylet_main_(config_.raylet);
   };
   Status status = Fork(options, body, &raylet_pid_);
@@ -222,6 +228,19 @@ Status Keeper::StartRaylet() {
   zygote_link_far_.reset();
   listen_.reset();
   return status;
+}
+
+// A raylet sees by itself that its keeper is gone, unless it waits inside of MPI for a rank that does not come. The
+// other ranks would then wait for this one.
+void Keeper::GuardRaylet(std::function<bool()> orphaned) const {
+  pollfd link{config_.raylet.keeper_fd, POLLRDHUP, 0};
+  while (::poll(&link, 1, -1) < 0 && errno == EINTR) {
+  }
+  const timespec grace{kOrphanGrace / kSecond, kOrphanGrace % kSecond};
+  ::nanosleep(&grace, nullptr);
+  if (!orphaned()) return;
+  if (config_.end_launch) config_.end_launch();
+  ::_exit(1);
 }
 
 Status Keeper::StartDriver() {

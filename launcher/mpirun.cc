@@ -52,6 +52,21 @@ union Control {
   char bytes[CMSG_SPACE(sizeof kStreams)];
 };
 
+// What a rank that connects says first.
+enum Greeting : int32_t { kJoins = 1, kIsLost = 2 };
+
+UniqueFd Connect(const Environment& environment, Greeting greeting) {
+  const std::string& name = Get(environment, kLauncherVariable);
+  if (name.empty()) return UniqueFd();
+  sockaddr_un address{};
+  UniqueFd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), AbstractAddress(name, &address)) != 0 ||
+      !SameUser(fd.get()) || ::send(fd.get(), &greeting, sizeof greeting, MSG_NOSIGNAL) != sizeof greeting) {
+    return UniqueFd();
+  }
+  return fd;
+}
+
 bool SendStreams(int fd) {
   char byte = 's';
   iovec data{&byte, 1};
@@ -161,16 +176,26 @@ class Relay {
  private:
   void OnConnect() {
     UniqueFd peer(::accept4(listen_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-    if (!peer.valid() || !SameUser(peer.get()) || head_.valid() || !SendStreams(peer.get())) return;
+    if (!peer.valid() || !SameUser(peer.get())) return;
+    timeval patience{1, 0};  // it says at once what it is
+    ::setsockopt(peer.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    Greeting greeting{};
+    if (::recv(peer.get(), &greeting, sizeof greeting, 0) != sizeof greeting) return;
+    if (greeting == kIsLost && !status_.has_value()) {
+      status_ = 1;
+      kill_at_ = MonotonicNow();
+    }
+    if (greeting != kJoins || std::exchange(joined_, true) || !SendStreams(peer.get())) return;
     head_ = std::move(peer);
-    listen_.reset();
     for (const int32_t signal : early_)
       ::send(head_.get(), &signal, sizeof signal, MSG_NOSIGNAL | MSG_DONTWAIT);
   }
 
   void OnHead() {
     int32_t status = 0;
-    if (::recv(head_.get(), &status, sizeof status, MSG_DONTWAIT) == sizeof status) {
+    if (status_.has_value()) {
+      // the run was ended before it had come up: that is its status
+    } else if (::recv(head_.get(), &status, sizeof status, MSG_DONTWAIT) == sizeof status) {
       status_ = status;
     } else {
       fmt::print(stderr, "ray-mpi: the keeper of rank 0 died: ending the run\n");
@@ -217,6 +242,7 @@ class Relay {
   std::vector<int32_t> early_;
   TimeNs kill_at_ = kNever;
   bool terminated_ = false;
+  bool joined_ = false;
 };
 
 int Usage(const std::string& text) {
@@ -273,16 +299,11 @@ int RunMpirun(const Options& options, const Paths& paths, const Environment& env
 }
 
 UniqueFd JoinLauncher(const Environment& environment) {
-  const std::string& name = Get(environment, kLauncherVariable);
-  if (name.empty()) return UniqueFd();
-  sockaddr_un address{};
-  UniqueFd fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), AbstractAddress(name, &address)) != 0 ||
-      !SameUser(fd.get()) || !ReceiveStreams(fd.get())) {
-    return UniqueFd();
-  }
-  return fd;
+  UniqueFd fd = Connect(environment, kJoins);
+  return fd.valid() && ReceiveStreams(fd.get()) ? std::move(fd) : UniqueFd();
 }
+
+void EndByLauncher(const Environment& environment) { Connect(environment, kIsLost); }
 
 void SendStatus(int fd, int status) {
   const int32_t word = status;

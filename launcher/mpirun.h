@@ -19,6 +19,8 @@ int RunMpirun(const Options& options, const Paths& paths, const Environment& env
 // Rank 0's side: connects to the `ray-mpi -n` around it, and takes over its standard streams. Invalid: there
 // is none, or it is on another host; then mpirun relays the streams.
 UniqueFd JoinLauncher(const Environment& environment);
+// Any rank's side: ends the run, for this rank is lost and the others would wait for it.
+void EndByLauncher(const Environment& environment);
 // The last word: the status that `ray-mpi -n` returns.
 void SendStatus(int fd, int status);
 

@@ -2,6 +2,7 @@
 // Starting processes and finding them again. For single-threaded callers.
 #pragma once
 
+#include <signal.h>
 #include <sys/types.h>
 
 #include <functional>
@@ -12,6 +13,10 @@
 #include "runtime/base/status.h"
 
 namespace rmpi::launcher {
+
+// Sent by the keeper of a rank that was lost at bring-up to all keepers of the launch. To every other process, and to
+// a keeper later on, it means nothing (its default is to be ignored).
+constexpr int kEndOfLaunch = SIGURG;
 
 struct SpawnOptions {
   int death_signal = 0;  // sent to the child when this process dies; 0: none

@@ -119,6 +119,37 @@ int64_t SlotsOf(const RayletConfig& raylet, const NodeResources& node) {
   return static_cast<int64_t>(cpus);
 }
 
+// Waits for its end, since what a keeper has started ends with the keeper.
+void RunToItsEnd(const std::vector<std::string>& argv, const Environment& environment) {
+  constexpr TimeNs kPatience = 5 * kSecond;
+  pid_t pid = 0;
+  SpawnOptions options;
+  options.quiet_stdio = true;
+  if (!Spawn(options, argv, environment, &pid).ok()) return;
+  const TimeNs give_up_at = MonotonicNow() + kPatience;
+  while (::waitpid(pid, nullptr, WNOHANG) == 0 && MonotonicNow() < give_up_at) ::usleep(2000);
+}
+
+// Slurm knows all ranks, wherever they are. Keepers take the signal and end with status 1; a rank that is not there yet
+// to take it gets SIGTERM. (Cancelled without a signal, the step would be killed with us in it.)
+void EndStep(const std::string& scancel, const std::string& step, const Environment& environment) {
+  constexpr useconds_t kForKeepersUs = 500'000;
+  RunToItsEnd({scancel, fmt::format("--signal={}", kEndOfLaunch), step}, environment);
+  ::usleep(kForKeepersUs);
+  RunToItsEnd({scancel, "--signal=TERM", step}, environment);
+}
+
+// How the other ranks learn that this one is lost while they wait for it inside of MPI. (Under a plain mpirun there is
+// nothing to do: it ends all ranks when one ends with a status other than 0.)
+std::function<void()> LaunchEnder(const Environment& environment, const LaunchInfo& launch) {
+  if (launch.size <= 1) return nullptr;
+  if (!Get(environment, kLauncherVariable).empty()) return [environment] { EndByLauncher(environment); };
+  const std::string scancel = FindProgram("scancel", environment);
+  if (launch.kind != Launch::kSrun || scancel.empty()) return nullptr;
+  const std::string step = Get(environment, "SLURM_JOB_ID") + "." + Get(environment, "SLURM_STEP_ID");
+  return [=] { EndStep(scancel, step, environment); };
+}
+
 Status MakeConfig(const Options& options, const Paths& paths, const Environment& environment,
                   const LaunchInfo& launch, KeeperConfig* out) {
   KeeperConfig& config = *out;
@@ -128,6 +159,7 @@ Status MakeConfig(const Options& options, const Paths& paths, const Environment&
   config.size = static_cast<uint32_t>(launch.size);
   config.environment = environment;
   config.watch_parent = launch.kind == Launch::kMpirun;
+  config.end_launch = LaunchEnder(environment, launch);
   config.bringup_timeout = static_cast<TimeNs>(options.bringup_timeout_s * 1e9);
 
   RayletConfig& raylet = config.raylet;

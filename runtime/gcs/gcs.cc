@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/gcs/gcs.h"
 
+#include <algorithm>
+
 namespace rmpi {
 namespace {
 
@@ -34,13 +36,17 @@ uint32_t Gcs::OnJoin(const NodeRecord& in, TimeNs now) {
   }
   nodes_[record.node] = record;
   last_heard_[record.node] = now;
-  ++joined_;
+  if (joined_++ == 0) bringup_at_ = now + options_.bringup_timeout;
+  ranks_.insert(record.rank);
   outbox_->Send(RayletOf(record.node), MsgType::kJoined, reply);
   for (const auto& [id, job] : jobs_) {
     outbox_->Send(RayletOf(record.node), MsgType::kJobStartReply, job.start);
   }
   scheduler_.AddNode(record.node, record.total);
-  if (complete()) {
+  if (!complete()) {
+    Arm(bringup_at_);
+  } else {
+    bringup_at_ = kNever;
     for (const auto& [who, nonce] : nodes_waiters_) SendNodes(who, nonce);
     nodes_waiters_.clear();
     if (shutdown_) Shutdown(shutdown_->status, shutdown_->reason);
@@ -114,6 +120,8 @@ void Gcs::OnTimer(TimeNs now) {
     for (auto& [node, heard] : last_heard_) heard += gap - kCheckPeriod;
   }
   last_timer_ = now;
+  if (now >= bringup_at_) return FailBringUp();
+  Arm(bringup_at_);
   std::vector<uint32_t> silent;
   for (const auto& [node, heard] : last_heard_) {
     if (node != kHeadNode && now - heard > options_.dead_after) silent.push_back(node);
@@ -130,6 +138,35 @@ void Gcs::OnTimer(TimeNs now) {
   }
   for (uint32_t id : late) FinishJob(id);
   if (nodes_.size() > 1) Arm(now + kCheckPeriod);
+}
+
+std::string Gcs::NameOf(int rank) const {
+  const auto i = static_cast<size_t>(rank);
+  return "rank " + std::to_string(rank) + (i < options_.hosts.size() ? " on " + options_.hosts[i] : "");
+}
+
+void Gcs::FailBringUp() {
+  constexpr size_t kNamed = 8;
+  bringup_at_ = kNever;
+  std::vector<int> missing;
+  for (int rank = 0; rank < static_cast<int>(options_.expected_nodes); ++rank) {
+    if (!ranks_.contains(rank)) missing.push_back(rank);
+  }
+  std::string names;
+  for (size_t i = 0; i < std::min(kNamed, missing.size()); ++i) names += (i == 0 ? "" : ", ") + NameOf(missing[i]);
+  if (missing.size() > kNamed) names += " and " + std::to_string(missing.size() - kNamed) + " more";
+  host_->OnBringUpFailed("the run did not come up within " + std::to_string(options_.bringup_timeout / kSecond) +
+                         " s (--bringup-timeout): " + names + " did not join");
+}
+
+void Gcs::OnRankClosed(int rank, TimeNs now) {
+  if (!ranks_.contains(rank)) {
+    host_->OnBringUpFailed(NameOf(rank) + " died before it had joined the run: its own message says why");
+    return;
+  }
+  for (const auto& [node, record] : nodes_) {
+    if (record.rank == rank && record.alive) return DeclareDead(node, "its raylet's connection closed", now);
+  }
 }
 
 void Gcs::DeclareDead(uint32_t node, const std::string& reason, TimeNs now) {

@@ -20,6 +20,8 @@ struct GcsOptions {
   uint64_t run_id = 0;
   uint32_t expected_nodes = 1;
   TimeNs dead_after = 4 * kSecond;  // silence of a node, counted only while we ran ourselves
+  TimeNs bringup_timeout = 60 * kSecond;  // for all nodes to join, from the head's own joining on
+  std::vector<std::string> hosts;         // of each rank, as far as known
 };
 
 class Gcs : private sched::GlobalScheduler::Host {
@@ -29,6 +31,7 @@ class Gcs : private sched::GlobalScheduler::Host {
     virtual ~Host() = default;
     virtual void OnNodeJoined(const NodeRecord& record) = 0;  // before it can be written to
     virtual void OnNodeDead(uint32_t node) = 0;
+    virtual void OnBringUpFailed(const std::string& text) = 0;  // the run is over
     virtual void Warn(const std::string& text) = 0;
   };
 
@@ -39,6 +42,8 @@ class Gcs : private sched::GlobalScheduler::Host {
   uint32_t OnJoin(const NodeRecord& record, TimeNs now);
   void OnMessage(const MessageHeader& header, Bytes body, TimeNs now);
   void OnTimer(TimeNs now);
+  // The connection of that rank's raylet closed: it is dead, whether it has joined or not.
+  void OnRankClosed(int rank, TimeNs now);
   TimeNs NextDeadline() const { return deadline_; }
 
   // The run is over: tells every raylet.
@@ -76,6 +81,8 @@ class Gcs : private sched::GlobalScheduler::Host {
   void EndJobsOf(const std::function<bool(const Address& driver)>& gone, TimeNs now);
   void OnJobEndAck(const Address& from, const JobMessage& m);
   void FinishJob(uint32_t job);
+  std::string NameOf(int rank) const;
+  void FailBringUp();
   void SendNodes(const Address& to, uint64_t nonce);
   void Arm(TimeNs when) {
     if (when < deadline_) deadline_ = when;
@@ -94,6 +101,8 @@ class Gcs : private sched::GlobalScheduler::Host {
   uint32_t next_job_ = 1;
   uint32_t joined_ = 0;
   std::optional<rmpi::Shutdown> shutdown_;  // asked for before all nodes were there
+  std::set<int> ranks_;  // that have joined
+  TimeNs bringup_at_ = kNever;
   TimeNs last_timer_ = 0;
   TimeNs deadline_ = kNever;
 };

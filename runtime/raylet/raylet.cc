@@ -149,9 +149,16 @@ Status Raylet::StartTransport() {
   }
   std::string version;
   {
-    BringUpAlarm alarm(static_cast<unsigned>(std::max(1.0, config_.bringup_timeout_s)), 1);
-    if (Status s = LoadMpiTransport(config_.mpi_plugin, &transport_, &secret_, &version); !s.ok()) return s;
+    // The keeper watches the same time, and ends us first; this is for one that cannot.
+    BringUpAlarm alarm(static_cast<unsigned>(std::max(1.0, config_.bringup_timeout_s)) + 2, 1);
+    MpiLaunch launch;
+    if (Status s = LoadMpiTransport(config_.mpi_plugin, &launch); !s.ok()) return s;
+    transport_ = std::move(launch.transport);
+    secret_ = launch.secret;
+    version = launch.version_info;
+    hosts_ = std::move(launch.hosts);
   }
+  Tell(KeeperMessage::kMet, 0, 0, "");
   rank_ = transport_->rank();
   head_ = rank_ == 0;
   spdlog::info("rank {} of {} on {}, {}", rank_, transport_->size(), config_.hostname, version);
@@ -188,6 +195,12 @@ Status Raylet::SwitchToDirect() {
     const size_t got = transport_->Poll([&](int peer, Bytes frame) {
       addresses[peer].assign(reinterpret_cast<const char*>(frame.data()), frame.size());
     });
+    for (const int peer : transport_->TakeClosedPeers()) {
+      const auto i = static_cast<size_t>(peer);
+      return Status::Unavailable(
+          fmt::format("rank {}{} died before it had joined the run: its own message says why", peer,
+                      i < hosts_.size() ? " on " + hosts_[i] : ""));
+    }
     if (got != 0) continue;
     if (MonotonicNow() > deadline) {
       std::string missing;
@@ -260,6 +273,8 @@ Status Raylet::BringUp() {
   if (head_) {
     GcsOptions options;
     options.run_id = config_.run_id;
+    options.hosts = hosts_;
+    options.bringup_timeout = static_cast<TimeNs>(config_.bringup_timeout_s * 1e9);
     options.expected_nodes = transport_ ? static_cast<uint32_t>(transport_->size()) : 1;
     gcs_ = std::make_unique<Gcs>(options, &gcs_outbox_, this);
     router_.SetIdentity(kHeadNode, true);

@@ -171,6 +171,7 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   void OnNodeJoined(const NodeRecord& record) override;
   void OnNodeDead(uint32_t node) override;
   void Warn(const std::string& text) override;
+  void OnBringUpFailed(const std::string& text) override { Fatal(text, 1); }
 
   RayletConfig config_;
   EventLoop loop_;
@@ -188,6 +189,7 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   std::unique_ptr<Transport> mpi_;  // with --transport direct: brought the run up, rests since
   std::unique_ptr<PeerLinks> links_;
   RunSecret secret_{};
+  std::vector<std::string> hosts_;  // on the head: of each rank
   ServedObjects served_;
   std::unique_ptr<Transfer> transfer_;  // after served_: its data thread asks there
   Router router_;

@@ -111,15 +111,10 @@ void Raylet::OnClosedPeers() {
   for (int peer : transport_->TakeClosedPeers()) {
     if (stopping_ || stop_asked_) continue;
     if (peer == 0) {
-      Fatal("the head's raylet has closed its connection: the run is over", 1);
+      Fatal("the connection of the head's raylet (rank 0) closed: the run is over", 1);
       return;
     }
-    if (!gcs_) continue;
-    for (const auto& [node, record] : gcs_->nodes()) {
-      if (record.rank != peer || !record.alive) continue;
-      gcs_->DeclareDead(node, "its raylet closed the connection", MonotonicNow());
-      break;
-    }
+    if (gcs_) gcs_->OnRankClosed(peer, MonotonicNow());
   }
 }
 

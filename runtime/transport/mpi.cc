@@ -65,8 +65,7 @@ void PrepareEnvironment(ScopedEnvironment* environment) {
 
 std::string BuildVersion() { return RMPI_VERSION; }
 
-Status LoadMpiTransport(const std::string& plugin_path, std::unique_ptr<Transport>* out, RunSecret* secret,
-                        std::string* version_info, const std::string& own_version) {
+Status LoadMpiTransport(const std::string& plugin_path, MpiLaunch* out, const std::string& own_version) {
   ScopedEnvironment environment;
   PrepareEnvironment(&environment);
   // RTLD_GLOBAL: Open MPI's own components look for libmpi's symbols in the global scope.
@@ -83,11 +82,8 @@ Status LoadMpiTransport(const std::string& plugin_path, std::unique_ptr<Transpor
   MpiBringUp args;
   args.own_version = own_version;
   bring_up(&args);  // the handle stays open: MPI cannot be unloaded
-  if (!args.status.ok()) return args.status;
-  *out = std::move(args.transport);
-  *secret = args.secret;
-  *version_info = std::move(args.version_info);
-  return Status::Ok();
+  if (args.status.ok()) *out = std::move(args.launch);
+  return args.status;
 }
 
 BringUpAlarm::BringUpAlarm(unsigned seconds, int exit_status) {

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "runtime/base/status.h"
 #include "runtime/transport/transport.h"
@@ -17,9 +18,15 @@ std::string BuildVersion();
 // dlopens the plugin and joins the launch, with Open MPI's parameters set as we need them where the user has
 // not set them (they are gone from the environment afterwards). Blocks in MPI_Init until every rank is there:
 // guard it with a BringUpAlarm. All ranks fail together, with the same message, when they do not run the same
-// version. `secret` receives the run's secret (drawn by rank 0), `version_info` the MPI library's name.
-Status LoadMpiTransport(const std::string& plugin_path, std::unique_ptr<Transport>* out, RunSecret* secret,
-                        std::string* version_info, const std::string& own_version = BuildVersion());
+// version.
+struct MpiLaunch {
+  std::unique_ptr<Transport> transport;
+  RunSecret secret{};              // drawn by rank 0
+  std::string version_info;        // the MPI library's name
+  std::vector<std::string> hosts;  // on rank 0: of each rank
+};
+Status LoadMpiTransport(const std::string& plugin_path, MpiLaunch* out,
+                        const std::string& own_version = BuildVersion());
 
 // While it lives, a bring-up that takes longer than `seconds` ends the process with status `exit_status` and
 // one line on stderr. Uses SIGALRM, no thread. At most one at a time.
@@ -35,9 +42,7 @@ class BringUpAlarm {
 struct MpiBringUp {
   std::string own_version;  // in
   Status status;            // out
-  std::unique_ptr<Transport> transport;
-  RunSecret secret{};
-  std::string version_info;
+  MpiLaunch launch;
 };
 using MpiBringUpFunction = void (*)(MpiBringUp*);
 constexpr char kMpiBringUpSymbol[] = "RayMpiBringUp";

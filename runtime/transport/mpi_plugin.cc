@@ -12,6 +12,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <tuple>
+#include <vector>
 
 #include "runtime/transport/mpi.h"
 #include "runtime/transport/mpi_quiet.h"
@@ -91,8 +93,60 @@ Verdict Judge(const std::vector<Hello>& all) {
   return v;
 }
 
+// The head and each rank learn which of their sockets is their connection: by one message there and back, which makes
+// it, and by a comparison of addresses.
+constexpr int kGreetTag = 2;
+using Mask = std::array<uint8_t, 64>;
+
+int GreetHead(MPI_Comm comm, MpiSockets* sockets) {
+  char byte = 0;
+  int rc = MPI_Sendrecv_replace(&byte, 1, MPI_BYTE, 0, kGreetTag, 0, kGreetTag, comm, MPI_STATUS_IGNORE);
+  if (rc != MPI_SUCCESS) return rc;
+  std::vector<MpiSockets::Ends> mine = sockets->Connections();
+  mine.resize(std::min(mine.size(), std::tuple_size_v<Mask>));
+  const int bytes = static_cast<int>(mine.size() * sizeof(MpiSockets::Ends));
+  rc = MPI_Send(mine.data(), bytes, MPI_BYTE, 0, kGreetTag, comm);
+  if (rc != MPI_SUCCESS) return rc;
+  Mask mask{};
+  rc = MPI_Recv(mask.data(), sizeof(mask), MPI_BYTE, 0, kGreetTag, comm, MPI_STATUS_IGNORE);
+  if (rc != MPI_SUCCESS) return rc;
+  std::vector<MpiSockets::Ends> heads;
+  for (size_t i = 0; i < mine.size(); ++i) {
+    if (mask[i] != 0) heads.push_back({mine[i].remote, mine[i].local});
+  }
+  sockets->Assign(heads, 0);
+  return MPI_SUCCESS;
+}
+
+int GreetRank(MPI_Comm comm, MpiSockets* sockets, int rank) {
+  std::vector<MpiSockets::Ends> theirs(std::tuple_size_v<Mask>);
+  MPI_Status status;
+  const int room = static_cast<int>(theirs.size() * sizeof(MpiSockets::Ends));
+  int rc = MPI_Recv(theirs.data(), room, MPI_BYTE, rank, kGreetTag, comm, &status);
+  if (rc != MPI_SUCCESS) return rc;
+  int bytes = 0;
+  MPI_Get_count(&status, MPI_BYTE, &bytes);
+  theirs.resize(static_cast<size_t>(bytes) / sizeof(MpiSockets::Ends));
+  Mask mask{};
+  const std::vector<bool> ours = sockets->Assign(theirs, rank);
+  std::copy(ours.begin(), ours.end(), mask.begin());
+  return MPI_Send(mask.data(), sizeof(mask), MPI_BYTE, rank, kGreetTag, comm);
+}
+
+int Greet(MPI_Comm comm, int rank, int size, MpiSockets* sockets) {
+  if (rank != 0) return GreetHead(comm, sockets);
+  int rc = MPI_SUCCESS;
+  for (int r = 1; r < size && rc == MPI_SUCCESS; ++r) {
+    char byte = 0;
+    rc = MPI_Sendrecv_replace(&byte, 1, MPI_BYTE, r, kGreetTag, r, kGreetTag, comm, MPI_STATUS_IGNORE);
+  }
+  sockets->Connections();  // the new ones are looked up
+  for (int r = 1; r < size && rc == MPI_SUCCESS; ++r) rc = GreetRank(comm, sockets, r);
+  return rc;
+}
+
 Status Exchange(MPI_Comm comm, const std::string& version, const std::vector<uint16_t>& own_ports,
-                MpiSockets* sockets, RunSecret* secret) {
+                MpiSockets* sockets, MpiLaunch* out) {
   int rank = 0, size = 1;
   MPI_Comm_rank(comm, &rank);
   MPI_Comm_size(comm, &size);
@@ -108,13 +162,16 @@ Status Exchange(MPI_Comm comm, const std::string& version, const std::vector<uin
   rc = MPI_Bcast(&verdict, sizeof(verdict), MPI_BYTE, 0, comm);
   if (rc != MPI_SUCCESS) return Status::Unavailable("bring-up: MPI_Bcast failed: " + MpiError(rc));
   if (!verdict.accepted) return Status::Invalid(verdict.message);
-  *secret = verdict.secret;
+  out->secret = verdict.secret;
+  for (const Hello& h : all) out->hosts.emplace_back(h.host);
   Ports own{};
   std::copy_n(own_ports.begin(), std::min(own_ports.size(), own.size()), own.begin());
   std::vector<uint16_t> ports(static_cast<size_t>(size) * own.size());
   rc = MPI_Allgather(own.data(), sizeof(own), MPI_BYTE, ports.data(), sizeof(own), MPI_BYTE, comm);
   if (rc != MPI_SUCCESS) return Status::Unavailable("bring-up: MPI_Allgather failed: " + MpiError(rc));
   sockets->SetAllPorts(ports);
+  rc = Greet(comm, rank, size, sockets);
+  if (rc != MPI_SUCCESS) return Status::Unavailable("bring-up: the head and a rank did not meet: " + MpiError(rc));
   return Status::Ok();
 }
 
@@ -148,15 +205,15 @@ Status BringUp(MpiBringUp* args) {
 
   const std::vector<uint16_t> ports = sockets->FindListeners();
   const bool sleepable = TrafficIsOnSockets() && !ports.empty() && ports.size() <= Ports().size();
-  const Status status = Exchange(comm, args->own_version, ports, sockets.get(), &args->secret);
+  const Status status = Exchange(comm, args->own_version, ports, sockets.get(), &args->launch);
   if (!status.ok()) return status;
 
   SilencePagesAboutDeadPeers();
   char library[MPI_MAX_LIBRARY_VERSION_STRING] = {};
   int length = 0;
   MPI_Get_library_version(library, &length);
-  args->version_info.assign(library, static_cast<size_t>(length));
-  args->transport = std::make_unique<MpiTransport>(comm, std::move(sockets), sleepable);
+  args->launch.version_info.assign(library, static_cast<size_t>(length));
+  args->launch.transport = std::make_unique<MpiTransport>(comm, std::move(sockets), sleepable);
   return Status::Ok();
 }
 

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 
 namespace rmpi {
@@ -19,6 +20,30 @@ uint16_t PortOf(const sockaddr_storage& a) {
   if (a.ss_family == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in&>(a).sin_port);
   if (a.ss_family == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6&>(a).sin6_port);
   return 0;
+}
+
+using End = MpiSockets::Ends::End;
+
+End EndOf(const sockaddr_storage& a) {
+  End end;
+  end.port = PortOf(a);
+  if (a.ss_family == AF_INET) {
+    end.ip[10] = end.ip[11] = 0xff;
+    std::memcpy(end.ip.data() + 12, &reinterpret_cast<const sockaddr_in&>(a).sin_addr, 4);
+  } else if (a.ss_family == AF_INET6) {
+    std::memcpy(end.ip.data(), &reinterpret_cast<const sockaddr_in6&>(a).sin6_addr, 16);
+  }
+  return end;
+}
+
+bool EndsOf(int fd, MpiSockets::Ends* out) {
+  sockaddr_storage local{}, remote{};
+  socklen_t length = sizeof(local);
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&local), &length) != 0) return false;
+  length = sizeof(remote);
+  if (getpeername(fd, reinterpret_cast<sockaddr*>(&remote), &length) != 0) return false;
+  *out = {EndOf(local), EndOf(remote)};
+  return true;
 }
 
 template <typename Visit>
@@ -120,8 +145,61 @@ void MpiSockets::Watch(int fd, Kind kind) const {
 }
 
 void MpiSockets::LookForConnections() {
-  epoll_event event;
-  if (epoll_wait(listeners_.get(), &event, 1, 0) > 0) ExpectChange();
+  epoll_event events[16];
+  const int n = epoll_wait(listeners_.get(), events, 16, 0);
+  for (int i = 0; i < n; ++i) {
+    const auto s = sockets_.find(events[i].data.fd);
+    if (s != sockets_.end() && s->second.peer != kNobody) {
+      NoteHangUp(&s->second);
+    } else {
+      ExpectChange();
+    }
+  }
+}
+
+void MpiSockets::NoteHangUp(Socket* s) {
+  hung_up_.push_back({s->peer, MonotonicNow()});
+  s->peer = kNobody;
+}
+
+std::vector<MpiSockets::Ends> MpiSockets::Connections() {
+  Rescan();
+  std::vector<Ends> out;
+  for (const auto& [fd, s] : sockets_) {
+    Ends ends;
+    if (s.kind == Kind::kConnection && EndsOf(fd, &ends)) out.push_back(ends);
+  }
+  return out;
+}
+
+std::vector<bool> MpiSockets::Assign(const std::vector<Ends>& theirs, int peer) {
+  std::vector<bool> ours(theirs.size());
+  for (auto& [fd, s] : sockets_) {
+    Ends ends;
+    if (s.kind != Kind::kConnection || s.peer != kNobody || !EndsOf(fd, &ends)) continue;
+    for (size_t i = 0; i < theirs.size(); ++i) {
+      if (theirs[i].local != ends.remote || theirs[i].remote != ends.local) continue;
+      ours[i] = true;
+      s.peer = peer;
+      epoll_event event{};
+      event.events = EPOLLRDHUP | EPOLLET;
+      event.data.fd = fd;
+      epoll_ctl(listeners_.get(), EPOLL_CTL_ADD, fd, &event);
+    }
+  }
+  return ours;
+}
+
+std::vector<int> MpiSockets::TakeHungUp() {
+  std::vector<int> out;
+  if (hung_up_.empty()) return out;
+  const TimeNs before = MonotonicNow() - kLastWords;
+  std::erase_if(hung_up_, [&](const HungUp& h) {
+    if (h.since > before) return false;
+    out.push_back(h.peer);
+    return true;
+  });
+  return out;
 }
 
 void MpiSockets::Rescan() {
@@ -133,6 +211,7 @@ void MpiSockets::Rescan() {
     const bool known = s.inode == inode;
     s.seen = true;
     if (known && s.kind != Kind::kUnknown) return;
+    if (s.peer != kNobody) NoteHangUp(&s);  // MPI was quicker than we, and the number is in use again
     const Kind was = known ? s.kind : Kind::kForeign;
     s.inode = inode;
     s.kind = Classify(fd);
@@ -142,6 +221,9 @@ void MpiSockets::Rescan() {
       epoll_ctl(output_.get(), EPOLL_CTL_DEL, fd, nullptr);
     }
   });
+  for (auto& [fd, s] : sockets_) {
+    if (!s.seen && s.peer != kNobody) NoteHangUp(&s);
+  }
   std::erase_if(sockets_, [](const auto& entry) { return !entry.second.seen; });
   const TimeNs end = MonotonicNow();
   scanned_at_ = end;

@@ -100,7 +100,7 @@ size_t MpiTransport::InFlight(int peer) const {
 
 // Hands queued frames to MPI as far as the window allows.
 void MpiTransport::Pump(int peer, Peer* p) {
-  while (!p->queued.empty() && p->unacked.size() < kWindowFrames &&
+  while (!p->mute && !p->queued.empty() && p->unacked.size() < kWindowFrames &&
          p->unacked_bytes + p->queued.front().size() <= kWindowBytes) {
     std::vector<std::byte> frame = std::move(p->queued.front());
     p->queued.pop_front();
@@ -113,6 +113,7 @@ void MpiTransport::Pump(int peer, Peer* p) {
 }
 
 void MpiTransport::PostSend(int peer, Peer* p, std::vector<std::byte> frame, uint32_t sequence) {
+  if (p->mute) return;
   if (!p->contacted) {
     p->contacted = true;
     sockets_->ExpectChange();
@@ -237,6 +238,8 @@ void MpiTransport::Handled(int peer, Peer* p, size_t bytes) {
 size_t MpiTransport::Poll(const FrameHandler& handler) {
   if (down_) return 0;
   if (sleepable_) sockets_->LookForConnections();
+  // Writing to a dead peer's socket and connecting to it anew can leave Open MPI 4.1 in an endless loop.
+  for (const MpiSockets::HungUp& h : sockets_->hung_up()) At(h.peer)->mute = true;
   size_t frames = 0;
   do {
     progressed_ |= Progress();
@@ -309,7 +312,7 @@ void MpiTransport::DropPeer(int peer) {
 bool MpiTransport::Flushed(bool need_acks) const {
   if (!sends_.empty()) return false;
   return std::all_of(peers_.begin(), peers_.end(), [need_acks](const auto& p) {
-    return !p || (p->queued.empty() && (!need_acks || p->unacked.empty()));
+    return !p || p->mute || (p->queued.empty() && (!need_acks || p->unacked.empty()));
   });
 }
 
@@ -319,7 +322,7 @@ void MpiTransport::Shutdown(bool all_peers_alive) {
   if (down_) return;
   if (!all_peers_alive) {
     for (int i = 0; i < size_; ++i) {
-      if (Peer* p = peers_[static_cast<size_t>(i)].get(); p && !p->dead && !p->unacked.empty())
+      if (Peer* p = peers_[static_cast<size_t>(i)].get(); p && !p->dead && !p->mute && !p->unacked.empty())
         Acknowledge(i, p, kAnswer);
     }
   }

@@ -34,7 +34,7 @@ class MpiTransport final : public Transport {
   int EpollFd() const override { return sockets_->epoll_fd(); }
   bool Arm() override;
   void DropPeer(int peer) override;
-  std::vector<int> TakeClosedPeers() override { return {}; }
+  std::vector<int> TakeClosedPeers() override { return sockets_->TakeHungUp(); }
   void Shutdown(bool all_peers_alive) override;
 
  private:
@@ -51,6 +51,7 @@ class MpiTransport final : public Transport {
     size_t untold_bytes = 0;
     std::map<uint32_t, std::vector<std::byte>> early;  // came before their turn
     bool contacted = false, dead = false;
+    bool mute = false;  // its connection closed: Open MPI must be given nothing more for it
   };
   struct Arrived {
     int peer;

@@ -16,10 +16,12 @@ class GcsTest : public testing::Test, public Gcs::Host {
     GcsOptions options;
     options.run_id = 9;
     options.expected_nodes = expected;
+    options.hosts = {"a", "b", "c"};
     gcs_ = std::make_unique<Gcs>(options, &out_, this);
   }
   uint32_t Join(const std::string& host) {
     NodeRecord r;
+    r.rank = joined_;
     r.hostname = host;
     r.total = {{"CPU", 20000}};
     return gcs_->OnJoin(r, now_);
@@ -59,14 +61,50 @@ class GcsTest : public testing::Test, public Gcs::Host {
   void OnNodeJoined(const NodeRecord&) override { ++joined_; }
   void OnNodeDead(uint32_t node) override { dead_.push_back(node); }
   void Warn(const std::string&) override {}
+  void OnBringUpFailed(const std::string& text) override { failed_ = text; }
 
   Recorder out_;
   std::unique_ptr<Gcs> gcs_;
   TimeNs now_ = kSecond;
   int joined_ = 0;
+  std::string failed_;
   std::vector<uint32_t> dead_;
   std::vector<uint32_t> beating_;
 };
+
+TEST_F(GcsTest, RanksThatDoNotJoinAreNamed) {
+  Start(4);
+  Join("a");
+  Join("b");
+  beating_ = {2};
+  Pass(59 * kSecond);
+  EXPECT_EQ(failed_, "");
+  Pass(2 * kSecond);
+  EXPECT_EQ(failed_,
+            "the run did not come up within 60 s (--bringup-timeout): rank 2 on c, rank 3 did not join");
+}
+
+TEST_F(GcsTest, ACompleteRunHasNoDeadlineAnyMore) {
+  Start(2);
+  Join("a");
+  Join("b");
+  beating_ = {2};
+  Pass(70 * kSecond);
+  EXPECT_EQ(failed_, "");
+}
+
+TEST_F(GcsTest, AClosedConnectionIsADeath) {
+  Start(3);
+  Join("a");
+  Join("b");
+  gcs_->OnRankClosed(1, now_);
+  EXPECT_EQ(dead_, std::vector<uint32_t>{2});
+  EXPECT_EQ(failed_, "");
+  gcs_->OnRankClosed(1, now_);
+  EXPECT_EQ(dead_.size(), 1U);
+  gcs_->OnRankClosed(2, now_);  // not joined yet: nobody has counted on it, so nobody else would tell
+  EXPECT_EQ(failed_, "rank 2 on c died before it had joined the run: its own message says why");
+}
 
 TEST_F(GcsTest, NodesAreNumberedAndIntroduced) {
   Start(2);

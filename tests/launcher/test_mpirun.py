@@ -6,11 +6,13 @@ import pathlib
 import pty
 import re
 import signal
+import shutil
 import subprocess
+import time
 
 import pytest
 
-from conftest import wait_until
+from conftest import SOON_S
 
 pytestmark = pytest.mark.usefixtures("mpirun")
 
@@ -170,6 +172,59 @@ def test_death_of_another_rank_is_survived(ray_mpi):
     out, err = process.communicate("go\n", timeout=60)
     assert (out, process.returncode) == ("[0, 2, 4, 6]\n", 6), err
     assert f"the raylet (pid {victim}) died unexpectedly: signal 9" in err
+
+
+def test_death_of_another_rank_is_seen_at_once(ray_mpi):
+    """Its connection closes; nobody waits for its heartbeats (4 s)."""
+    path = ray_mpi.write(
+        "app.py",
+        THREE
+        + "import time\nprint(os.environ['RAY_MPI_KEEPER_PID'], flush=True)\n"
+        + "while sum(n['Alive'] for n in ray.nodes()) > 2: time.sleep(0.005)\nprint(time.time())\n",
+    )
+    spans = []
+    for _ in range(3):  # a busy machine may be slow once, but not each time
+        process = ray_mpi.start("-n", "3", path)
+        head = int(process.stdout.readline())
+        victim = next(raylet for keeper, raylet in raylets_of(ray_mpi).items() if keeper != head)
+        killed = time.time()
+        os.kill(victim, signal.SIGKILL)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        spans.append(float(out) - killed)
+        if spans[-1] < 0.5:
+            break
+    assert min(spans) < 0.5, spans
+
+
+# What happens to rank 1, in its keeper's shell, while the others are held up.
+LOST = {
+    "raylet": "( until r=$(pgrep -P $$ -x ray-mpi-raylet); do sleep 0.01; done; kill -9 $r ) &",
+    "keeper": "( until r=$(pgrep -P $$ -x ray-mpi-raylet); do sleep 0.01; done; kill -9 $$ ) &",
+}
+
+
+@pytest.mark.parametrize("victim", LOST)
+def test_rank_that_is_lost_at_bring_up_ends_the_run(ray_mpi, victim):
+    """Long before the 60 s that the others would wait for it inside of MPI."""
+    app = ray_mpi.write("app.py", "import ray\nray.init()\nprint('up')\n")
+    ranks = f'if [ "$OMPI_COMM_WORLD_RANK" = 1 ]; then {LOST[victim]} else sleep 10; fi; exec "$@"\n'
+    ray_mpi.write("bin/rank", "#!/bin/bash\n" + ranks)
+    # An mpirun that starts its ranks through that script.
+    ray_mpi.write("bin/mpirun", f"""#!/bin/bash
+        for word; do
+          case $word in */ray-mpi) words+=({ray_mpi.folder}/bin/rank) ;; esac
+          words+=("$word")
+        done
+        exec -a mpirun {shutil.which("mpirun")} "${{words[@]}}"
+    """)
+    for name in ("rank", "mpirun"):
+        os.chmod(ray_mpi.folder / "bin" / name, 0o755)
+    done = ray_mpi("-n", "3", app, env={"PATH": f"{ray_mpi.folder}/bin:{ray_mpi.environment['PATH']}"})
+    assert done.returncode == 1, done.stderr
+    assert "up" not in done.stdout
+    if victim == "raylet":
+        assert "rank 1 on " in done.stderr and "died unexpectedly: signal 9" in done.stderr
 
 
 @pytest.mark.parametrize("victim", ["launcher", "mpirun", "head"])

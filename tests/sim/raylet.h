@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -124,6 +125,7 @@ class SimRaylet : public Outbox, public sched::LocalScheduler::Host, public Gcs:
   void OnNodeJoined(const NodeRecord&) override {}
   void OnNodeDead(uint32_t node) override { gone_nodes_.insert(node); }
   void Warn(const std::string&) override {}
+  void OnBringUpFailed(const std::string& text) override { throw std::logic_error(text); }
 
   World* world_;
   uint32_t node_;

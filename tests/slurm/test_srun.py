@@ -231,6 +231,53 @@ def test_a_killed_raylet_costs_its_node_only(lab, app):
     assert "on n2: the raylet" in errors and "signal 9" in errors
 
 
+def test_a_killed_raylet_is_seen_at_once(lab, app):
+    """Its connection closes; nobody waits for its heartbeats (4 s)."""
+    file = app("""
+        import pathlib
+        mark = pathlib.Path(__file__).with_suffix(".up")
+        mark.touch()
+        while sum(n["Alive"] for n in ray.nodes()) > 3: time.sleep(0.005)
+        print(time.time())
+    """)
+    job = lab.start("srun", "-N4", "--no-kill", "-K0", RAY_MPI, file, stdin=subprocess.DEVNULL)
+    lab.wait_until(file.with_suffix(".up").exists, 30, "the program runs")
+    raylet = lab.on("n2", "pgrep", "raylet").stdout.split()
+    killed = time.time()
+    lab.on("n2", "kill", "-9", *raylet).check_returncode()
+    output, errors = job.communicate(timeout=30)
+    assert job.returncode == 0, errors
+    assert float(output) - killed < 1, errors  # `lab on` takes some of it
+
+
+LOST = {  # what happens to rank 2, and what the others do before they come
+    "raylet": ("( until r=$(pgrep -P $$ -x ray-mpi-raylet); do sleep 0.01; done; kill -9 $r ) &", "sleep 10"),
+    "keeper": ("( until r=$(pgrep -P $$ -x ray-mpi-raylet); do sleep 0.01; done; kill -9 $$ ) &", "sleep 10"),
+    "never": ("sleep 1000", ":"),
+}
+
+
+@pytest.mark.parametrize("victim", LOST)
+def test_rank_that_does_not_come_up(lab, app, victim):
+    """Lost while the others wait for it inside of MPI: the run ends at once, or after --bringup-timeout."""
+    file = app("print('up')")
+    wrapper = file.with_suffix(".sh")
+    wrapper.write_text(f'#!/bin/bash\nif [ $SLURM_PROCID = 2 ]; then {LOST[victim][0]}\nelse {LOST[victim][1]}; fi\n'
+                       f'exec {RAY_MPI} --bringup-timeout {3 if victim == "never" else 60} "$@"\n')
+    wrapper.chmod(0o755)
+    started = time.monotonic()
+    job = lab.start("srun", "-J", "lost", "-N4", "--no-kill", "-K0", wrapper, file, stdin=subprocess.DEVNULL)
+    output, errors = job.communicate(timeout=40)
+    assert time.monotonic() - started < 25, errors
+    assert job.returncode != 0 and "up" not in output.split(), errors
+    if victim == "never":
+        said = {line.split(":")[1].strip() for line in errors.splitlines() if line.startswith("ray-mpi: ")}
+        assert said == {"rank 0 on n0", "rank 1 on n1", "rank 3 on n3"}, errors
+        assert "did not come up within 3 s" in errors and "the one that says nothing never came" in errors
+    if victim == "raylet":
+        assert "rank 2 on n2: the raylet" in errors and "died unexpectedly: signal 9" in errors
+
+
 def test_a_lost_node_costs_its_tasks_only(lab, app):
     def harm():
         lab.cut("n2")

@@ -23,11 +23,10 @@ std::vector<std::byte> Frame(const std::string& text) {
 }
 
 TEST(MpiTransfer, EachRankFetchesFromItsNeighbourWhileControlSleeps) {
-  std::unique_ptr<Transport> transport;
-  RunSecret secret;
-  std::string library;
-  const Status joined = LoadMpiTransport(MPI_PLUGIN, &transport, &secret, &library);
+  MpiLaunch launch;
+  const Status joined = LoadMpiTransport(MPI_PLUGIN, &launch);
   ASSERT_TRUE(joined.ok()) << joined.message();
+  const std::unique_ptr<Transport> transport = std::move(launch.transport);
   const int rank = transport->rank(), size = transport->size(), next = (rank + 1) % size;
 
   TestArena arena(2 * kBytes);
@@ -40,7 +39,7 @@ TEST(MpiTransfer, EachRankFetchesFromItsNeighbourWhileControlSleeps) {
   const bool one_host = LaunchIsOneHost();
   ASSERT_TRUE(one_host || JobInterface(&interface).ok());
   Transfer::Options options;
-  options.secret = secret;
+  options.secret = launch.secret;
   options.arena_base = arena.base;
   options.arena_bytes = arena.bytes;
   options.net_devices = one_host ? "lo" : NetDevices(interface.name);

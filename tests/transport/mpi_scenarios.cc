@@ -17,14 +17,17 @@ namespace {
 
 struct Rank {
   std::unique_ptr<Transport> transport;
-  RunSecret secret{};
-  std::string library;
+  std::vector<std::string> hosts;
   int epoll = -1;
 
   Status Join(const std::string& version = BuildVersion()) {
     BringUpAlarm alarm(60, 3);
-    const Status s = LoadMpiTransport(MPI_PLUGIN, &transport, &secret, &library, version);
-    if (s.ok()) epoll = NestedEpoll(transport.get());
+    MpiLaunch launch;
+    const Status s = LoadMpiTransport(MPI_PLUGIN, &launch, version);
+    if (!s.ok()) return s;
+    transport = std::move(launch.transport);
+    hosts = std::move(launch.hosts);
+    epoll = NestedEpoll(transport.get());
     return s;
   }
   int id() const { return transport->rank(); }
@@ -109,9 +112,11 @@ std::vector<int> Others(const Rank& r, int except = -1) {
 int AllToAll() {
   Rank r;
   if (const Status s = r.Join(); !s.ok()) return Fail(-1, s.message());
+  if (r.hosts.size() != (r.id() == 0 ? static_cast<size_t>(r.size()) : 0)) return Fail(r.id(), "the hosts of the ranks are not known");
   std::vector<uint64_t> sent(static_cast<size_t>(r.size())), received(sent);
   if (const Status s = Exchange(&r, Others(r), 400, &sent, &received); !s.ok())
     return Fail(r.id(), s.message());
+  if (!r.transport->TakeClosedPeers().empty()) return Fail(r.id(), "a peer closed");
   r.transport->Shutdown(true);
   const std::string late = "all-to-all, late frames: " + std::to_string(late_frames);
   return late_frames <= 3 ? Ok(r, late) : Fail(r.id(), late);
@@ -199,14 +204,20 @@ int Death() {
   }
   // Before anybody knows: sends to the dead neither fail nor block, and what is in flight stays bounded.
   std::mt19937_64 random(2);
-  const TimeNs until = MonotonicNow() + kSecond / 2;
+  const TimeNs begin_of_silence = MonotonicNow(), until = begin_of_silence + kSecond / 2;
+  TimeNs seen_closed = 0;
   while (MonotonicNow() < until) {
+    for (const int peer : r.transport->TakeClosedPeers()) {
+      if (peer != victim || r.id() != 0) return Fail(r.id(), "closed: peer " + std::to_string(peer));
+      seen_closed = MonotonicNow();
+    }
     if (r.transport->InFlight(victim) + kMaxFrameBytes <= kMaxInFlightBytes) {
       r.transport->Send(victim, MakeFrame(sent.back()++, RandomSize(&random), &random));
     }
     Turn(
         r.transport.get(), r.epoll, [&](int peer, Bytes) { received[static_cast<size_t>(peer)] += 1; }, 5);
   }
+  if (r.id() == 0 && seen_closed == 0) return Fail(0, "the head has not seen the connection of the dead close");
   const size_t stuck = r.transport->InFlight(victim);
   r.transport->DropPeer(victim);
   r.transport->Send(victim, MakeFrame(0, 100, &random));
@@ -222,8 +233,9 @@ int Death() {
   const TimeNs idle = CpuTime() - cpu;
   const TimeNs down = MonotonicNow();
   r.transport->Shutdown(false);
-  char text[160];
-  snprintf(text, sizeof(text), "survived; %zu bytes stuck, idle %.2f %%, shutdown %.0f ms", stuck,
+  char text[200];
+  snprintf(text, sizeof(text), "survived; seen %.0f ms, %zu bytes stuck, idle %.2f %%, shutdown %.0f ms",
+           r.id() == 0 ? static_cast<double>(seen_closed - begin_of_silence) / 1e6 : 0, stuck,
            static_cast<double>(idle) / 1e7, static_cast<double>(MonotonicNow() - down) / 1e6);
   if (stuck > kMaxInFlightBytes || idle > kSecond / 50) return Fail(r.id(), text);
   Ok(r, text);
