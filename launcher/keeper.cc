@@ -92,9 +92,9 @@ void Keeper::OnDeadlines(TimeNs now) {
                         static_cast<double>(config_.bringup_timeout) / 1e9, raylet_pid_,
                         config_.size == 1 ? "does not answer"
                         : met_            ? "the head has not taken it in"
-                                          : fmt::format("has not met the other {} ranks; those that are waiting "
-                                                        "like this one say so, the one that says nothing never came",
-                                                        config_.size - 1)));
+                               : fmt::format("has not met the other {} ranks; those that are waiting "
+                                             "like this one say so, the one that says nothing never came",
+                                             config_.size - 1)));
     if (lost && config_.end_launch) config_.end_launch();
   }
   if (now >= end_at_) {
@@ -118,7 +118,8 @@ void Keeper::OnSignal() {
     if (signal == SIGCHLD) {
       Reap();
     } else if (signal == kEndOfLaunch) {
-      if (coming_up()) Fail(1, "another rank was lost while the run came up (see its message): ending this one");
+      if (coming_up())
+        Fail(1, "another rank was lost while the run came up (see its message): ending this one");
     } else if (signal == SIGTERM && coming_up()) {
       Fail(128 + SIGTERM, "asked to end while the run came up");
     } else if (signal == SIGINT) {

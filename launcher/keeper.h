@@ -50,7 +50,8 @@ struct KeeperConfig {
   int launcher_fd = -1;       // `ray-mpi -n`: signals come in (int32); its end is the launcher's. Not owned
   bool watch_parent = false;  // the parent is an mpirun: its death ends us
   TimeNs bringup_timeout = 60 * kSecond;
-  // Ends the whole launch: called when this rank is lost before the others could see it, who would wait for it.
+  // Ends the whole launch: called when this rank is lost before the others could see it, who would wait for
+  // it.
   std::function<void()> end_launch;
 };
 
@@ -97,7 +98,7 @@ class Keeper {
   void OnReady(const KeeperMessage& message);
 
   // --- The end ---
-  void DriverGone(int wait_status);                // it ended, or the embedding process let go
+  void DriverGone(int wait_status);                        // it ended, or the embedding process let go
   void GuardRaylet(std::function<bool()> orphaned) const;  // runs in the raylet's process
   bool coming_up() const { return config_.size > 1 && !met_; }
   void StartClock();                               // from now on, kGrace

@@ -60,8 +60,8 @@ void Keeper::Fail(int status, const std::string& what) {
   }
   const bool expected = std::exchange(raylet_done_, true);
   BeginEnd();
-  // One that has not said it is leaving would never know that it should; one that waits inside of MPI for other ranks
-  // cannot hear it.
+  // One that has not said it is leaving would never know that it should; one that waits inside of MPI for
+  // other ranks cannot hear it.
   if (!expected && raylet_pid_ != 0) ::kill(raylet_pid_, coming_up() ? SIGKILL : SIGTERM);
 }
 

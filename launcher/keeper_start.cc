@@ -168,6 +168,7 @@ Status Keeper::StartZygote() {
   SpawnOptions options;
   options.death_signal = SIGKILL;
   options.own_session = true;
+  options.ignores_step_signals = true;
   options.quiet_stdio = true;
   options.close_others = true;
   options.keep_fds = {zygote_link_far_.get()};
@@ -183,6 +184,7 @@ Status Keeper::StartZygote() {
 Status Keeper::StartCleaner() {
   SpawnOptions options;
   options.own_session = true;  // mpirun and srun kill the keeper's group
+  options.ignores_step_signals = true;
   options.quiet_stdio = true;
   options.close_others = true;
   UniqueFd keeper(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
@@ -204,6 +206,7 @@ Status Keeper::StartRaylet() {
   options.death_signal = SIGTERM;  // without us it has to clean up; it also sees its link closed
   options.survives_parent = true;
   options.own_session = true;
+  options.ignores_step_signals = true;
   options.quiet_stdio = true;
   const auto body = [this, keeper = ::getpid()] {
     raylet_link_.reset();
@@ -230,8 +233,8 @@ Status Keeper::StartRaylet() {
   return status;
 }
 
-// A raylet sees by itself that its keeper is gone, unless it waits inside of MPI for a rank that does not come. The
-// other ranks would then wait for this one.
+// A raylet sees by itself that its keeper is gone, unless it waits inside of MPI for a rank that does not
+// come. The other ranks would then wait for this one.
 void Keeper::GuardRaylet(std::function<bool()> orphaned) const {
   pollfd link{config_.raylet.keeper_fd, POLLRDHUP, 0};
   while (::poll(&link, 1, -1) < 0 && errno == EINTR) {
@@ -268,6 +271,7 @@ void Keeper::StartWorker(const KeeperMessage& request, std::span<UniqueFd> fds) 
   SpawnOptions options;
   options.death_signal = SIGKILL;
   options.own_session = true;
+  options.ignores_step_signals = true;
   options.stdout_fd = fds[0].get();
   options.stderr_fd = fds[1].get();
   options.close_others = true;

@@ -76,6 +76,8 @@ void SetUpChild(const SpawnOptions& options, pid_t parent) {
   if (options.close_others) CloseOthers(options.keep_fds);
   for (const int fd : options.keep_fds) ::fcntl(fd, F_SETFD, 0);
   ResetSignals();
+  if (!options.ignores_step_signals) return;
+  for (const int signal : {SIGINT, SIGUSR1, SIGUSR2}) ::signal(signal, SIG_IGN);
 }
 
 // The state and the parent of a process; a parent of 0: there is none such.

@@ -14,14 +14,17 @@
 
 namespace rmpi::launcher {
 
-// Sent by the keeper of a rank that was lost at bring-up to all keepers of the launch. To every other process, and to
-// a keeper later on, it means nothing (its default is to be ignored).
+// Sent by the keeper of a rank that was lost at bring-up to all keepers of the launch. To every other
+// process, and to a keeper later on, it means nothing (its default is to be ignored).
 constexpr int kEndOfLaunch = SIGURG;
 
 struct SpawnOptions {
   int death_signal = 0;  // sent to the child when this process dies; 0: none
   // An orphan goes on: it has to clean up. death_signal is ignored until `body` sets a handler of its own.
   bool survives_parent = false;
+  // Signals that Slurm sends to every process of a step (an interrupt under `srun -X`, a warning of the time
+  // limit) and that are for the program alone: ignored until this child has handlers of its own, if ever.
+  bool ignores_step_signals = false;
   bool own_session = false;  // no terminal: Ctrl-C does not reach it, and it never reads the terminal
   bool no_stdin = false;     // stdin from /dev/null
   bool quiet_stdio = false;  // that, and stdout to our stderr

@@ -130,8 +130,8 @@ void RunToItsEnd(const std::vector<std::string>& argv, const Environment& enviro
   while (::waitpid(pid, nullptr, WNOHANG) == 0 && MonotonicNow() < give_up_at) ::usleep(2000);
 }
 
-// Slurm knows all ranks, wherever they are. Keepers take the signal and end with status 1; a rank that is not there yet
-// to take it gets SIGTERM. (Cancelled without a signal, the step would be killed with us in it.)
+// Slurm knows all ranks, wherever they are. Keepers take the signal and end with status 1; a rank that is not
+// there yet to take it gets SIGTERM. (Cancelled without a signal, the step would be killed with us in it.)
 void EndStep(const std::string& scancel, const std::string& step, const Environment& environment) {
   constexpr useconds_t kForKeepersUs = 500'000;
   RunToItsEnd({scancel, fmt::format("--signal={}", kEndOfLaunch), step}, environment);
@@ -139,8 +139,8 @@ void EndStep(const std::string& scancel, const std::string& step, const Environm
   RunToItsEnd({scancel, "--signal=TERM", step}, environment);
 }
 
-// How the other ranks learn that this one is lost while they wait for it inside of MPI. (Under a plain mpirun there is
-// nothing to do: it ends all ranks when one ends with a status other than 0.)
+// How the other ranks learn that this one is lost while they wait for it inside of MPI. (Under a plain mpirun
+// there is nothing to do: it ends all ranks when one ends with a status other than 0.)
 std::function<void()> LaunchEnder(const Environment& environment, const LaunchInfo& launch) {
   if (launch.size <= 1) return nullptr;
   if (!Get(environment, kLauncherVariable).empty()) return [environment] { EndByLauncher(environment); };

@@ -84,9 +84,7 @@ int Raylet::Run() {
   struct sigaction action {};
   action.sa_handler = OnTerminate;
   sigaction(SIGTERM, &action, nullptr);
-  signal(SIGINT, SIG_IGN);
-  signal(SIGUSR1, SIG_IGN);
-  signal(SIGPIPE, SIG_IGN);
+  for (const int ignored : {SIGINT, SIGUSR1, SIGUSR2, SIGPIPE}) signal(ignored, SIG_IGN);
   loop_.Add(termination_eventfd, EPOLLIN, [this](uint32_t) {
     uint64_t n;
     [[maybe_unused]] const ssize_t r = read(termination_eventfd, &n, sizeof n);
@@ -111,7 +109,8 @@ int Raylet::Run() {
 
 Status Raylet::MapMemory() {
   auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(
-      (config_.log_dir.empty() ? config_.session : config_.log_dir) + "/raylet-" + std::to_string(getpid()) + ".log");
+      (config_.log_dir.empty() ? config_.session : config_.log_dir) + "/raylet-" + std::to_string(getpid()) +
+      ".log");
   spdlog::set_default_logger(std::make_shared<spdlog::logger>("raylet", sink));
   spdlog::set_level(static_cast<spdlog::level::level_enum>(config_.log_level));
   spdlog::flush_on(spdlog::level::warn);
@@ -127,7 +126,8 @@ Status Raylet::MapMemory() {
   if (p == MAP_FAILED) return Status::Io("cannot map the table of notes", errno);
   notes_ = static_cast<SlotNotes*>(p);
   board_->OpenRaylet(getpid());
-  port_ = std::make_unique<lane::Port>(board_.get(), kRayletSlot, board_->generation(kRayletSlot), bell_.get());
+  port_ =
+      std::make_unique<lane::Port>(board_.get(), kRayletSlot, board_->generation(kRayletSlot), bell_.get());
   router_.SetPort(port_.get(), board_.get());
   return Status::Ok();
 }
@@ -138,7 +138,8 @@ void Raylet::MakeScheduler() {
   // Two that every node of Ray's has: for show, and for tasks that must run beside this address.
   const auto store = static_cast<int64_t>(arena_->size()) * sched::kResourceUnit;
   sched::Add(&options.total, {{"node:" + ip_, sched::kResourceUnit}, {"object_store_memory", store}});
-  options.max_workers = config_.max_workers != 0 ? config_.max_workers : static_cast<uint32_t>(board_->slots() - 8);
+  options.max_workers =
+      config_.max_workers != 0 ? config_.max_workers : static_cast<uint32_t>(board_->slots() - 8);
   scheduler_ = std::make_unique<sched::LocalScheduler>(options, this);
 }
 
@@ -223,7 +224,7 @@ Status Raylet::SwitchToDirect() {
 // One node needs no transfers, and no UCX library.
 Status Raylet::StartTransfer() {
   if (!transport_ || transport_->size() == 1 || config_.ucx_plugin.empty()) return Status::Ok();
-  NetInterface interface{"lo", "127.0.0.1"};
+  NetInterface interface { "lo", "127.0.0.1" };
   if (!LaunchIsOneHost()) {
     if (Status s = JobInterface(&interface); !s.ok()) return s;
   }
@@ -233,9 +234,8 @@ Status Raylet::StartTransfer() {
   options.arena_base = arena_->data(0);
   options.arena_bytes = arena_->size();
   options.net_devices = NetDevices(interface.name);
-  options.validator = [this](const ObjectId& id, uint32_t attempt, uint32_t segment, uint64_t offset, uint64_t bytes) {
-    return served_.Covers(id, attempt, segment, offset, bytes);
-  };
+  options.validator = [this](const ObjectId& id, uint32_t attempt, uint32_t segment, uint64_t offset,
+                             uint64_t bytes) { return served_.Covers(id, attempt, segment, offset, bytes); };
   options.log = [](const std::string& text) { spdlog::info("ucx: {}", text); };
   if (Status s = LoadTransfer(config_.ucx_plugin, std::move(options), &transfer_); !s.ok()) return s;
   loop_.Add(transfer_->EventFd(), EPOLLIN, [this](uint32_t) { OnTransfers(); });

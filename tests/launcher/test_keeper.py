@@ -112,6 +112,34 @@ def test_warning_signals_reach_who_wants_them(fake):
     assert (out, process.returncode) == ("got\n", 5)
 
 
+def test_signals_of_the_step_end_no_helper(ray_mpi):
+    """`srun -X` and Slurm's --signal may send them to every process, at any time. Programs of tasks get the defaults."""
+    path = ray_mpi.write(
+        "app.py",
+        """import ray, subprocess
+ray.init()
+@ray.remote
+def ignored():
+    return subprocess.run(["grep", "SigIgn", "/proc/self/status"], stdout=subprocess.PIPE).stdout.split()[1]
+print(int(ray.get(ignored.remote()), 16))
+""",
+    )
+    process = ray_mpi.start(path)
+
+    def zygote():
+        found = (p for p in ray_mpi.processes() if b"_zygote" in pathlib.Path(f"/proc/{p}/cmdline").read_bytes())
+        return next(found, None)
+
+    assert wait_until(zygote)
+    for pid in (zygote(), wait_for_child(process.pid, "ray-mpi-cleaner"), wait_for_child(process.pid, "ray-mpi-raylet")):
+        for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+            os.kill(pid, number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        assert not int(out) >> (number - 1) & 1
+
+
 def test_death_of_the_keeper(fake):
     process = fake.start("sleep", "600")
     session_of(fake)

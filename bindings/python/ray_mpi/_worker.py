@@ -292,12 +292,13 @@ def _process_settings():
             signal.signal(signal.SIGTERM, _on_sigterm)
 
 
-def ignore_step_signals():
+def ignore_step_signals(ours=(signal.SIG_DFL,)):
     """Slurm's --signal may reach every process of the step; Python's default would end us. A handler, not
-    SIG_IGN: that would be inherited by what the program starts. Handlers of the program's own stay."""
+    SIG_IGN: that would be inherited by what the program starts. Dispositions other than `ours` stay: they are the
+    program's own."""
     caught = _caught_signals()
     for number in (signal.SIGUSR1, signal.SIGUSR2):
-        if not caught >> (number - 1) & 1 and signal.getsignal(number) is signal.SIG_DFL:
+        if not caught >> (number - 1) & 1 and signal.getsignal(number) in ours:
             signal.signal(number, lambda *_: None)
 
 

@@ -57,7 +57,7 @@ def _prepare_process():
     signal.signal(signal.SIGINT, _core._on_interrupt)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    ignore_step_signals()
+    ignore_step_signals(ours=(signal.SIG_DFL, signal.SIG_IGN))  # the zygote ignores them
 
 
 def end(status):
