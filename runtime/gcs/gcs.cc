@@ -153,9 +153,11 @@ void Gcs::FailBringUp() {
     if (!ranks_.contains(rank)) missing.push_back(rank);
   }
   std::string names;
-  for (size_t i = 0; i < std::min(kNamed, missing.size()); ++i) names += (i == 0 ? "" : ", ") + NameOf(missing[i]);
+  for (size_t i = 0; i < std::min(kNamed, missing.size()); ++i)
+    names += (i == 0 ? "" : ", ") + NameOf(missing[i]);
   if (missing.size() > kNamed) names += " and " + std::to_string(missing.size() - kNamed) + " more";
-  host_->OnBringUpFailed("the run did not come up within " + std::to_string(options_.bringup_timeout / kSecond) +
+  host_->OnBringUpFailed("the run did not come up within " +
+                         std::to_string(options_.bringup_timeout / kSecond) +
                          " s (--bringup-timeout): " + names + " did not join");
 }
 
@@ -199,7 +201,8 @@ void Gcs::SendNodes(const Address& to, uint64_t nonce) {
   outbox_->Send(to, MsgType::kNodesReply, reply);
 }
 
-// ---- jobs -------------------------------------------------------------------------------------------------------
+// ---- jobs
+// -------------------------------------------------------------------------------------------------------
 
 void Gcs::OnJobStart(JobMessage m) {
   m.job.value = next_job_++;
@@ -227,7 +230,8 @@ void Gcs::OnJobEnd(const JobMessage& m, TimeNs now) {
   }
   JobMessage out = m;
   out.driver = job.start.driver;
-  for (uint32_t node : std::set<uint32_t>(job.waiting_for)) outbox_->Send(RayletOf(node), MsgType::kJobEnd, out);
+  for (uint32_t node : std::set<uint32_t>(job.waiting_for))
+    outbox_->Send(RayletOf(node), MsgType::kJobEnd, out);
 }
 
 void Gcs::EndJobsOf(const std::function<bool(const Address& driver)>& gone, TimeNs now) {
@@ -259,7 +263,8 @@ void Gcs::FinishJob(uint32_t job) {
 }
 
 void Gcs::Shutdown(int status, const std::string& reason) {
-  // A program may be over before the last node has joined: leaving then would strand that node in its bring-up.
+  // A program may be over before the last node has joined: leaving then would strand that node in its
+  // bring-up.
   if (!complete()) {
     shutdown_ = rmpi::Shutdown{status, reason};
     return;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gcs: the head's logic. Nodes join it, report to it, are declared dead by it (and by nobody else); jobs start
-// and end here; it places what raylets could not. Fed by the head's raylet, in its control thread.
+// Gcs: the head's logic. Nodes join it, report to it, are declared dead by it (and by nobody else); jobs
+// start and end here; it places what raylets could not. Fed by the head's raylet, in its control thread.
 #pragma once
 
 #include <functional>
@@ -19,7 +19,7 @@ namespace rmpi {
 struct GcsOptions {
   uint64_t run_id = 0;
   uint32_t expected_nodes = 1;
-  TimeNs dead_after = 4 * kSecond;  // silence of a node, counted only while we ran ourselves
+  TimeNs dead_after = 4 * kSecond;        // silence of a node, counted only while we ran ourselves
   TimeNs bringup_timeout = 60 * kSecond;  // for all nodes to join, from the head's own joining on
   std::vector<std::string> hosts;         // of each rank, as far as known
 };
@@ -101,7 +101,7 @@ class Gcs : private sched::GlobalScheduler::Host {
   uint32_t next_job_ = 1;
   uint32_t joined_ = 0;
   std::optional<rmpi::Shutdown> shutdown_;  // asked for before all nodes were there
-  std::set<int> ranks_;  // that have joined
+  std::set<int> ranks_;                     // that have joined
   TimeNs bringup_at_ = kNever;
   TimeNs last_timer_ = 0;
   TimeNs deadline_ = kNever;

@@ -13,17 +13,21 @@ namespace rmpi {
 struct KeeperMessage {
   enum Type : uint32_t {
     // keeper -> raylet
-    kChildExit = 1,   // a process of this node (worker, zygote) ended: pid, wait_status
-    kDriverExit = 2,  // rank 0: the driver ended: pid, wait_status
-    kStop = 3,        // a signal asks the run to end: wait_status = the signal's number
+    kChildExit = 1,      // a process of this node (worker, zygote) ended: pid, wait_status
+    kDriverExit = 2,     // rank 0: the driver ended: pid, wait_status
+    kStop = 3,           // a signal asks the run to end: wait_status = the signal's number
     kWorkerStarted = 4,  // answers kStartWorker: token, pid (< 0: -errno)
     // raylet -> keeper
-    kReady = 16,      // clients can connect (node id known); rank 0 also: text = what `session.json` should not miss
-    kKill = 17,       // kill pid with signal wait_status (the keeper knows that it is still its child)
-    kDone = 18,       // this node's part is over: everything of ours may be ended; wait_status = exit status for rank 0
-    kMet = 21,        // MPI has brought the ranks together: from here on the head sees our death by itself
-    kFatal = 19,      // the node cannot go on; text says why; the keeper prints it, ends everything, exits with wait_status
-    // Execute a worker. With descriptors: its stdout, its stderr, a memfd of zero-terminated strings: the folder to
+    kReady =
+        16,  // clients can connect (node id known); rank 0 also: text = what `session.json` should not miss
+    kKill = 17,   // kill pid with signal wait_status (the keeper knows that it is still its child)
+    kDone = 18,   // this node's part is over: everything of ours may be ended; wait_status = exit status for
+                  // rank 0
+    kMet = 21,    // MPI has brought the ranks together: from here on the head sees our death by itself
+    kFatal = 19,  // the node cannot go on; text says why; the keeper prints it, ends everything, exits with
+                  // wait_status
+    // Execute a worker. With descriptors: its stdout, its stderr, a memfd of zero-terminated strings: the
+    // folder to
     // run in, then the command line. token: for the answer, and in the worker's environment.
     kStartWorker = 20,
   };

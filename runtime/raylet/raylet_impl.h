@@ -175,7 +175,7 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
 
   RayletConfig config_;
   EventLoop loop_;
-  UniqueFd bell_;       // eventfd of our lanes' bell
+  UniqueFd bell_;  // eventfd of our lanes' bell
   UniqueFd notes_fd_;
   SlotNotes* notes_ = nullptr;
   std::unique_ptr<lane::Board> board_;
@@ -205,7 +205,7 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   uint32_t node_ = 0;
   uint64_t run_id_ = 0;
   bool head_ = true;
-  std::unordered_map<int, std::unique_ptr<Client>> connecting_;  // socket -> not said hello yet
+  std::unordered_map<int, std::unique_ptr<Client>> connecting_;    // socket -> not said hello yet
   std::unordered_map<uint16_t, std::unique_ptr<Client>> clients_;  // by slot
   std::unordered_map<uint64_t, Spawn> spawns_;                     // by token
   std::unordered_set<pid_t> early_exits_;  // reported by the keeper before the zygote had named them

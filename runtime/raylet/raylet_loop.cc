@@ -47,12 +47,14 @@ void Raylet::Loop() {
 void Raylet::Turn() {
   const bool congested = links_ && links_->congested();
   if (!congested) {
-    port_->Drain([this](uint16_t slot, uint32_t generation, Bytes message) { OnLaneMessage(slot, generation, message); },
+    port_->Drain([this](uint16_t slot, uint32_t generation,
+                        Bytes message) { OnLaneMessage(slot, generation, message); },
                  kLaneBatch);
     while (const auto peer = port_->TakeCorruptPeer()) EndCorrupt({node_, peer->slot, 0, peer->generation});
   }
   if (links_) {
-    links_->Poll([this](int peer, const MessageHeader& header, Bytes body) { OnPeerMessage(peer, header, body); });
+    links_->Poll(
+        [this](int peer, const MessageHeader& header, Bytes body) { OnPeerMessage(peer, header, body); });
     OnClosedPeers();
     if (mpi_) mpi_->Poll([](int, Bytes) {});
   }
@@ -73,7 +75,8 @@ TimeNs Raylet::NextDeadline() const {
   if (gcs_) d = std::min(d, gcs_->NextDeadline());
   if (pulls_) d = std::min(d, pulls_->NextDeadline());
   const TimeNs soon = MonotonicNow() + 10 * kMillisecond;
-  const bool dying = std::any_of(clients_.begin(), clients_.end(), [](const auto& c) { return c.second->dying; });
+  const bool dying =
+      std::any_of(clients_.begin(), clients_.end(), [](const auto& c) { return c.second->dying; });
   if (dying || !waiting_room_.empty() || !ending_jobs_.empty() || stopping_) d = std::min(d, soon);
   if (port_->total_backlog_bytes() != 0) d = std::min(d, soon);
   if (store_ && store_->sweep_needed()) d = std::min(d, soon);
@@ -101,7 +104,8 @@ void Raylet::OnTimers(TimeNs now) {
   SendHeartbeat(now);
   if (!head_ && !stopping_ && now - last_from_head_ > kFenceAfter) {
     Fatal("node " + std::to_string(node_) + " (" + config_.hostname + ", rank " + std::to_string(rank_) +
-              ") has not heard from the head for 2 s: it stops its work, since the head will start it elsewhere",
+              ") has not heard from the head for 2 s: it stops its work, since the head will start it "
+              "elsewhere",
           1);
   }
 }
@@ -137,7 +141,8 @@ void Raylet::SendHeartbeat(TimeNs now) {
   router_.Send(GcsAddress(), MsgType::kHeartbeat, m);
 }
 
-// ---- the keeper and the end ---------------------------------------------------------------------------------------
+// ---- the keeper and the end
+// ---------------------------------------------------------------------------------------
 
 void Raylet::OnKeeper() {
   KeeperMessage m;
@@ -161,7 +166,8 @@ void Raylet::OnKeeper() {
     case KeeperMessage::kDriverExit:
     case KeeperMessage::kStop:
       if (gcs_) {
-        if (!stop_asked_) gcs_->Shutdown(m.wait_status, m.type == KeeperMessage::kStop ? "signal" : "driver ended");
+        if (!stop_asked_)
+          gcs_->Shutdown(m.wait_status, m.type == KeeperMessage::kStop ? "signal" : "driver ended");
         stop_asked_ = true;
       } else {
         Stop(m.wait_status, "signal");
@@ -188,7 +194,8 @@ void Raylet::Stop(int status, const std::string& reason) {
 
 // Over when no worker is left and their last words are out, or patience is.
 bool Raylet::StopDone(TimeNs now) {
-  const bool workers = std::any_of(clients_.begin(), clients_.end(), [](const auto& c) { return !c.second->is_driver; });
+  const bool workers =
+      std::any_of(clients_.begin(), clients_.end(), [](const auto& c) { return !c.second->is_driver; });
   if ((workers || logs_.Open(JobId{}) || !spawns_.empty()) && now < stop_deadline_) return false;
   logs_.Drain(JobId{});
   port_->Flush();

@@ -93,8 +93,8 @@ Verdict Judge(const std::vector<Hello>& all) {
   return v;
 }
 
-// The head and each rank learn which of their sockets is their connection: by one message there and back, which makes
-// it, and by a comparison of addresses.
+// The head and each rank learn which of their sockets is their connection: by one message there and back,
+// which makes it, and by a comparison of addresses.
 constexpr int kGreetTag = 2;
 using Mask = std::array<uint8_t, 64>;
 
@@ -171,7 +171,8 @@ Status Exchange(MPI_Comm comm, const std::string& version, const std::vector<uin
   if (rc != MPI_SUCCESS) return Status::Unavailable("bring-up: MPI_Allgather failed: " + MpiError(rc));
   sockets->SetAllPorts(ports);
   rc = Greet(comm, rank, size, sockets);
-  if (rc != MPI_SUCCESS) return Status::Unavailable("bring-up: the head and a rank did not meet: " + MpiError(rc));
+  if (rc != MPI_SUCCESS)
+    return Status::Unavailable("bring-up: the head and a rank did not meet: " + MpiError(rc));
   return Status::Ok();
 }
 

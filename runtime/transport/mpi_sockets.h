@@ -6,8 +6,8 @@
 // Which sockets are MPI's: listeners that appeared during MPI_Init, and connections with such a listener's
 // port at either end (the ranks exchange their ports at bring-up). Others, UCX's for one, are left alone.
 //
-// A connection whose other end is known (the head's to all, everybody's to the head: found out at bring-up) tells of
-// its peer's death by closing, which MPI keeps to itself.
+// A connection whose other end is known (the head's to all, everybody's to the head: found out at bring-up)
+// tells of its peer's death by closing, which MPI keeps to itself.
 //
 // Three epoll sets: input is level-triggered, since MPI may leave bytes unread; output is edge-triggered,
 // since a socket is writable nearly always and only the edge after a full buffer means that MPI can go on;
@@ -50,8 +50,8 @@ class MpiSockets {
   std::vector<uint16_t> FindListeners();
   void SetAllPorts(const std::vector<uint16_t>& ports);  // of all ranks
 
-  // The connections that are there now, and whose they are: `theirs`, as rank `peer` sees its own. Returns which of
-  // `theirs` are ours, too.
+  // The connections that are there now, and whose they are: `theirs`, as rank `peer` sees its own. Returns
+  // which of `theirs` are ours, too.
   std::vector<Ends> Connections();
   std::vector<bool> Assign(const std::vector<Ends>& theirs, int peer);
   // Ranks whose known connection closed, a moment ago: what came before that has been read by now.

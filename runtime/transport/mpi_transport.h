@@ -51,7 +51,8 @@ class MpiTransport final : public Transport {
     size_t untold_bytes = 0;
     std::map<uint32_t, std::vector<std::byte>> early;  // came before their turn
     bool contacted = false, dead = false;
-    bool mute = false;  // its connection closed: Open MPI must be given nothing more for it
+    bool mute = false;      // its connection closed: Open MPI must be given nothing more for it
+    uint64_t given_at = 0;  // when it was last given something: progress_
   };
   struct Arrived {
     int peer;
@@ -65,6 +66,7 @@ class MpiTransport final : public Transport {
   void PostReceive(size_t index);
   void PostSend(int peer, Peer* p, std::vector<std::byte> frame, uint32_t sequence);
   void Pump(int peer, Peer* p);
+  void LookAtSockets(int peer, Peer* p);
   void Acknowledge(int peer, Peer* p, uint32_t kind);
   bool Progress();  // true if anything moved
   bool ReapSends();
@@ -97,6 +99,7 @@ class MpiTransport final : public Transport {
 
   std::vector<int> indices_;  // scratch of Testsome
   std::vector<MPI_Status> statuses_;
+  uint64_t progress_ = 1;  // how often MPI was made to look at its sockets
   bool progressed_ = false;
   bool down_ = false;
 };

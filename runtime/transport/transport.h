@@ -9,9 +9,9 @@
 //     if (transport->Arm()) epoll_wait(...);        // with a safety timeout of at most 100 ms
 //   }
 //
-// A transport does not judge: that a peer's socket closed is news (TakeClosedPeers; over MPI known to the head for all
-// and to all for the head, where MPI runs on sockets), silence is found by heartbeats, and DropPeer carries the verdict
-// back.
+// A transport does not judge: that a peer's socket closed is news (TakeClosedPeers; over MPI known to the
+// head for all and to all for the head, where MPI runs on sockets), silence is found by heartbeats, and
+// DropPeer carries the verdict back.
 #pragma once
 
 #include <array>

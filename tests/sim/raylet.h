@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// SimRaylet: a node. The real LocalScheduler (and, on the head, the real Gcs) glued together as runtime/raylet
-// does, over a store that only remembers which version lies where.
+// SimRaylet: a node. The real LocalScheduler (and, on the head, the real Gcs) glued together as
+// runtime/raylet does, over a store that only remembers which version lies where.
 #pragma once
 
 #include <deque>
@@ -26,7 +26,7 @@ struct Stored {
   Blob bytes;  // what a reader finds; `size` is what it is said to take
   uint64_t size = 0;
   uint64_t offset = 0;
-  Address creator;     // nil: a copy
+  Address creator;         // nil: a copy
   bool announced = false;  // SEALED has been handled
 };
 
@@ -58,7 +58,9 @@ class SimRaylet : public Outbox, public sched::LocalScheduler::Host, public Gcs:
   const Stored* Find(const ObjectId& id, uint32_t attempt) const;
   std::string Describe() const;
 
-  void Post(const Address& to, MsgType type, Bytes body) override { PostFrom(RayletOf(node_), to, type, body); }
+  void Post(const Address& to, MsgType type, Bytes body) override {
+    PostFrom(RayletOf(node_), to, type, body);
+  }
 
  private:
   class HeadOutbox : public Outbox {

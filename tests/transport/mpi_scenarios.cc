@@ -112,7 +112,8 @@ std::vector<int> Others(const Rank& r, int except = -1) {
 int AllToAll() {
   Rank r;
   if (const Status s = r.Join(); !s.ok()) return Fail(-1, s.message());
-  if (r.hosts.size() != (r.id() == 0 ? static_cast<size_t>(r.size()) : 0)) return Fail(r.id(), "the hosts of the ranks are not known");
+  if (r.hosts.size() != (r.id() == 0 ? static_cast<size_t>(r.size()) : 0))
+    return Fail(r.id(), "the hosts of the ranks are not known");
   std::vector<uint64_t> sent(static_cast<size_t>(r.size())), received(sent);
   if (const Status s = Exchange(&r, Others(r), 400, &sent, &received); !s.ok())
     return Fail(r.id(), s.message());
@@ -217,7 +218,8 @@ int Death() {
     Turn(
         r.transport.get(), r.epoll, [&](int peer, Bytes) { received[static_cast<size_t>(peer)] += 1; }, 5);
   }
-  if (r.id() == 0 && seen_closed == 0) return Fail(0, "the head has not seen the connection of the dead close");
+  if (r.id() == 0 && seen_closed == 0)
+    return Fail(0, "the head has not seen the connection of the dead close");
   const size_t stuck = r.transport->InFlight(victim);
   r.transport->DropPeer(victim);
   r.transport->Send(victim, MakeFrame(0, 100, &random));
