@@ -14,7 +14,7 @@ if(NOT MPI_CXX_FOUND)
   return()
 endif()
 
-set(rmpi_without "To build without MPI, for one node only: -DCMAKE_DISABLE_FIND_PACKAGE_MPI=ON.")
+set(rmpi_without "To build without MPI, for one node only: -DRAY_MPI_BUILD_MPI=OFF.")
 set(rmpi_probe ${CMAKE_BINARY_DIR}/CMakeFiles/rmpi_mpi.cc)
 file(WRITE ${rmpi_probe} "#include <mpi.h>
 standard:MPI_VERSION:

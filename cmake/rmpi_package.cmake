@@ -71,8 +71,9 @@ if(TARGET _core)
   rmpi_install_python(ray_mpi COMPONENT python EXCLUDE_FROM_ALL)
   rmpi_install_python(${RAY_MPI_PYTHON_DIR}/ray_mpi COMPONENT runtime)
   file(RELATIVE_PATH up /${RAY_MPI_PYTHON_DIR}/ray_mpi /bin)
-  install(CODE "file(CREATE_LINK ${up} \$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${RAY_MPI_PYTHON_DIR}/ray_mpi/bin SYMBOLIC)"
-          COMPONENT runtime)
+  install(CODE "set(link \"\${CMAKE_INSTALL_PREFIX}/${RAY_MPI_PYTHON_DIR}/ray_mpi/bin\")
+file(CREATE_LINK ${up} \"\$ENV{DESTDIR}\${link}\" SYMBOLIC)
+list(APPEND CMAKE_INSTALL_MANIFEST_FILES \"\${link}\")" COMPONENT runtime)
 endif()
 
 # ---- modulefiles, which know the prefix they were installed to -----------------------------------------------
@@ -81,7 +82,7 @@ foreach(file "modulefile.lua;${PROJECT_VERSION}.lua" "modulefile.tcl;${PROJECT_V
   install(CODE "set(RAY_MPI_VERSION ${PROJECT_VERSION})
 set(RAY_MPI_MPI_TEXT \"${RAY_MPI_MPI_TEXT}\")
 set(RAY_MPI_PYTHON_DIR \"${RAY_MPI_PYTHON_DIR}\")
-configure_file(\"${PROJECT_SOURCE_DIR}/launcher/packaging/${from}.in\"
-               \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/share/ray-mpi/modulefiles/ray-mpi/${to}\" @ONLY)"
-          COMPONENT runtime)
+set(file \"\${CMAKE_INSTALL_PREFIX}/share/ray-mpi/modulefiles/ray-mpi/${to}\")
+configure_file(\"${PROJECT_SOURCE_DIR}/launcher/packaging/${from}.in\" \"\$ENV{DESTDIR}\${file}\" @ONLY)
+list(APPEND CMAKE_INSTALL_MANIFEST_FILES \"\${file}\")" COMPONENT runtime)
 endforeach()

@@ -46,6 +46,22 @@ def test_python_program(prefix, app):
     assert run(prefix / "bin/ray-mpi", "--python", sys.executable, "-n", "2", app).stdout == "2 no mpi\n"
 
 
+def test_python_that_does_not_fit(prefix, tmp_path):
+    """Neither is a traceback from the inside."""
+    package = python_package(prefix)
+    path = {"PYTHONPATH": str(package.parent)}
+    said = run(sys.executable, "-S", "-c", "import ray_mpi", env=path, status=1).stderr  # -S: no site-packages
+    assert re.search(rf"ray_mpi in {package} cannot be used by .*: it has no cloudpickle. .*pip install", said)
+
+    other = tmp_path / "ray_mpi"
+    shutil.copytree(package, other)
+    (core,) = other.glob("_core.*.so")
+    core.rename(other / "_core.cpython-307-x86_64-linux-gnu.so")
+    said = run(sys.executable, "-c", "import ray_mpi", env={"PYTHONPATH": str(tmp_path)}, status=1).stderr
+    assert f"ray_mpi in {other} cannot be used by {sys.executable} (Python 3." in said
+    assert "it was built for cpython-307-x86_64-linux-gnu. Install" in said
+
+
 def test_python_program_without_the_command(prefix, app):
     package = python_package(prefix)
     said = run(sys.executable, app, env={"PYTHONPATH": f"{package}/_ray_path:{package.parent}"}).stdout
@@ -63,6 +79,14 @@ def test_user_project(prefix, tmp_path, compiler):
     env = {"PATH": f"{prefix}/bin:/usr/bin:/bin"}
     assert SUM + abi in run(program, env=env).stdout  # a runtime of its own
     assert SUM + abi in run("ray-mpi", "-n", "2", program, env=env).stdout
+
+
+def test_manifest_is_complete(tmp_path):
+    """What docs/install.md says about uninstalling."""
+    folder = tmp_path / "prefix"
+    run("cmake", "--install", BUILD, "--prefix", folder)
+    run("xargs", "-d", "\\n", "-a", BUILD / "install_manifest.txt", "rm")
+    assert not [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
 
 
 def test_other_minor_versions_are_refused(prefix, tmp_path):

@@ -2,6 +2,7 @@
 """ray-mpi: Ray's programming model on MPI and Slurm. `import ray` and `import ray_mpi` are the same module."""
 
 from ray_mpi import _alias
+from ray_mpi import _installation as _installation
 from ray_mpi._version import RAY_COMMIT as __commit__
 from ray_mpi._version import RAY_VERSION as __version__
 
