@@ -271,6 +271,7 @@ void Keeper::StartWorker(const KeeperMessage& request, std::span<UniqueFd> fds) 
   SpawnOptions options;
   options.death_signal = SIGKILL;
   options.own_session = true;
+  options.expendable = true;
   options.ignores_step_signals = true;
   options.stdout_fd = fds[0].get();
   options.stderr_fd = fds[1].get();

@@ -22,6 +22,8 @@
 namespace rmpi::launcher {
 namespace {
 
+constexpr int kExpendable = 1000;  // the highest; bindings/python/ray_mpi/_worker_main.py says the same
+
 void ResetSignals() {
   struct sigaction action {};
   action.sa_handler = SIG_DFL;
@@ -70,6 +72,9 @@ void SetUpChild(const SpawnOptions& options, pid_t parent) {
     ::dup2(options.stderr_fd, 2);
   } else if (options.quiet_stdio) {
     ::dup2(2, 1);
+  }
+  if (options.expendable) {
+    if (std::ofstream file("/proc/self/oom_score_adj"); file) file << kExpendable;
   }
   if (!options.folder.empty()) [[maybe_unused]]
     const int moved = ::chdir(options.folder.c_str());

@@ -12,6 +12,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include "launcher/mpirun.h"
 #include "launcher/process.h"
@@ -102,6 +103,21 @@ std::string LogDir(const Options& options, const Environment& environment) {
   return "ray-mpi-logs/" + JobStep(environment);
 }
 
+// The directory is there and can be written to, else what was asked for is refused, and what was not is left
+// out.
+Status PrepareLogDir(const Options& options, std::string* folder, std::vector<std::string>* notices) {
+  if (folder->empty()) return Status::Ok();
+  std::error_code error;
+  std::filesystem::create_directories(*folder, error);
+  if (!error && ::access(folder->c_str(), W_OK | X_OK) != 0) error.assign(errno, std::generic_category());
+  if (!error) return Status::Ok();
+  const std::string what = fmt::format("'{}' cannot be written to: {}", *folder, error.message());
+  if (!options.log_dir.empty()) return Status::Invalid("--log-dir: " + what);
+  notices->push_back(what + ": workers' output is not kept (--log-dir chooses another place)");
+  folder->clear();
+  return Status::Ok();
+}
+
 uint32_t DefaultPrestart(const RayletConfig& raylet) {
   constexpr double kMost = 8;
   for (const auto& [name, amount] : raylet.resources) {
@@ -176,6 +192,7 @@ Status MakeConfig(const Options& options, const Paths& paths, const Environment&
   raylet.bringup_timeout_s = options.bringup_timeout_s;
   raylet.max_workers = options.max_workers;
   std::vector<std::string> notices;
+  if (Status s = PrepareLogDir(options, &raylet.log_dir, &notices); !s.ok()) return s;
   const NodeResources node = DetectNode(OptionsFor(environment, launch));
   if (Status s = DecideResources(options, node, &raylet, &notices); !s.ok()) return s;
   DeviceKinds devices;

@@ -108,10 +108,14 @@ int Raylet::Run() {
 }
 
 Status Raylet::MapMemory() {
-  auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(
-      (config_.log_dir.empty() ? config_.session : config_.log_dir) + "/raylet-" + std::to_string(getpid()) +
-      ".log");
-  spdlog::set_default_logger(std::make_shared<spdlog::logger>("raylet", sink));
+  try {
+    auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(
+        (config_.log_dir.empty() ? config_.session : config_.log_dir) + "/raylet-" + std::to_string(getpid()) +
+        ".log");
+    spdlog::set_default_logger(std::make_shared<spdlog::logger>("raylet", sink));
+  } catch (const spdlog::spdlog_ex& e) {
+    return Status::Unavailable(std::string("the raylet cannot keep its log: ") + e.what());
+  }
   spdlog::set_level(static_cast<spdlog::level::level_enum>(config_.log_level));
   spdlog::flush_on(spdlog::level::warn);
   if (Status s = lane::Board::Map(config_.board_fd, &board_); !s.ok()) return s;

@@ -2,6 +2,9 @@
 """Options: what is understood, and what is said about what is not."""
 
 import json
+import os
+import pathlib
+import subprocess
 
 import pytest
 
@@ -50,6 +53,7 @@ def test_version_and_paths(ray_mpi):
         (["no-such-program"], "there is no program 'no-such-program' on PATH"),
         (["--python", "/no/python", "/dev/null.py"], "--python: there is no /no/python"),
         (["--config", "/no/file", "a.py"], "--config /no/file: cannot be read"),
+        (["--log-dir", "/dev/null/logs", "a.py"], "--log-dir: '/dev/null/logs' cannot be written to: Not a directory"),
     ],
 )
 def test_mistakes_are_named(fake, args, said):
@@ -114,6 +118,31 @@ def test_more_cpus_than_granted_is_a_warning(fake):
     done = fake("--num-cpus", "5000", "true")
     assert done.returncode == 0
     assert "--num-cpus 5000 is more than" in done.stderr
+
+
+def test_folder_of_a_job_without_room_for_logs_is_a_warning(fake):
+    # Nobody asked for logs: in a job they are kept unless the output is a terminal.
+    done = fake("echo", "ran", env={"SLURM_JOB_ID": "5"}, cwd="/proc")
+    assert done.returncode == 0 and done.stdout == "ran\n"
+    assert "'ray-mpi-logs/5.batch' cannot be written to: " in done.stderr and "--log-dir" in done.stderr
+
+
+def test_no_mpirun(ray_mpi):
+    done = ray_mpi("-n", "2", ray_mpi.write("a.py", ""), env={"PATH": str(ray_mpi.folder)})
+    assert done.returncode == 2
+    assert done.stderr == "ray-mpi: -n: there is no mpirun on PATH. Install Open MPI or MPICH, or load its module\n"
+
+
+def test_no_mpi_library(ray_mpi, mpirun):
+    """mpirun is there, and what the ranks need is not: each says so at once, and nobody waits for another."""
+    plugin = pathlib.Path(ray_mpi("--ray-path").stdout.strip()).parent / "lib/libray-mpi-mpi.so"
+    needed = subprocess.run(["ldd", plugin], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+    broken = ray_mpi.write(next(f"lib/{word}" for word in needed if word.startswith("libmpi")), "")
+    app = ray_mpi.write("a.py", "import ray\nray.init()\n")
+    done = ray_mpi("-n", "2", app, env={"LD_LIBRARY_PATH": os.path.dirname(broken)})
+    assert done.returncode == 1
+    said = "cannot load the MPI plugin: "
+    assert done.stderr.count(said) >= 1 and "load the MPI module that ray-mpi was built with" in done.stderr
 
 
 def test_session_file(fake):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The keeper, with a stand-in raylet: whoever dies, and whoever does not let go, nothing is left behind."""
 
+import json
 import os
 import pathlib
 import signal
@@ -138,6 +139,58 @@ print(int(ray.get(ignored.remote()), 16))
     assert process.returncode == 0, err
     for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
         assert not int(out) >> (number - 1) & 1
+
+
+def test_workers_have_no_descriptors_of_others(ray_mpi):
+    """Neither the keeper's and raylet's, nor what the program was started with; programs of tasks have stdio alone."""
+    path = ray_mpi.write(
+        "app.py",
+        """import json, os, ray, sys
+ray.init()
+@ray.remote
+def look():
+    fds = {}
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            fds[int(fd)] = os.readlink("/proc/self/fd/" + fd)
+        except OSError:
+            pass  # the list's own
+    return fds, os.popen("ls /proc/self/fd").read().split()
+os.fstat(int(sys.argv[1]))  # the program itself has it
+print(json.dumps(ray.get(look.remote())))
+""",
+    )
+    with open(path, encoding="utf-8") as extra:
+        os.set_inheritable(extra.fileno(), True)
+        process = ray_mpi.start(path, extra.fileno(), pass_fds=[extra.fileno()])
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    fds, of_program = json.loads(out)
+    assert of_program == ["0", "1", "2", "3"]  # 3: the list's own
+    # Beyond stdio: the connection to the raylet, the eventfd that rings, and Python's sys.stdin.
+    kinds = sorted(link.partition(":")[0] for fd, link in fds.items() if int(fd) > 2)
+    assert kinds == ["/dev/null", "anon_inode", "socket"], fds
+
+
+def test_workers_are_the_first_to_go_without_memory(ray_mpi):
+    path = ray_mpi.write(
+        "app.py",
+        """import os, ray
+ray.init()
+@ray.remote
+def score():
+    return open("/proc/self/oom_score_adj").read()
+print(ray.get(score.remote()), open("/proc/self/oom_score_adj").read())
+print(open(f"/proc/{os.environ['RAY_MPI_KEEPER_PID']}/oom_score_adj").read())
+import subprocess
+raylet = subprocess.run(["pgrep", "-P", os.environ["RAY_MPI_KEEPER_PID"], "-x", "ray-mpi-raylet"], stdout=subprocess.PIPE)
+print(open(f"/proc/{int(raylet.stdout)}/oom_score_adj").read())
+""",
+    )
+    done = ray_mpi(path)
+    assert done.returncode == 0, done.stderr
+    own = pathlib.Path("/proc/self/oom_score_adj").read_text().strip()
+    assert done.stdout.split() == ["1000", own, own, own]
 
 
 def test_death_of_the_keeper(fake):

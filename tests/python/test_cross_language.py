@@ -16,6 +16,7 @@ pytestmark = pytest.mark.ours_only("builds a C++ library")
 
 LIBRARY = """
 #include <ray/api.h>
+#include <fstream>
 #include <map>
 #include <optional>
 #include <stdexcept>
@@ -33,6 +34,7 @@ std::string Text(std::string s) { return s + "!"; }
 std::vector<unsigned char> Bytes(std::vector<unsigned char> b) { b.push_back(0); return b; }
 uint64_t Large(uint64_t x) { return x; }
 void Nothing() {}
+int OomScore() { std::ifstream file("/proc/self/oom_score_adj"); int score = 0; file >> score; return score; }
 int Throw() { throw std::out_of_range("from C++"); }
 int ReadFirst(std::vector<ray::ObjectRef<int>> refs) { return *refs.at(0).Get(); }
 std::vector<ray::ObjectRef<int>> MakeRefs() { return {ray::Put(1), ray::Put(2)}; }
@@ -49,7 +51,7 @@ std::string Catch() {
 }
 int Forever() { return *ray::Get(ray::Task(ray::PyFunction<int>{"cross_module", "sleep"}).Remote()); }
 RAY_REMOTE(Plus, RAY_FUNC(Over, int), RAY_FUNC(Over, std::string), Sum, Ones, Same, Extend, Maybe, Text, Bytes, Large);
-RAY_REMOTE(Nothing, Throw, ReadFirst, MakeRefs, CallPython, PythonFails, PythonOdd, PythonArray, Catch, Forever);
+RAY_REMOTE(OomScore, Nothing, Throw, ReadFirst, MakeRefs, CallPython, PythonFails, PythonOdd, PythonArray, Catch, Forever);
 """
 MODULE = """
 import time
@@ -100,6 +102,10 @@ def test_values_cross(cpp):
     assert get(cpp("Maybe").remote(np.int64(4))) == 4
     assert get(cpp("Large").remote(2**64 - 1)) == 2**64 - 1
     assert get(cpp("Extend").remote({"a": (1, 2)})) == {"a": [1, 2], "new": [7]}
+
+
+def test_workers_are_the_first_to_go_without_memory(cpp):
+    assert get(cpp("OomScore").remote()) == 1000
 
 
 def test_arrays_cross_without_msgpack(cpp):

@@ -3,6 +3,7 @@
 the extension."""
 
 import atexit
+import contextlib
 import importlib
 import io
 import json
@@ -42,8 +43,14 @@ class _TaskOutput(io.FileIO):
         return _core.write_output(self.fileno(), data)
 
 
+_EXPENDABLE = b"1000"  # oom_score_adj, the highest; launcher/process.cc says the same for C++ workers
+
+
 def _prepare_process():
     global_worker.pid = os.getpid()
+    # Out of memory, the kernel ends us before the runtime and the driver (as Ray's workers): a task can be run again.
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
+        file.write(_EXPENDABLE)
     _core.take_output_pipes()
     # Lines arrive at the driver one by one, whole; a descriptor that is no terminal would be fully buffered.
     sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115
