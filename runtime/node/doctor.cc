@@ -60,6 +60,8 @@ DoctorCheck CheckLaunch(const DoctorOptions& options) {
   }
 }
 
+constexpr char kNoSlurm[] = "no Slurm here";
+
 // Which PMI plugin the step uses, or which one a step would use.
 DoctorCheck CheckPmi(const DoctorOptions& options) {
   const Environment& env = options.detect.environment;
@@ -69,17 +71,16 @@ DoctorCheck CheckPmi(const DoctorOptions& options) {
   }
   const auto list = options.output_of({"srun", "--mpi=list"});
   if (!list || list->find("MPI plugin types") == std::string::npos) {
-    return {"pmi", Health::kOk, "no Slurm here", ""};
+    return {"pmi", Health::kOk, kNoSlurm, ""};
   }
   std::istringstream words(*list);
-  std::string found;
-  bool pmix = false;
+  std::set<std::string> plugins;
   for (std::string word; words >> word;) {
-    if (word.find("pmi") != 0) continue;
-    found += " " + word;
-    pmix = pmix || word.starts_with("pmix");
+    if (word.starts_with("pmi")) plugins.insert(word);
   }
-  if (!pmix) {
+  std::string found;
+  for (const std::string& plugin : plugins) found += " " + plugin;
+  if (found.find(" pmix") == found.npos) {
     return {"pmi", Health::kFail, "Slurm has no pmix plugin; it has:" + found,
             "start ranks by mpirun instead: ray-mpi -n <ranks>"};
   }
@@ -156,6 +157,15 @@ DoctorCheck CheckUcx(const DoctorOptions& options) {
   return {"ucx", Health::kOk, text, ""};
 }
 
+// The line that uses all there is.
+std::string RunLine(const DoctorOptions& options, const DoctorCheck& pmi) {
+  const bool in_job = !Get(options.detect.environment, "SLURM_JOB_ID").empty();
+  if (pmi.health != Health::kFail && (in_job || pmi.text != kNoSlurm)) {
+    return SrunLine(options.detect.environment, options.command);
+  }
+  return "ray-mpi app.py, or with several ranks on this machine ray-mpi -n 2 app.py";
+}
+
 }  // namespace
 
 std::vector<DoctorCheck> DoctorReport(const DoctorOptions& given) {
@@ -166,11 +176,12 @@ std::vector<DoctorCheck> DoctorReport(const DoctorOptions& given) {
     };
   }
   const NodeResources node = DetectNode(options.detect);
-  std::vector<DoctorCheck> report = {CheckMpi(options), CheckLaunch(options),       CheckPmi(options),
+  const DoctorCheck pmi = CheckPmi(options);
+  std::vector<DoctorCheck> report = {CheckMpi(options), CheckLaunch(options),       pmi,
                                      CheckCpus(node),   CheckMemory(options, node), CheckMemlock(node),
                                      CheckGpus(node),   CheckUcx(options)};
   for (const std::string& notice : node.notices) report.push_back({"notice", Health::kWarn, notice, ""});
-  report.push_back({"run", Health::kOk, SrunLine(options.detect.environment, options.command), ""});
+  report.push_back({"run", Health::kOk, RunLine(options, pmi), ""});
   return report;
 }
 

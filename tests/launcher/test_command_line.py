@@ -156,5 +156,6 @@ def test_session_file(fake):
 
 def test_doctor(ray_mpi):
     done = ray_mpi("doctor")
-    assert "srun --mpi=pmix" in done.stdout and "python" in done.stdout
+    (line,) = [line for line in done.stdout.splitlines() if line.split()[1] == "run"]
+    assert "ray-mpi app.py" in line and "python" in done.stdout
     assert done.returncode == 0, done.stdout

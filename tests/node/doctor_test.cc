@@ -55,7 +55,8 @@ TEST_F(DoctorTest, LibraryWithoutMpiIsNoPlugin) {
 
 TEST_F(DoctorTest, GpusAndHowTasksSeeThem) {
   EXPECT_EQ(Check("gpus").text, "0 GPUs");
-  root_.Write("/proc/driver/nvidia/gpus/0000:01:00.0/information", "Model: \t\t NVIDIA H200\nDevice Minor: \t 0\n");
+  root_.Write("/proc/driver/nvidia/gpus/0000:01:00.0/information",
+              "Model: \t\t NVIDIA H200\nDevice Minor: \t 0\n");
   EXPECT_EQ(Check("gpus").text, "0 GPUs") << "not in /dev here";
   root_.Write("/dev/nvidia0", "");
   EXPECT_EQ(Check("gpus").text, "1 GPUs: 0, model H200, numbered; tasks see theirs in CUDA_VISIBLE_DEVICES");
@@ -68,11 +69,23 @@ TEST_F(DoctorTest, SlurmsPmiPlugins) {
   outputs_["srun"] = kMpiList;
   outputs_["scontrol"] = "Foo = 1\nMpiDefault              = pmix\n";
   EXPECT_EQ(Check("pmi").health, Health::kOk);
+  EXPECT_EQ(Check("pmi").text, "Slurm has: pmi2 pmix pmix_v4; its default is pmix");
   outputs_["scontrol"] = "MpiDefault              = none\n";
   EXPECT_EQ(Check("pmi").health, Health::kWarn);
   EXPECT_THAT(Check("pmi").advice, HasSubstr("--mpi=pmix"));
   outputs_["srun"] = "MPI plugin types are...\n\tnone\n\tpmi2\n";
   EXPECT_EQ(Check("pmi").health, Health::kFail);
+}
+
+TEST_F(DoctorTest, TheLineToRunFitsTheMachine) {
+  EXPECT_THAT(Check("run").text, HasSubstr("ray-mpi -n 2 app.py"));  // no Slurm
+  options_.detect.environment = {{"PMIX_NAMESPACE", "slurm.pmix.1.0"}, {"SLURM_JOB_ID", "1"}};
+  EXPECT_EQ(Check("run").text, "srun --mpi=pmix ray-mpi app.py");
+  options_.detect.environment.clear();
+  outputs_["srun"] = kMpiList;
+  EXPECT_EQ(Check("run").text, "srun --mpi=pmix ray-mpi app.py");
+  outputs_["srun"] = "MPI plugin types are...\n\tnone\n\tpmi2\n";
+  EXPECT_THAT(Check("run").text, HasSubstr("ray-mpi -n 2 app.py"));
 }
 
 TEST_F(DoctorTest, RefusedLaunchFails) {

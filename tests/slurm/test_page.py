@@ -51,9 +51,14 @@ def test_launch_line(lab, app, line):
     assert status == 3 and output.count("answer 2") == 1, output
 
 
-@pytest.mark.parametrize("command", commands_in_tasks(), ids=name_of)
-def test_command_in_a_task(lab, app, command):
+@pytest.fixture(scope="module")
+def solver(lab):
+    """What tasks run on this page, with any arguments."""
     subprocess.run(["mpicc", "-o", lab.shared / "solver", HERE / "mpi_hello.c"], check=True)
+
+
+@pytest.mark.parametrize("command", commands_in_tasks(), ids=name_of)
+def test_command_in_a_task(lab, app, solver, command):
     (lab.shared / "script.py").write_text("from mpi4py import MPI; n = MPI.COMM_WORLD.allreduce(1)\n"
                                           "if MPI.COMM_WORLD.rank == 0: print('met', n, 'of', MPI.COMM_WORLD.size)\n")
     file = app(f"""
@@ -71,3 +76,11 @@ def test_command_in_a_task(lab, app, command):
     ranks = 2 if "mpi4py script" in command else 4
     expected = "1\n" if command.startswith("from ") else f"(0, 'met {ranks} of {ranks}"
     assert status == 0 and expected in output, output
+
+
+def test_python_of_the_page(lab, app, solver):
+    simulate, cleanly = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    file = app(f"{simulate}\n@ray.remote\ndef cleanly():\n{cleanly}\n"
+               "print(ray.get(simulate.remote('a case')), ray.get(cleanly.remote()))\n")
+    status, output = batch(lab, f"srun --mpi=pmix --cpu-bind=none ray-mpi --num-cpus 4 {file}")
+    assert status == 0 and "(0, 'met 4 of 4\\n') 0" in output, output
