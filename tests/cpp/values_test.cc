@@ -96,7 +96,8 @@ TEST(Values, NumbersConvertWhereNothingIsLost) {
   EXPECT_EQ(Through<int8_t>(uint64_t{127}), 127);
   EXPECT_EQ(Refusal<int8_t>(128), "it is 128, which does not fit signed char");
   EXPECT_EQ(Refusal<uint32_t>(-1), "it is -1, which does not fit unsigned int");
-  EXPECT_EQ(Refusal<int64_t>(std::numeric_limits<uint64_t>::max()).substr(0, 28), "it is the msgpack value 1844");
+  EXPECT_EQ(Refusal<int64_t>(std::numeric_limits<uint64_t>::max()).substr(0, 28),
+            "it is the msgpack value 1844");
   EXPECT_EQ(Refusal<int>(1.5), "it is a floating point number, which does not convert to int");
   EXPECT_EQ(Refusal<int>(true), "it is a bool, which does not convert to int");
   EXPECT_EQ(Refusal<bool>(1), "it is an integer, which does not convert to bool");
@@ -126,7 +127,8 @@ TEST(Values, RowsOfNumbersAreArrays) {
   // Elements that convert.
   EXPECT_EQ(Through<std::vector<double>>(std::vector<int>{1, 2}), (std::vector<double>{1, 2}));
   EXPECT_EQ((Through<std::list<int>>(std::vector<int>{1, 2})), (std::list<int>{1, 2}));
-  EXPECT_NE(Refusal<std::vector<int>>(std::vector<double>{1}).find("1-dimensional array of float64"), std::string::npos);
+  EXPECT_NE(Refusal<std::vector<int>>(std::vector<double>{1}).find("1-dimensional array of float64"),
+            std::string::npos);
 }
 
 TEST(Values, DataStartsAtMultiplesOf64) {
@@ -142,7 +144,8 @@ TEST(Values, ViewsHaveShapes) {
   const auto back = Through<ray::View<double>>(matrix);
   EXPECT_EQ(back.shape(), (std::vector<size_t>{2, 3}));
   EXPECT_EQ(back[5], 5);
-  EXPECT_EQ((Through<std::vector<std::vector<double>>>(matrix)), (std::vector<std::vector<double>>{{0, 1, 2}, {3, 4, 5}}));
+  EXPECT_EQ((Through<std::vector<std::vector<double>>>(matrix)),
+            (std::vector<std::vector<double>>{{0, 1, 2}, {3, 4, 5}}));
   EXPECT_NE(Refusal<std::vector<double>>(matrix).find("2-dimensional"), std::string::npos);
   EXPECT_EQ(Through<ray::View<double>>(std::vector<int>{7})[0], 7);  // converted, in memory of its own
   EXPECT_EQ(Through<ray::View<char>>(std::string("abc")).size(), 3U);
@@ -177,7 +180,8 @@ TEST(Values, EverythingElseIsMsgpack) {
   const Point p = Through<Point>(Point{1, 2, "n", {3}});
   EXPECT_EQ(p.name, "n");
   EXPECT_EQ(p.row, std::vector<double>{3});
-  EXPECT_NE(Refusal<Point>(std::string("x")).find("it is text, which does not convert to test::Point"), std::string::npos);
+  EXPECT_NE(Refusal<Point>(std::string("x")).find("it is text, which does not convert to test::Point"),
+            std::string::npos);
   EXPECT_NE(Refusal<int>(std::vector<bool>{true}).find("the msgpack value [true]"), std::string::npos);
 }
 
@@ -201,8 +205,8 @@ TEST(Values, WhatPythonWritesIsRead) {
 }
 
 TEST(Values, DamageIsSaid) {
-  for (const Stored& whole : {Write(std::string("some text")), Write(std::vector<int>{1, 2, 3}), Write(Point{}),
-                              Write(12345)}) {
+  for (const Stored& whole :
+       {Write(std::string("some text")), Write(std::vector<int>{1, 2, 3}), Write(Point{}), Write(12345)}) {
     for (size_t size = 0; size < whole.size; ++size) {
       Stored s = whole;
       s.size = size;

@@ -2,6 +2,7 @@
 """C++ functions called from Python, and Python functions called by those."""
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -62,26 +63,35 @@ def fails(): raise KeyError("from Python")
 def odd(): return object()
 def array(a): return a + 1
 def sleep(): time.sleep(30); return 1
+def count(names): return {name: names.count(name) for name in names}
 """
+
+
+PACKAGE = os.path.dirname(os.path.abspath(ray.__file__))
+TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def compile_cpp(folder, source, result, *options):
+    include = os.path.join(PACKAGE, "include")
+    lib = os.path.join(PACKAGE, "lib")
+    command = ["c++", "-std=c++17", "-O1", *options, str(source), "-o", result, f"-I{include}"]
+    command += [f"-L{lib}", "-lray-mpi", f"-Wl,-rpath,{lib}"]
+    subprocess.run(command, cwd=folder, check=True, timeout=300)
 
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cpp")
-    package = os.path.dirname(os.path.abspath(ray.__file__))
-    lib = os.path.join(package, "lib")
-    tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    include = next(
-        path
-        for path in (os.path.join(package, "include"), os.path.join(tree, "bindings", "cpp", "include"))
-        if os.path.isdir(path)
-    )
     (folder / "cross.cc").write_text(LIBRARY)
     (folder / "cross_module.py").write_text(MODULE)
-    command = ["c++", "-std=c++17", "-O1", "-fPIC", "-shared", "cross.cc", "-o", "cross.so", f"-I{include}"]
-    command += [f"-L{lib}", "-lray-mpi", f"-Wl,-rpath,{lib}"]
-    subprocess.run(command, cwd=folder, check=True, timeout=240)
+    compile_cpp(folder, "cross.cc", "cross.so", "-fPIC", "-shared")
     return str(folder)
+
+
+@pytest.fixture(scope="module")
+def driver(library):
+    compile_cpp(library, os.path.join(TREE, "tests", "cpp", "programs", "python_driver.cc"), "driver")
+    return os.path.join(library, "driver")
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +208,37 @@ def test_cancel(cpp):
     ray.cancel(ref)
     with pytest.raises(TaskCancelledError):
         get(ref)
+
+
+RAY_MPI = os.path.join(PACKAGE, "bin", "ray-mpi")
+
+
+@pytest.mark.parametrize(
+    "launch",
+    [[], [RAY_MPI, "--num-cpus", "2", "--python", sys.executable],
+     [RAY_MPI, "-n", "3", "--num-cpus", "2", "--python", sys.executable]],
+    ids=["by itself", "one node", "three ranks"],
+)
+def test_a_cpp_driver_calls_python(driver, launch):
+    if "-n" in launch and shutil.which("mpirun") is None:
+        pytest.skip("there is no mpirun")
+    environment = {name: value for name, value in os.environ.items() if name != "TEST_PYTHON"}
+    if not launch:
+        environment["TEST_PYTHON"] = sys.executable
+    done = subprocess.run(
+        [*launch, driver], cwd=os.path.dirname(driver), env=environment, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done
+    lines = done.stdout.splitlines()
+    assert lines[:5] == ["42 3 abab", "3", "2", "16", "16"]
+    errors = dict(line.split(": ", 1) for line in lines[5:])
+    assert errors["raises"] == "Python | cross_module.fails | KeyError | 'from Python' | 1"
+    assert "the result of the Python function cross_module.twice, cannot be read: it is text" in errors["type"]
+    assert "which does not convert to int" in errors["type"]
+    assert errors["form"].startswith("Python | cross_module.odd | TypeError | a object has no form that other languages")
+    assert errors["function"].startswith("Python | cross_module.nobody | AttributeError | module 'cross_module' has no")
+    assert errors["module"].startswith("Python | no_such_module.f | ModuleNotFoundError | No module named")
+    assert errors["arguments"].startswith("Python | cross_module.twice | TypeError | twice() takes 1 positional")
 
 
 def test_without_libraries():

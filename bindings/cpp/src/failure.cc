@@ -85,7 +85,8 @@ abi::Code FailWith(const ValueView& view, const Ref& ref) {
   if (view.kind == ValueKind::kSystemError) return FailWithSystemError(view, ref);
   TaskError error;
   if (!DecodeTaskError(view.bytes, &error)) {
-    return Fail(abi::kTaskError, "the task of object " + Hex(ref.id()) + " failed with an exception of another language");
+    return Fail(abi::kTaskError,
+                "the task of object " + Hex(ref.id()) + " failed with an exception of another language");
   }
   if (error.type == kCancelledType) return Fail(abi::kCancelled, error.text);
   std::string text = error.text.empty() ? Describe(error) : error.text;

@@ -29,11 +29,13 @@ Status FindLibraries(const std::vector<std::string>& paths, std::vector<std::str
     }
     std::vector<std::string> found;
     for (const auto& entry : fs::directory_iterator(path, error)) {
-      if (entry.path().extension() == ".so" && entry.is_regular_file(error)) found.push_back(entry.path().string());
+      if (entry.path().extension() == ".so" && entry.is_regular_file(error))
+        found.push_back(entry.path().string());
     }
     if (found.empty()) {
       return Status::NotFound(fmt::format(
-          "code_search_path: the folder {} has no libraries (files *.so; folders inside are not searched)", path));
+          "code_search_path: the folder {} has no libraries (files *.so; folders inside are not searched)",
+          path));
     }
     std::sort(found.begin(), found.end());
     libraries->insert(libraries->end(), found.begin(), found.end());
@@ -51,9 +53,10 @@ Status LibraryWorkerCommand(const std::vector<std::string>& paths, std::vector<s
   if (Status s = FindLibraries(absolute, &libraries); !s.ok()) return s;
   const std::string program = FindInstalled(kWorkerProgram);
   if (program.empty()) {
-    return Status::NotFound(fmt::format(
-        "code_search_path: the program {}, which loads the libraries, is neither beside libray-mpi.so nor on PATH",
-        kWorkerProgram));
+    return Status::NotFound(
+        fmt::format("code_search_path: the program {}, which loads the libraries, is neither beside "
+                    "libray-mpi.so nor on PATH",
+                    kWorkerProgram));
   }
   *argv = {program};
   argv->insert(argv->end(), absolute.begin(), absolute.end());
@@ -70,7 +73,8 @@ std::string LoadLibraries(const std::vector<std::string>& paths) {
       failures.push_back(fmt::format("cannot load {}: {}", library, ::dlerror()));
     }
   }
-  if (const std::string refusals = Registry::Get().refusals(); !refusals.empty()) failures.push_back(refusals);
+  if (const std::string refusals = Registry::Get().refusals(); !refusals.empty())
+    failures.push_back(refusals);
   return fmt::format("{}", fmt::join(failures, "; "));
 }
 

@@ -40,14 +40,16 @@ void HandOut(ValueView&& view, abi::ValueOut* out) {
 }
 
 abi::Code FailTimeout(size_t missing, size_t total, int64_t timeout_ms) {
-  return Fail(abi::kTimeout, "Get timed out after " + std::to_string(timeout_ms) + " ms: " + std::to_string(missing) +
-                                 " of " + std::to_string(total) + " object(s) not ready.");
+  return Fail(abi::kTimeout, "Get timed out after " + std::to_string(timeout_ms) +
+                                 " ms: " + std::to_string(missing) + " of " + std::to_string(total) +
+                                 " object(s) not ready.");
 }
 
 // Fills `views` until all are there; keeps what it has read between rounds.
 class Reader {
  public:
-  Reader(CoreWorker* core, const BorrowedRefs& refs) : core_(core), refs_(refs), views_(refs.size()), done_(refs.size()) {}
+  Reader(CoreWorker* core, const BorrowedRefs& refs)
+      : core_(core), refs_(refs), views_(refs.size()), done_(refs.size()) {}
 
   abi::Code Sweep() {
     for (size_t i = 0; i < refs_.size(); ++i) {
@@ -104,13 +106,15 @@ abi::Code GetOne(CoreWorker* core, abi::Handle handle, int64_t timeout_ms, abi::
   }
 }
 
-abi::Code GetMany(CoreWorker* core, const abi::Handle* handles, uint64_t count, int64_t timeout_ms, abi::ValueOut* out) {
+abi::Code GetMany(CoreWorker* core, const abi::Handle* handles, uint64_t count, int64_t timeout_ms,
+                  abi::ValueOut* out) {
   const BorrowedRefs refs(handles, count);
   if (const abi::Code code = CheckLive(core, refs); code != abi::kOk) return code;
   const TimeNs deadline = DeadlineOf(timeout_ms);
   Reader reader(core, refs);
   for (bool time_over = false;;) {
-    if (const abi::Code code = reader.Sweep(); code != abi::kOk) return code;  // an error, as soon as it is known
+    if (const abi::Code code = reader.Sweep(); code != abi::kOk)
+      return code;  // an error, as soon as it is known
     if (reader.missing() == 0) break;
     if (time_over) return FailTimeout(reader.missing(), count, timeout_ms);
     const std::vector<const Ref*> missing = reader.MissingRefs();
@@ -124,7 +128,8 @@ abi::Code GetMany(CoreWorker* core, const abi::Handle* handles, uint64_t count, 
 }
 
 // Marks up to `want` refs that are ready and on this node, in their order.
-abi::Code MarkReady(CoreWorker* core, const BorrowedRefs& refs, size_t want, unsigned char* marks, size_t* found) {
+abi::Code MarkReady(CoreWorker* core, const BorrowedRefs& refs, size_t want, unsigned char* marks,
+                    size_t* found) {
   *found = 0;
   std::fill(marks, marks + refs.size(), static_cast<unsigned char>(0));
   for (size_t i = 0; i < refs.size() && *found < want; ++i) {
@@ -133,7 +138,8 @@ abi::Code MarkReady(CoreWorker* core, const BorrowedRefs& refs, size_t want, uns
     const Ref* one[] = {&refs[i]};
     const Status status = core->Wait(one, 1, 0, true, &local);  // a deadline in the past: only a look
     if (local == 0) {
-      const bool only_not_yet = status.code() == StatusCode::kTimeout || status.code() == StatusCode::kInterrupted;
+      const bool only_not_yet =
+          status.code() == StatusCode::kTimeout || status.code() == StatusCode::kInterrupted;
       if (!status.ok() && !only_not_yet) return Fail(status);
       continue;
     }
@@ -173,7 +179,8 @@ abi::Code Get(const abi::Handle* handles, uint64_t count, int64_t timeout_ms, ab
   return GetMany(core.get(), handles, count, timeout_ms, out);
 }
 
-abi::Code Wait(const abi::Handle* handles, uint64_t count, uint64_t num_ready, int64_t timeout_ms, unsigned char* marks) {
+abi::Code Wait(const abi::Handle* handles, uint64_t count, uint64_t num_ready, int64_t timeout_ms,
+               unsigned char* marks) {
   const InCore core;
   if (!core) return FailNotConnected();
   if (num_ready == 0 || num_ready > count) {
@@ -189,12 +196,14 @@ abi::Code Wait(const abi::Handle* handles, uint64_t count, uint64_t num_ready, i
   for (size_t i = 0; i < refs.size(); ++i) all.push_back(&refs[i]);
   const TimeNs deadline = DeadlineOf(timeout_ms);
   size_t found = 0;
-  if (const abi::Code code = MarkReady(core.get(), refs, num_ready, marks, &found); code != abi::kOk) return code;
+  if (const abi::Code code = MarkReady(core.get(), refs, num_ready, marks, &found); code != abi::kOk)
+    return code;
   while (found < num_ready) {
     size_t ready = 0;
     const abi::Code code = WaitFor(core.get(), all, num_ready, deadline, false, &ready);
     if (code != abi::kOk) return code;
-    if (const abi::Code code = MarkReady(core.get(), refs, num_ready, marks, &found); code != abi::kOk) return code;
+    if (const abi::Code code = MarkReady(core.get(), refs, num_ready, marks, &found); code != abi::kOk)
+      return code;
     if (ready < num_ready) break;  // the time is over
   }
   return abi::kOk;

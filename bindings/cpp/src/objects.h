@@ -8,7 +8,8 @@ namespace rmpi::cpp {
 
 abi::Code Put(const abi::ValueIn* in, abi::Handle* out);
 abi::Code Get(const abi::Handle* handles, uint64_t count, int64_t timeout_ms, abi::ValueOut* out);
-abi::Code Wait(const abi::Handle* handles, uint64_t count, uint64_t num_ready, int64_t timeout_ms, unsigned char* marks);
+abi::Code Wait(const abi::Handle* handles, uint64_t count, uint64_t num_ready, int64_t timeout_ms,
+               unsigned char* marks);
 
 abi::Handle RefCopy(abi::Handle h);
 void RefDrop(abi::Handle h);

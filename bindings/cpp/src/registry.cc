@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bindings/cpp/src/registry.h"
 
+#include <cxxabi.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cctype>
+#include <cstdlib>
 #include <utility>
 
 namespace rmpi::cpp {
@@ -15,7 +17,8 @@ bool IsWord(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
 
 std::string ModuleOf(void (*address)()) {
   Dl_info info{};
-  if (::dladdr(reinterpret_cast<void*>(address), &info) == 0 || info.dli_fname == nullptr) return "the program";
+  if (::dladdr(reinterpret_cast<void*>(address), &info) == 0 || info.dli_fname == nullptr)
+    return "the program";
   return info.dli_fname;
 }
 
@@ -43,7 +46,8 @@ std::string NormalName(std::string_view text) {
       continue;
     }
     while (i + 1 < text.size() && std::isspace(static_cast<unsigned char>(text[i + 1])) != 0) ++i;
-    const bool between_words = !name.empty() && i + 1 < text.size() && IsWord(name.back()) && IsWord(text[i + 1]);
+    const bool between_words =
+        !name.empty() && i + 1 < text.size() && IsWord(name.back()) && IsWord(text[i + 1]);
     if (between_words) name.push_back(' ');
   }
   if (name.starts_with('&')) name.erase(0, 1);
@@ -52,6 +56,22 @@ std::string NormalName(std::string_view text) {
 }
 
 std::string CppFunctionId(std::string_view name) { return "cpp:" + NormalName(name); }
+
+std::string DescribeAddress(void (*address)()) {
+  Dl_info info{};
+  auto* const at = reinterpret_cast<void*>(address);
+  if (::dladdr(at, &info) == 0 || info.dli_fname == nullptr) return "this function";
+  if (info.dli_sname != nullptr && info.dli_saddr == at) {
+    int status = 0;
+    char* const plain = ::abi::__cxa_demangle(info.dli_sname, nullptr, nullptr, &status);
+    std::string name = fmt::format("{} of {}", status == 0 ? plain : info.dli_sname, info.dli_fname);
+    std::free(plain);
+    return name;
+  }
+  // A program's own functions are mostly not among its dynamic symbols.
+  const auto offset = reinterpret_cast<uintptr_t>(at) - reinterpret_cast<uintptr_t>(info.dli_fbase);
+  return fmt::format("the function that `addr2line -Cfe {} {:#x}` shows", info.dli_fname, offset);
+}
 
 Registry& Registry::Get() {
   static auto* registry = new Registry;  // used by static initialisers and destructors of others
@@ -69,11 +89,13 @@ bool Registry::Add(const abi::Function& f) {
     Function& first = *known->second;
     by_address_.emplace(f.address, &first);
     // The same RAY_REMOTE again: it stands in a header that several sources, or several libraries, include.
-    const bool same = first.address == f.address || (first.place.starts_with(file + " ") && first.type == f.type.view());
+    const bool same =
+        first.address == f.address || (first.place.starts_with(file + " ") && first.type == f.type.view());
     if (same) return true;
-    first.clash = fmt::format("the remote function {} is there twice: RAY_REMOTE at {} and at {}. Rename one, or put "
-                              "one into a namespace and write that in RAY_REMOTE",
-                              name, first.place, place);
+    first.clash = fmt::format(
+        "the remote function {} is there twice: RAY_REMOTE at {} and at {}. Rename one, or put "
+        "one into a namespace and write that in RAY_REMOTE",
+        name, first.place, place);
     return false;
   }
   Function& made = functions_.emplace_back();
@@ -81,6 +103,7 @@ bool Registry::Add(const abi::Function& f) {
   made.name = name;
   made.type = f.type.view();
   made.place = place;
+  made.text = fmt::format("{} (RAY_REMOTE at {})", name, place);
   made.address = f.address;
   made.thunk = f.thunk;
   by_id_.emplace(made.id, &made);
@@ -116,6 +139,7 @@ const Function* Registry::Python(std::string_view module, std::string_view name)
   Function& made = functions_.emplace_back();
   made.language = kPython;
   made.name = fmt::format("{}.{}", module, name);
+  made.text = fmt::format("the Python function {}", made.name);
   made.id = std::move(id);
   by_id_.emplace(made.id, &made);
   return &made;

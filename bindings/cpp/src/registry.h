@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The remote functions that this process knows: those that RAY_REMOTE of the program and of loaded libraries named,
-// and the Python functions that were asked for. Entries are made and never removed, so a pointer to one stays good.
-// Any thread.
+// The remote functions that this process knows: those that RAY_REMOTE of the program and of loaded libraries
+// named, and the Python functions that were asked for. Entries are made and never removed, so a pointer to
+// one stays good. Any thread.
 #pragma once
 
 #include <cstdint>
@@ -25,11 +25,12 @@ inline constexpr uint8_t kCpp = 2;
 
 struct Function {
   uint8_t language = kCpp;
-  std::string id;       // for the runtime: "cpp:<name>" or "py:<module>:<name>"
-  std::string name;     // without spaces that mean nothing
-  std::string type;     // C++: of the function pointer
-  std::string place;    // C++: "file:line of library"
-  std::string clash;    // C++: another function has the same name; says where both are
+  std::string id;     // for the runtime: "cpp:<name>" or "py:<module>:<name>"
+  std::string name;   // without spaces that mean nothing
+  std::string type;   // C++: of the function pointer
+  std::string place;  // C++: "file:line of library"
+  std::string text;   // for messages: name and place
+  std::string clash;  // C++: another function has the same name; says where both are
   void (*address)() = nullptr;
   abi::Thunk thunk = nullptr;
 
@@ -70,6 +71,8 @@ class Registry {
 
 // The name as RAY_REMOTE's text gives it, without what people write differently: spaces, a leading & or ::.
 std::string NormalName(std::string_view text);
+// A function that no RAY_REMOTE names: as well as its module's symbols tell.
+std::string DescribeAddress(void (*address)());
 // "cpp:<normal name>"
 std::string CppFunctionId(std::string_view name);
 

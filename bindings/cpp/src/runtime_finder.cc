@@ -119,15 +119,17 @@ Status ResolveAddress(const std::string& given, std::string* session) {
   if (address == "auto") {
     *session = launched.empty() ? FindRunning() : launched;
     if (!session->empty()) return Status::Ok();
-    return Status::Unavailable(fmt::format(
-        "address \"auto\": there is no running ray-mpi of this user on this node (looked in {}). Start the program with "
-        "`ray-mpi ./program`, or leave the address out",
-        fmt::join(Bases(), ", ")));
+    return Status::Unavailable(
+        fmt::format("address \"auto\": there is no running ray-mpi of this user on this node (looked in {}). "
+                    "Start the program with "
+                    "`ray-mpi ./program`, or leave the address out",
+                    fmt::join(Bases(), ", ")));
   }
   nlohmann::json ignored;
   if (!ReadSession(address, &ignored)) {
     return Status::Unavailable(fmt::format(
-        "{}address \"{}\" is no run directory of ray-mpi on this node. Use \"auto\", \"local\", or the path that "
+        "{}address \"{}\" is no run directory of ray-mpi on this node. Use \"auto\", \"local\", or the path "
+        "that "
         "RAY_MPI_SESSION has inside of the run",
         address.starts_with("ray://") ? "ray:// (the Ray client) is not there in ray-mpi; " : "", address));
   }
@@ -163,7 +165,8 @@ Status Embedded::Start(const std::vector<std::string>& options, std::string* ses
   if (!IsExecutable(program)) program = FindInstalled("ray-mpi");
   if (program.empty()) {
     return Status::Unavailable(
-        "cannot start a runtime: the command ray-mpi is neither beside libray-mpi.so nor on PATH (RAY_MPI_PROGRAM may "
+        "cannot start a runtime: the command ray-mpi is neither beside libray-mpi.so nor on PATH "
+        "(RAY_MPI_PROGRAM may "
         "name it)");
   }
   std::vector<std::string> words = {program, "embedded", "--control-fd=3"};
@@ -199,7 +202,8 @@ Status Embedded::AwaitReady(std::string* session) {
     pollfd p{control_.get(), POLLIN, 0};
     const int n = left <= 0 ? 0 : ::poll(&p, 1, static_cast<int>(left / kMillisecond) + 1);
     if (n == 0) {
-      return Status::Unavailable(fmt::format("the runtime was not ready after {} s", kStartTimeout / kSecond));
+      return Status::Unavailable(
+          fmt::format("the runtime was not ready after {} s", kStartTimeout / kSecond));
     }
     char part[4096];
     const ssize_t got = n < 0 ? -1 : ::read(control_.get(), part, sizeof part);
@@ -214,7 +218,8 @@ Status Embedded::AwaitReady(std::string* session) {
     *session = rest;
     return Status::Ok();
   }
-  return Status::Unavailable("the runtime did not start: " + (rest.empty() ? "it ended without a word (see stderr)" : rest));
+  return Status::Unavailable("the runtime did not start: " +
+                             (rest.empty() ? "it ended without a word (see stderr)" : rest));
 }
 
 void Embedded::Stop() {

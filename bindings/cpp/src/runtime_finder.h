@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Finding a running session, the other parts of this installation, and the embedded one-node runtime of a program
-// that was started without ray-mpi. The counterpart of ray_mpi/_session.py: the same rules, the same command.
+// Finding a running session, the other parts of this installation, and the embedded one-node runtime of a
+// program that was started without ray-mpi. The counterpart of ray_mpi/_session.py: the same rules, the same
+// command.
 #pragma once
 
 #include <sys/types.h>
@@ -16,7 +17,8 @@ namespace rmpi::cpp {
 // The run directory to attach to; "" means: start an embedded runtime.
 Status ResolveAddress(const std::string& address, std::string* session);
 
-// A program of this installation: beside this library (<prefix>/lib -> <prefix>/bin), else on PATH; "": nowhere.
+// A program of this installation: beside this library (<prefix>/lib -> <prefix>/bin), else on PATH; "":
+// nowhere.
 std::string FindInstalled(const std::string& program);
 
 // A runtime that lives as long as our end of the control socket is open.

@@ -78,7 +78,8 @@ Session& Session::Get() {
 }
 
 abi::Code FailNotConnected() {
-  return Fail(abi::kError, "Ray has not been started yet: call ray::Init() first (or it was ended by ray::Shutdown())");
+  return Fail(abi::kError,
+              "Ray has not been started yet: call ray::Init() first (or it was ended by ray::Shutdown())");
 }
 
 abi::Code Session::Init(const abi::Config& config) {
@@ -89,7 +90,8 @@ abi::Code Session::Init(const abi::Config& config) {
     return true;
   }();
   (void)once;
-  if (const std::string refusals = Registry::Get().refusals(); !refusals.empty()) return Fail(abi::kError, refusals);
+  if (const std::string refusals = Registry::Get().refusals(); !refusals.empty())
+    return Fail(abi::kError, refusals);
   if (HasWorkerToken()) {
     lock.unlock();  // tasks may call Init, too
     RunProgramAsWorker();
@@ -98,7 +100,8 @@ abi::Code Session::Init(const abi::Config& config) {
 }
 
 abi::Code Session::InitDriver(const abi::Config& config) {
-  if (const std::string clashes = Registry::Get().clashes(); !clashes.empty()) return Fail(abi::kError, clashes);
+  if (const std::string clashes = Registry::Get().clashes(); !clashes.empty())
+    return Fail(abi::kError, clashes);
   std::vector<std::string> native_worker;
   const std::vector<std::string> paths = Strings(config.code_search_path, config.code_search_path_count);
   if (!paths.empty()) {
@@ -198,8 +201,8 @@ void Session::Close() {
   if (owned_ == nullptr) return;
   closing_.store(true);
   core_.store(nullptr, std::memory_order_release);
-  // A thread that waits looks at closing() every slice. One that does not come back keeps the core alive: a leak at
-  // the end is harmless, a use after free is not.
+  // A thread that waits looks at closing() every slice. One that does not come back keeps the core alive: a
+  // leak at the end is harmless, a use after free is not.
   const TimeNs give_up = MonotonicNow() + kShutdownPatience;
   while (inside_.load() > 0 && MonotonicNow() < give_up) {
     const timespec nap{0, 1'000'000};
@@ -241,9 +244,12 @@ abi::Code Session::Namespace(std::string* out) {
   return abi::kOk;
 }
 
-// ---- helpers of the calls -------------------------------------------------------------------------------------------
+// ---- helpers of the calls
+// -------------------------------------------------------------------------------------------
 
-TimeNs DeadlineOf(int64_t timeout_ms) { return timeout_ms < 0 ? kNever : MonotonicNow() + timeout_ms * kMillisecond; }
+TimeNs DeadlineOf(int64_t timeout_ms) {
+  return timeout_ms < 0 ? kNever : MonotonicNow() + timeout_ms * kMillisecond;
+}
 
 abi::Code WaitFor(CoreWorker* core, std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline,
                   bool stop_at_error, size_t* ready) {

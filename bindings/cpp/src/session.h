@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Session: this process's CoreWorker as the C++ API sees it. Connected once at a time; threads that wait in it are
-// counted, so that Shutdown can ask them to leave before it goes. Init and Shutdown hold a lock of their own, other
-// calls only look at an atomic pointer.
+// Session: this process's CoreWorker as the C++ API sees it. Connected once at a time; threads that wait in
+// it are counted, so that Shutdown can ask them to leave before it goes. Init and Shutdown hold a lock of
+// their own, other calls only look at an atomic pointer.
 #pragma once
 
 #include <atomic>
@@ -39,7 +39,8 @@ class Session {
  private:
   friend class InCore;
   abi::Code InitDriver(const abi::Config& config);
-  Status Connect(const std::string& session, const abi::Config& config, const std::vector<std::string>& native_worker);
+  Status Connect(const std::string& session, const abi::Config& config,
+                 const std::vector<std::string>& native_worker);
   void Close();
   void AbandonAfterFork();
 
@@ -101,8 +102,8 @@ class BorrowedRefs {
   std::vector<Ref> refs_;
 };
 
-// Waits until so many are ready and on this node. kOk also when the time is over, or (stop_at_error) one of them is
-// an error: look at `ready`. Fails when Shutdown or the task's cancel ends the waiting.
+// Waits until so many are ready and on this node. kOk also when the time is over, or (stop_at_error) one of
+// them is an error: look at `ready`. Fails when Shutdown or the task's cancel ends the waiting.
 abi::Code WaitFor(CoreWorker* core, std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline,
                   bool stop_at_error, size_t* ready);
 // Milliseconds to a deadline; negative: never.

@@ -69,7 +69,10 @@ const void* FindPythonFunction(abi::Text module, abi::Text name) {
   return Registry::Get().Python(module.view(), name.view());
 }
 
-abi::Code Submit(const void* function, const abi::TaskOptions* options, const abi::TaskArgs* args, abi::Handle* out) {
+abi::Text DescribeFunction(const void* function) { return static_cast<const Function*>(function)->text; }
+
+abi::Code Submit(const void* function, const abi::TaskOptions* options, const abi::TaskArgs* args,
+                 abi::Handle* out) {
   const InCore core;
   if (!core) return FailNotConnected();
   const Function& f = *static_cast<const Function*>(function);

@@ -9,6 +9,8 @@ namespace rmpi::cpp {
 uint32_t RegisterFunction(const abi::Function* function);
 const void* FindFunction(void (*address)());
 const void* FindPythonFunction(abi::Text module, abi::Text name);
-abi::Code Submit(const void* function, const abi::TaskOptions* options, const abi::TaskArgs* args, abi::Handle* out);
+abi::Text DescribeFunction(const void* function);
+abi::Code Submit(const void* function, const abi::TaskOptions* options, const abi::TaskArgs* args,
+                 abi::Handle* out);
 
 }  // namespace rmpi::cpp

@@ -20,7 +20,8 @@
 namespace rmpi::cpp {
 namespace {
 
-static_assert(std::string_view(RAY_MPI_VERSION) == RMPI_VERSION, "abi.h names another version than CMakeLists.txt");
+static_assert(std::string_view(RAY_MPI_VERSION) == RMPI_VERSION,
+              "abi.h names another version than CMakeLists.txt");
 
 int LogLevel() {
   const char* const text = std::getenv("RAY_MPI_LOG_LEVEL");
@@ -43,9 +44,9 @@ void Log(int32_t level, abi::Text file, int64_t line, abi::Text text) {
   std::string_view name = file.view();
   if (const size_t slash = name.rfind('/'); slash != std::string_view::npos) name.remove_prefix(slash + 1);
   const std::string out =
-      fmt::format("[{:04}-{:02}-{:02} {:02}:{:02}:{:02},{:03} {}] {}:{}: {}\n", parts.tm_year + 1900, parts.tm_mon + 1,
-                  parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, now.tv_usec / 1000,
-                  kNames[level + 1 < 0 ? 0 : level + 1], name, line, text.view());
+      fmt::format("[{:04}-{:02}-{:02} {:02}:{:02}:{:02},{:03} {}] {}:{}: {}\n", parts.tm_year + 1900,
+                  parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
+                  now.tv_usec / 1000, kNames[level + 1 < 0 ? 0 : level + 1], name, line, text.view());
   std::fwrite(out.data(), 1, out.size(), stderr);  // one write: lines of threads do not mix
   if (level >= kFatal) std::abort();
 }
@@ -78,6 +79,12 @@ abi::Api MakeTable() {
   api.register_function = &RegisterFunction;
   api.find_function = &FindFunction;
   api.find_python_function = &FindPythonFunction;
+  api.describe_function = &DescribeFunction;
+  api.describe_address = [](void (*address)()) -> abi::Text {
+    thread_local std::string text;
+    text = DescribeAddress(address);
+    return text;
+  };
   api.submit = &Submit;
   api.inline_limit = kInlineLimit;
   api.finish = &FinishTask;
@@ -99,14 +106,16 @@ const abi::Api* Table() {
 
 extern "C" {
 
-__attribute__((visibility("default"))) const void* ray_mpi_cpp_interface(uint32_t version, const char* headers_version) {
+__attribute__((visibility("default"))) const void* ray_mpi_cpp_interface(uint32_t version,
+                                                                         const char* headers_version) {
   namespace cpp = rmpi::cpp;
   if (version == cpp::abi::kVersion) return cpp::Table();
   Dl_info user{}, self{};
   const bool named = ::dladdr(__builtin_return_address(0), &user) != 0 && user.dli_fname != nullptr;
   (void)::dladdr(reinterpret_cast<void*>(&ray_mpi_cpp_interface), &self);
   cpp::refusal = fmt::format(
-      "{} was built for another version of ray-mpi: its headers are of {} (interface {}), but {} is {} (interface {}). "
+      "{} was built for another version of ray-mpi: its headers are of {} (interface {}), but {} is {} "
+      "(interface {}). "
       "Compile it again with the headers of this one",
       named ? user.dli_fname : "this program", headers_version, version, self.dli_fname, RMPI_VERSION,
       cpp::abi::kVersion);
@@ -114,13 +123,16 @@ __attribute__((visibility("default"))) const void* ray_mpi_cpp_interface(uint32_
   return nullptr;
 }
 
-__attribute__((visibility("default"))) const char* ray_mpi_cpp_refusal() { return rmpi::cpp::refusal.c_str(); }
+__attribute__((visibility("default"))) const char* ray_mpi_cpp_refusal() {
+  return rmpi::cpp::refusal.c_str();
+}
 
 // ray-mpi-cpp-worker's main. Returns only when it was not started as a worker.
 __attribute__((visibility("default"))) int ray_mpi_cpp_worker_main(int argc, char** argv) {
   if (!rmpi::cpp::HasWorkerToken() || argc < 2) {
     std::fprintf(stderr,
-                 "ray-mpi-cpp-worker is started by the runtime, to run the functions of a program's code_search_path\n");
+                 "ray-mpi-cpp-worker is started by the runtime, to run the functions of a program's "
+                 "code_search_path\n");
     return 2;
   }
   rmpi::cpp::RunLibrariesAsWorker({argv + 1, argv + argc});

@@ -14,9 +14,10 @@ namespace rmpi {
 using ray::internal::Tag;
 
 std::string Describe(const TaskError& e) {
-  const std::string named = e.task.empty() || e.task == e.function ? "" : fmt::format(" (function {})", e.function);
-  return fmt::format("the task {}{} failed with {}: {} (process {} on {})", e.task.empty() ? e.function : e.task, named,
-                     e.type, e.message, e.pid, e.host);
+  const std::string named =
+      e.task.empty() || e.task == e.function ? "" : fmt::format(" (function {})", e.function);
+  return fmt::format("the task {}{} failed with {}: {} (process {} on {})",
+                     e.task.empty() ? e.function : e.task, named, e.type, e.message, e.pid, e.host);
 }
 
 std::string EncodeTaskError(const TaskError& e) {

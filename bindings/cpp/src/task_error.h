@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// TaskError: what a task threw, in the form that every language reads (Tag::kError of value_tags.h). A language may
-// append its own form of the exception; others skip that.
+// TaskError: what a task threw, in the form that every language reads (Tag::kError of value_tags.h). A
+// language may append its own form of the exception; others skip that.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ struct TaskError {
   std::string message;   // the exception's own text
   std::string host;      // where it ran
   int64_t pid = 0;
-  std::string text;      // all of it for people: a Python traceback, or the line of Describe
+  std::string text;  // all of it for people: a Python traceback, or the line of Describe
 };
 
 inline constexpr std::string_view kCancelledType = "ray::RayTaskCancelledException";

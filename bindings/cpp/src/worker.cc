@@ -98,7 +98,8 @@ class WorkerLoop {
       values_[i].data = task.values[i].bytes.data();
       values_[i].size = task.values[i].bytes.size();
       // A loan: no count.
-      std::memcpy(&values_[i].owner, static_cast<const void*>(&task.values[i].keep_alive), sizeof(abi::Owner));
+      std::memcpy(&values_[i].owner, static_cast<const void*>(&task.values[i].keep_alive),
+                  sizeof(abi::Owner));
     }
     call.address = function->address;
     call.args = task.args.data();
@@ -108,7 +109,8 @@ class WorkerLoop {
     function->thunk(Table(), &call);
   }
 
-  // What shows the task its devices, and gives threads the CPUs that it holds: the user's own OMP_NUM_THREADS stands.
+  // What shows the task its devices, and gives threads the CPUs that it holds: the user's own OMP_NUM_THREADS
+  // stands.
   void SetEnvironment(const ExecTask& task) {
     for (const auto& [name, value] : task.variables) ::setenv(name.c_str(), value.c_str(), 1);
     if (keep_threads_) return;
@@ -122,7 +124,8 @@ class WorkerLoop {
     ::setenv("OMP_NUM_THREADS", std::to_string(threads).c_str(), 1);
     // An OpenMP library has read the variable when it was loaded.
     using SetThreads = void (*)(int);
-    if (const auto set = reinterpret_cast<SetThreads>(::dlsym(RTLD_DEFAULT, "omp_set_num_threads"))) set(threads);
+    if (const auto set = reinterpret_cast<SetThreads>(::dlsym(RTLD_DEFAULT, "omp_set_num_threads")))
+      set(threads);
   }
 
   const Function* Find(const std::string& id) {
@@ -134,8 +137,9 @@ class WorkerLoop {
   }
 
   std::string Missing(const ExecTask& task) const {
-    std::string text = fmt::format("no RAY_REMOTE names the function {} in {} on {}, which has: {}", task.function_name,
-                                   where_, Hostname(), Registry::Get().Known(task.function_name));
+    std::string text =
+        fmt::format("no RAY_REMOTE names the function {} in {} on {}, which has: {}", task.function_name,
+                    where_, Hostname(), Registry::Get().Known(task.function_name));
     if (!load_failures_.empty()) text += "; " + load_failures_;
     return text;
   }

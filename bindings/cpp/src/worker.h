@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Worker mode: this process runs tasks. A program enters it in ray::Init when the raylet has started it as a worker;
-// ray-mpi-cpp-worker enters it with libraries. Main thread only.
+// Worker mode: this process runs tasks. A program enters it in ray::Init when the raylet has started it as a
+// worker; ray-mpi-cpp-worker enters it with libraries. Main thread only.
 #pragma once
 
 #include <string>
@@ -13,8 +13,8 @@ namespace rmpi::cpp {
 // Whether the raylet has started this process as a worker, and it has not become one yet.
 bool HasWorkerToken();
 
-// Runs tasks of this program's functions until told to go, then ends the process: exit handlers and destructors of
-// static objects run, after the connection is closed.
+// Runs tasks of this program's functions until told to go, then ends the process: exit handlers and
+// destructors of static objects run, after the connection is closed.
 [[noreturn]] void RunProgramAsWorker();
 
 // The same for functions of libraries.

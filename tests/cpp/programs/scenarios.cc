@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// scenarios NAME [ARGUMENTS]: one situation in a program's life each; programs_test.cc runs them. What is thrown is
-// printed as "thrown: <text>", and the status is then 7.
-#include <ray/api.h>
-
+// scenarios NAME [ARGUMENTS]: one situation in a program's life each; programs_test.cc runs them. What is
+// thrown is printed as "thrown: <text>", and the status is then 7.
 #include <fcntl.h>
+#include <ray/api.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -134,7 +133,8 @@ void Deaths(const Arguments& arguments) {
   ray::Init(config);
   Thrown("exit", [] { ray::Get(ray::Task(Exit).SetMaxRetries(0).SetName("leaver").Remote(3)); });
   Thrown("packing", [] { ray::Get(ray::Task(MakeRefusing).Remote()); });
-  std::cout << "retried " << *ray::Get(ray::Task(Flaky).SetRetryExceptions(true).Remote(arguments.at(0))) << "\n";
+  std::cout << "retried " << *ray::Get(ray::Task(Flaky).SetRetryExceptions(true).Remote(arguments.at(0)))
+            << "\n";
   Thrown("not retried", [&] { ray::Get(ray::Task(Flaky).Remote(arguments.at(0) + "2")); });
 }
 
@@ -193,7 +193,8 @@ void Fork(const Arguments&) {
   if (pid == 0) std::exit(ray::IsInitialized() ? 1 : 0);  // its exit handlers run, too
   int status = 0;
   ::waitpid(pid, &status, 0);
-  std::cout << "child " << WEXITSTATUS(status) << ", still " << *ray::Get(ray::Task(Plus).Remote(ref, 1)) << "\n";
+  std::cout << "child " << WEXITSTATUS(status) << ", still " << *ray::Get(ray::Task(Plus).Remote(ref, 1))
+            << "\n";
 }
 
 // View outlives ref, task and session.
@@ -260,11 +261,13 @@ void Path(const Arguments& arguments) {
 }
 void CommandLine(const Arguments&) {
   ray::RayConfig config = Config();
-  std::vector<std::string> words = {"program", "--ray_job_namespace", "cli", "--other=1", "-ray_head_args=--num-cpus 1", "x"};
+  std::vector<std::string> words = {"program",   "--ray_job_namespace",         "cli",
+                                    "--other=1", "-ray_head_args=--num-cpus 1", "x"};
   std::vector<char*> argv;
   for (auto& word : words) argv.push_back(word.data());
   ray::Init(config, static_cast<int>(argv.size()), argv.data());
-  std::cout << ray::GetNamespace() << " " << config.head_args.size() << " " << *ray::Get(ray::Task(Plus).Remote(1, 2)) << "\n";
+  std::cout << ray::GetNamespace() << " " << config.head_args.size() << " "
+            << *ray::Get(ray::Task(Plus).Remote(1, 2)) << "\n";
 }
 void Log(const Arguments&) {
   RAYLOG(INFO) << "a word " << 5;
@@ -276,10 +279,10 @@ void Log(const Arguments&) {
 
 int main(int argc, char** argv) {
   const std::map<std::string, std::function<void(const Arguments&)>> scenarios = {
-      {"twice", Twice},     {"early", Early},   {"output", Output}, {"deaths", Deaths},   {"calls", Calls},
-      {"views", Views},     {"full", Full},     {"clash", Clash},   {"init", InitWith},   {"address", Address},
-      {"local", Local},     {"redis", Redis},   {"path", Path},     {"cli", CommandLine}, {"threads", ManyThreads},
-      {"fork", Fork},       {"log", Log},
+      {"twice", Twice}, {"early", Early}, {"output", Output}, {"deaths", Deaths},   {"calls", Calls},
+      {"views", Views}, {"full", Full},   {"clash", Clash},   {"init", InitWith},   {"address", Address},
+      {"local", Local}, {"redis", Redis}, {"path", Path},     {"cli", CommandLine}, {"threads", ManyThreads},
+      {"fork", Fork},   {"log", Log},
   };
   try {
     scenarios.at(argc > 1 ? argv[1] : "")({argv + 2, argv + argc});

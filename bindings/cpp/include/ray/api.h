@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file
-/// The C++ API: tasks and objects, with the names of Ray's ray/api.h. Compile with C++17 or later and msgpack-cxx,
-/// link with libray-mpi.so (CMake: target ray-mpi::ray).
+/// The C++ API: tasks and objects, with the names that Ray gives them. Compile with C++17 or later and
+/// msgpack-cxx, link with libray-mpi.so (CMake: find_package(ray-mpi) has the target).
 ///
 ///     #include <ray/api.h>
 ///     int Plus(int x, int y) { return x + y; }
@@ -12,8 +12,8 @@
 ///       std::cout << *ray::Get(sum) << "\n";
 ///     }
 ///
-/// Run it with `ray-mpi ./program`, `srun ray-mpi ./program`, or by itself. Workers are the same program, started
-/// again: in them ray::Init does not return, so everything before it runs in every worker, too.
+/// Run it with `ray-mpi ./program`, `srun ray-mpi ./program`, or by itself. Workers are the same program,
+/// started again: in them ray::Init does not return, so everything before it runs in every worker, too.
 #pragma once
 
 #include <ray/api/logging.h>
@@ -32,18 +32,20 @@
 namespace ray {
 inline namespace v1 {
 
-/// Connects this program to its runtime, see RayConfig::address. A second call does nothing. In a worker process it
-/// runs tasks until the worker's end, and does not return.
-/// \throws RayException when there is no runtime, or the config asks for what is not there.
+/// Connects this program to its runtime, see RayConfig::address. A second call does nothing. In a worker
+/// process it runs tasks until the worker's end, and does not return. \throws RayException when there is no
+/// runtime, or the config asks for what is not there.
 inline void Init(const RayConfig& config) {
   namespace abi = internal::abi;
   if (config.local_mode) {
     throw RayException(
-        "RayConfig::local_mode is not there in ray-mpi: run the program by itself (a one-node runtime starts inside), "
+        "RayConfig::local_mode is not there in ray-mpi: run the program by itself (a one-node runtime starts "
+        "inside), "
         "with head_args {\"--num-cpus\", \"1\"} to run one task at a time");
   }
   if (config.redis_username_ || config.redis_password_) {
-    throw RayException("RayConfig::redis_username_ and redis_password_: there is no Redis in ray-mpi, leave them out");
+    throw RayException(
+        "RayConfig::redis_username_ and redis_password_: there is no Redis in ray-mpi, leave them out");
   }
   std::vector<abi::Text> paths(config.code_search_path.begin(), config.code_search_path.end());
   std::vector<abi::Text> head_args(config.head_args.begin(), config.head_args.end());
@@ -56,8 +58,10 @@ inline void Init(const RayConfig& config) {
   c.head_args_count = head_args.size();
   internal::Check(internal::GetApi().init(&c));
 }
+/// Init(RayConfig()): with all defaults.
 inline void Init() { Init(RayConfig()); }
 
+/// \cond internal
 namespace internal {
 
 /// The value of --name=value or --name value, or null. One or two dashes.
@@ -84,9 +88,11 @@ inline std::vector<std::string> SplitWords(std::string_view text, char separator
 }
 
 }  // namespace internal
+/// \endcond
 
 /// The same; words of the command line win over `config`, which is changed to what was used: --ray_address=A,
-/// --ray_code_search_path=P:Q, --ray_head_args="words", --ray_job_namespace=N. All other words are the program's.
+/// --ray_code_search_path=P:Q, --ray_head_args="words", --ray_job_namespace=N. All other words are the
+/// program's. \throws RayException as Init(config) does.
 inline void Init(RayConfig& config, int argc, char** argv) {
   for (int i = 1; i < argc && std::strcmp(argv[i], "--") != 0; ++i) {
     if (const char* a = internal::FlagValue("ray_address", argc, argv, &i)) {
@@ -110,8 +116,8 @@ inline bool IsInitialized() {
   return api != nullptr && api->is_initialized() != 0;
 }
 
-/// Ends this program's job: tasks that still run are ended, refs become empty shells. Also done at the program's end.
-/// Inside of a task it does nothing. Init may be called again after it.
+/// Ends this program's job: tasks that still run are ended, refs become empty shells. Also done at the
+/// program's end. Inside of a task it does nothing. Init may be called again after it.
 inline void Shutdown() {
   const internal::abi::Api* const api = internal::TryApi();
   if (api != nullptr) api->shutdown();

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file
-/// What the headers and libray-mpi.so say to each other: plain structs and a table of functions. A program gets the
-/// table once, naming the kVersion that it was compiled with; a library of another version refuses and says so.
-/// Nothing here is for user code.
+/// What the headers and libray-mpi.so say to each other: plain structs and a table of functions. A program
+/// gets the table once, naming the kVersion that it was compiled with; a library of another version refuses
+/// and says so. Nothing here is for user code.
 ///
-/// No exception crosses the table. A call that can fail returns a Code; the details of the calling thread's last
-/// failure are in last_error(). Text is not zero terminated.
+/// No exception crosses the table. A call that can fail returns a Code; the details of the calling thread's
+/// last failure are in last_error(). Text is not zero terminated.
 #pragma once
 
 #include <cstddef>
@@ -20,8 +20,8 @@ inline namespace v1 {
 namespace internal {
 namespace abi {
 
-/// Grows with every change to this file, value_tags.h, or what a function of the table means; and with it the inline
-/// namespace of all headers, so that code of two versions in one process never shares a function.
+/// Grows with every change to this file, value_tags.h, or what a function of the table means; and with it the
+/// inline namespace of all headers, so that code of two versions in one process never shares a function.
 constexpr uint32_t kVersion = 1;
 
 enum Code : int32_t {
@@ -123,9 +123,9 @@ struct Api;
 using Thunk = void (*)(const Api*, const Call*);
 
 struct Function {
-  Text name;       ///< as written in RAY_REMOTE
-  Text type;       ///< for messages
-  Text file;       ///< where RAY_REMOTE stands
+  Text name;  ///< as written in RAY_REMOTE
+  Text type;  ///< for messages
+  Text file;  ///< where RAY_REMOTE stands
   int64_t line = 0;
   void (*address)() = nullptr;
   Thunk thunk = nullptr;
@@ -164,7 +164,8 @@ struct Api {
   /// All values or an error; on an error nothing is to be released.
   Code (*get)(const Handle*, uint64_t count, int64_t timeout_ms, ValueOut* out) = nullptr;
   /// Sets marks[i] to 1 for at most num_ready refs that are ready.
-  Code (*wait)(const Handle*, uint64_t count, uint64_t num_ready, int64_t timeout_ms, unsigned char* marks) = nullptr;
+  Code (*wait)(const Handle*, uint64_t count, uint64_t num_ready, int64_t timeout_ms,
+               unsigned char* marks) = nullptr;
   void (*owner_copy)(const Owner*, Owner* out) = nullptr;
   void (*owner_drop)(Owner*) = nullptr;
 
@@ -173,6 +174,10 @@ struct Api {
   const void* (*find_function)(void (*address)()) = nullptr;
   const void* (*find_python_function)(Text module, Text name) = nullptr;
   /// options null: the defaults.
+  /// For messages: the function's name, and where its RAY_REMOTE stands.
+  Text (*describe_function)(const void* function) = nullptr;
+  /// For messages: a function without RAY_REMOTE. Valid until the thread's next call.
+  Text (*describe_address)(void (*address)()) = nullptr;
   Code (*submit)(const void* function, const TaskOptions*, const TaskArgs*, Handle* out) = nullptr;
   uint64_t inline_limit = 0;  ///< an argument list longer than this must put its longest values
 

@@ -19,7 +19,8 @@ namespace ray {
 inline namespace v1 {
 namespace internal {
 
-/// A value that cannot be read as the type that was asked for. Whoever knows the function or object adds that.
+/// A value that cannot be read as the type that was asked for. Whoever knows the function or object adds
+/// that.
 class ConversionError : public RayException {
  public:
   using RayException::RayException;
@@ -38,9 +39,10 @@ constexpr char DtypeOf() {
     return 'D';
   } else if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
     constexpr bool kSigned = std::is_signed_v<T>;
-    return sizeof(T) == 1 ? (kSigned ? 'b' : 'B')
-                          : sizeof(T) == 2 ? (kSigned ? 'h' : 'H')
-                                           : sizeof(T) == 4 ? (kSigned ? 'i' : 'I') : (kSigned ? 'l' : 'L');
+    return sizeof(T) == 1   ? (kSigned ? 'b' : 'B')
+           : sizeof(T) == 2 ? (kSigned ? 'h' : 'H')
+           : sizeof(T) == 4 ? (kSigned ? 'i' : 'I')
+                            : (kSigned ? 'l' : 'L');
   } else {
     return 0;
   }
@@ -100,10 +102,14 @@ struct ArrayView {
 
 class Decoder {
  public:
-  /// `owner` keeps the bytes in place; null: they live only as long as the decoder. `outer`: the object whose value
-  /// this is, or null.
+  /// `owner` keeps the bytes in place; null: they live only as long as the decoder. `outer`: the object whose
+  /// value this is, or null.
   Decoder(const void* data, size_t size, const abi::Owner* owner, abi::Handle outer)
-      : begin_(static_cast<const unsigned char*>(data)), at_(begin_), end_(begin_ + size), owner_(owner), outer_(outer) {}
+      : begin_(static_cast<const unsigned char*>(data)),
+        at_(begin_),
+        end_(begin_ + size),
+        owner_(owner),
+        outer_(outer) {}
 
   bool at_end() const { return at_ == end_; }
   abi::Handle outer() const { return outer_; }
@@ -149,7 +155,8 @@ class Decoder {
       a.count *= n;
     }
     if (a.dtype.size == 0) {
-      throw ConversionError(std::string("it is a numpy array ") + a.dtype.name + ", which C++ has no type for");
+      throw ConversionError(std::string("it is a numpy array ") + a.dtype.name +
+                            ", which C++ has no type for");
     }
     const size_t rest = static_cast<size_t>(at_ - begin_) % kDataAlignment;
     if (rest != 0) Advance(kDataAlignment - rest);
@@ -157,7 +164,8 @@ class Decoder {
     return a;
   }
 
-  /// The next value as a msgpack object; strings and bytes are not copied. What is behind it is not looked at.
+  /// The next value as a msgpack object; strings and bytes are not copied. What is behind it is not looked
+  /// at.
   msgpack::object TakeObject(msgpack::zone& zone) {
     switch (const Tag tag = TakeTag()) {
       case Tag::kNone:
@@ -191,7 +199,8 @@ class Decoder {
       }
       case Tag::kPickle:
         throw ConversionError(
-            "it is a Python object in Python's own form, which C++ cannot read: have Python make it of None, bool, "
+            "it is a Python object in Python's own form, which C++ cannot read: have Python make it of None, "
+            "bool, "
             "int, float, str, bytes, lists, dicts and numpy arrays");
       case Tag::kArgument:
       case Tag::kError:
@@ -259,8 +268,8 @@ class Decoder {
     msgpack::object o;
     o.type = msgpack::type::ARRAY;
     o.via.array.size = static_cast<uint32_t>(n);
-    o.via.array.ptr =
-        static_cast<msgpack::object*>(zone.allocate_align(n * sizeof(msgpack::object), alignof(msgpack::object)));
+    o.via.array.ptr = static_cast<msgpack::object*>(
+        zone.allocate_align(n * sizeof(msgpack::object), alignof(msgpack::object)));
     return o;
   }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file
-/// Encoder: values into bytes. Small things are copied at once; the data of big buffers stays where it is until the
-/// library has copied it to its place, so the values must outlive the call that takes them from here. It is also a
-/// stream for msgpack's packer.
+/// Encoder: values into bytes. Small things are copied at once; the data of big buffers stays where it is
+/// until the library has copied it to its place, so the values must outlive the call that takes them from
+/// here. It is also a stream for msgpack's packer.
 #pragma once
 
 #include <ray/api/runtime.h>
@@ -109,7 +109,8 @@ class Encoder {
   void AddRef(abi::Handle h) { refs_.Add(h); }
   const Handles& refs() const { return refs_; }
 
-  /// The encoder that packs with msgpack on this thread now, or null: then a ref leaves by a way of the user's own.
+  /// The encoder that packs with msgpack on this thread now, or null: then a ref leaves by a way of the
+  /// user's own.
   static Encoder*& Current() {
     thread_local Encoder* current = nullptr;
     return current;

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file
-/// What a remote function is to the runtime: its signature while compiling, and the thunk that a worker calls with a
-/// task's bytes.
+/// What a remote function is to the runtime: its signature while compiling, and the thunk that a worker calls
+/// with a task's bytes.
 #pragma once
 
 #include <ray/api/object_ref.h>
 
-#include <cxxabi.h>
-
-#include <cstdlib>
 #include <string>
 #include <tuple>
 #include <type_traits>
@@ -39,18 +36,6 @@ using ResultOf = std::remove_cv_t<R>;
 
 /// Which part of a task failed, for its message.
 enum class Stage { kArguments, kFunction, kResult };
-
-inline std::string CurrentExceptionType() {
-  const std::type_info* const type = ::abi::__cxa_current_exception_type();
-  if (type == nullptr) return "an exception of another language";
-  int status = 0;
-  char* const text = ::abi::__cxa_demangle(type->name(), nullptr, nullptr, &status);
-  std::string name = status == 0 && text != nullptr ? text : type->name();
-  std::free(text);
-  // The version's namespace is no business of the reader.
-  for (size_t at = name.find("ray::v1::"); at != std::string::npos; at = name.find("ray::v1::")) name.erase(at + 5, 4);
-  return name;
-}
 
 /// Tells the runtime about the exception being handled.
 inline void FailWithCurrentException(const abi::Api* api, const abi::Call* call, Stage stage) {
@@ -86,7 +71,8 @@ P DecodeArgument(Decoder& list, const abi::Call* call, size_t index) {
     const abi::ValueOut& v = call->values[at];
     if constexpr (kIsObjectRef<P>) {
       throw ConversionError(
-          "the function takes a reference, but a reference among the arguments is resolved to its value before the "
+          "the function takes a reference, but a reference among the arguments is resolved to its value "
+          "before the "
           "call: pass it inside of a list");
     } else {
       Decoder value(v.data, static_cast<size_t>(v.size), &v.owner, nullptr);

@@ -14,6 +14,7 @@ inline namespace v1 {
 /// How serious a line is. FATAL ends the process (abort) after it.
 enum class RayLoggerLevel { DEBUG = -1, INFO = 0, WARNING = 1, ERROR = 2, FATAL = 3 };
 
+/// \cond internal
 namespace internal {
 
 /// One line; written when it goes.
@@ -37,9 +38,10 @@ class LogLine {
 };
 
 }  // namespace internal
+/// \endcond
 }  // namespace v1
 }  // namespace ray
 
-/// RAYLOG(INFO) << "text"; levels below the environment's RAY_MPI_LOG_LEVEL (debug, info, warning, error; default
-/// info) are not shown.
+/// RAYLOG(INFO) << "text"; levels below the environment's RAY_MPI_LOG_LEVEL (debug, info, warning, error;
+/// default info) are not shown.
 #define RAYLOG(level) ::ray::internal::LogLine(::ray::RayLoggerLevel::level, __FILE__, __LINE__).stream()

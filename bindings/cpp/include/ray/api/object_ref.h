@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file
-/// ObjectRef<T>: a counted handle on an object, its value there or still to come; and ray::Put, Get and GetView.
+/// ObjectRef<T>: a counted handle on an object, its value there or still to come; and ray::Put, Get and
+/// GetView.
 #pragma once
 
 #include <ray/api/value.h>
@@ -18,17 +19,21 @@ inline namespace v1 {
 template <typename T>
 class ObjectRef;
 
+/// \cond internal
 namespace internal {
 
-/// One count on an object of the runtime, or nothing.
+/// One count on an object of the runtime, or nothing; and, where this process knows it, whose result the
+/// object is.
 class RefHandle {
  public:
   RefHandle() = default;
-  explicit RefHandle(abi::Handle h) : handle_(h) {}  ///< takes over the count
-  RefHandle(const RefHandle& o) : handle_(o.Copy()) {}
-  RefHandle(RefHandle&& o) noexcept : handle_(std::exchange(o.handle_, nullptr)) {}
+  /// Takes over the count. `function`: as find_function names it.
+  explicit RefHandle(abi::Handle h, const void* function = nullptr) : handle_(h), function_(function) {}
+  RefHandle(const RefHandle& o) : handle_(o.Copy()), function_(o.function_) {}
+  RefHandle(RefHandle&& o) noexcept : handle_(std::exchange(o.handle_, nullptr)), function_(o.function_) {}
   RefHandle& operator=(RefHandle o) noexcept {
     std::swap(handle_, o.handle_);
+    std::swap(function_, o.function_);
     return *this;
   }
   ~RefHandle() {
@@ -39,7 +44,8 @@ class RefHandle {
   /// Another count, or null.
   abi::Handle Copy() const { return handle_ == nullptr ? nullptr : GetApi().ref_copy(handle_); }
   abi::Handle Checked() const {
-    if (handle_ == nullptr) throw RayException("this ray::ObjectRef is empty: it was made by default or moved from");
+    if (handle_ == nullptr)
+      throw RayException("this ray::ObjectRef is empty: it was made by default or moved from");
     return handle_;
   }
   std::string Id() const {
@@ -47,6 +53,17 @@ class RefHandle {
     std::string id(kRefIdSize, '\0');
     GetApi().ref_id(handle_, reinterpret_cast<unsigned char*>(id.data()));
     return id;
+  }
+  /// For messages: "the value of object <id>, the result of <function>".
+  std::string Describe() const {
+    static constexpr char kHex[] = "0123456789abcdef";
+    std::string text = "the value of object ";
+    for (const char c : Id()) {
+      text.push_back(kHex[static_cast<unsigned char>(c) >> 4]);
+      text.push_back(kHex[static_cast<unsigned char>(c) & 15]);
+    }
+    if (function_ != nullptr) text += ", the result of " + GetApi().describe_function(function_).str() + ",";
+    return text;
   }
   static RefHandle FromId(const void* id, abi::Handle outer) {
     abi::Handle h = nullptr;
@@ -90,6 +107,7 @@ class RefHandle {
 
  private:
   abi::Handle handle_ = nullptr;
+  const void* function_ = nullptr;
 };
 
 /// The bytes of a value while it is read.
@@ -115,13 +133,7 @@ T Read(Decoder decoder, const RefHandle& ref) {
   try {
     return Value<T>::Decode(decoder);
   } catch (const ConversionError& e) {
-    static constexpr char kHex[] = "0123456789abcdef";
-    std::string hex;
-    for (const char c : ref.Id()) {
-      hex.push_back(kHex[static_cast<unsigned char>(c) >> 4]);
-      hex.push_back(kHex[static_cast<unsigned char>(c) & 15]);
-    }
-    throw RayException("the value of object " + hex + " cannot be read: " + e.what());
+    throw RayException(ref.Describe() + " cannot be read: " + e.what());
   }
 }
 
@@ -144,28 +156,30 @@ struct ViewElement<std::string> {
 };
 
 }  // namespace internal
+/// \endcond
 
-/// A reference to an object: its value is there, or is being made by a task. Copies count; when the last one in the
-/// whole run is gone, so is the object. It may be passed to remote functions, put inside of other values (containers,
-/// members with MSGPACK_DEFINE), and dropped by any thread.
+/// A reference to an object: its value is there, or is being made by a task. Copies count; when the last one
+/// in the whole run is gone, so is the object. It may be passed to remote functions, put inside of other
+/// values (containers, members with MSGPACK_DEFINE), and dropped by any thread.
 template <typename T>
 class ObjectRef {
  public:
-  using value_type = T;
+  using value_type = T;  ///< of the object's value
 
   /// An empty one, which refers to nothing.
   ObjectRef() = default;
-  /// The object of an ID(), while somebody holds a ref to it. \throws RayException if it is not known any more.
+  /// The object of an ID(), while somebody holds a ref to it. \throws RayException if it is not known any
+  /// more.
   explicit ObjectRef(const std::string& id) : ref_(internal::RefHandle::FromId(id)) {}
-  explicit ObjectRef(internal::RefHandle ref) : ref_(std::move(ref)) {}
+  explicit ObjectRef(internal::RefHandle ref) : ref_(std::move(ref)) {}  ///< the library's
 
-  static bool IsObjectRef() { return true; }
+  static bool IsObjectRef() { return true; }  ///< always; Ray has it
 
   /// 28 bytes that name the object in this run; "" for an empty ref.
   std::string ID() const { return ref_.Id(); }
 
-  bool operator==(const ObjectRef& o) const { return ref_.get() == o.ref_.get(); }
-  bool operator!=(const ObjectRef& o) const { return !(*this == o); }
+  bool operator==(const ObjectRef& o) const { return ref_.get() == o.ref_.get(); }  ///< the same object
+  bool operator!=(const ObjectRef& o) const { return !(*this == o); }               ///< not the same object
 
   /// See ray::Get.
   std::shared_ptr<T> Get() const { return Get(-1); }
@@ -177,16 +191,19 @@ class ObjectRef {
   /// See ray::GetView.
   template <typename U = T, typename E = typename internal::ViewElement<U>::type>
   ray::View<E> View(int timeout_ms = -1) const {
-    static_assert(!std::is_void_v<E>, "ray-mpi: a View is of std::vector of numbers or bytes, or of std::string");
+    static_assert(!std::is_void_v<E>,
+                  "ray-mpi: a View is of std::vector of numbers or bytes, or of std::string");
     return internal::GetAs<ray::View<E>>(ref_, timeout_ms);
   }
 
   const internal::RefHandle& handle() const { return ref_; }  ///< the library's
 
+  /// Makes refs members of values. In a packing of the user's own, the object is held until the job ends.
   template <typename Packer>
   void msgpack_pack(Packer& packer) const {
     ref_.Pack(packer);
   }
+  /// The other way. \throws msgpack::type_error when it is no ref.
   void msgpack_unpack(const msgpack::object& o) { ref_.Unpack(o); }
 
  private:
@@ -197,36 +214,44 @@ class ObjectRef {
 template <>
 class ObjectRef<void> {
  public:
-  using value_type = void;
+  using value_type = void;  ///< there is no value
 
-  ObjectRef() = default;
+  ObjectRef() = default;  ///< an empty one, which refers to nothing
+  /// The task of an ID(), while somebody holds a ref to it. \throws RayException if it is not known any more.
   explicit ObjectRef(const std::string& id) : ref_(internal::RefHandle::FromId(id)) {}
-  explicit ObjectRef(internal::RefHandle ref) : ref_(std::move(ref)) {}
+  explicit ObjectRef(internal::RefHandle ref) : ref_(std::move(ref)) {}  ///< the library's
 
-  static bool IsObjectRef() { return true; }
-  std::string ID() const { return ref_.Id(); }
-  bool operator==(const ObjectRef& o) const { return ref_.get() == o.ref_.get(); }
-  bool operator!=(const ObjectRef& o) const { return !(*this == o); }
+  static bool IsObjectRef() { return true; }  ///< always; Ray has it
+  std::string ID() const {
+    return ref_.Id();
+  }  ///< 28 bytes that name the task's end in this run; "" for an empty ref
+  bool operator==(const ObjectRef& o) const { return ref_.get() == o.ref_.get(); }  ///< the same task
+  bool operator!=(const ObjectRef& o) const { return !(*this == o); }               ///< not the same task
 
+  /// Waits for the task's end; throws what the task threw. See ray::Get.
   void Get() const { Get(-1); }
+  /// The same for at most so many milliseconds; negative: for ever. \throws RayTimeoutException
   void Get(const int& timeout_ms) const {
     const internal::abi::Handle h = ref_.Checked();
     internal::Fetched value;
     internal::Check(internal::GetApi().get(&h, 1, timeout_ms, value.out()));
   }
 
-  const internal::RefHandle& handle() const { return ref_; }
+  const internal::RefHandle& handle() const { return ref_; }  ///< the library's
 
+  /// Makes refs members of values, see ObjectRef.
   template <typename Packer>
   void msgpack_pack(Packer& packer) const {
     ref_.Pack(packer);
   }
+  /// The other way. \throws msgpack::type_error when it is no ref.
   void msgpack_unpack(const msgpack::object& o) { ref_.Unpack(o); }
 
  private:
   internal::RefHandle ref_;
 };
 
+/// \cond internal
 namespace internal {
 
 template <typename T>
@@ -274,14 +299,16 @@ RefHandle PutValue(const T& value) {
 }
 
 }  // namespace internal
+/// \endcond
 
-/// Stores a value and returns its reference. Up to 100 KiB it stays in this process; a larger one is written once, in
-/// place, into the object store of this node.
-/// \throws RayObjectStoreFullException after 2 s without room.
+/// Stores a value and returns its reference. Up to 100 KiB it stays in this process; a larger one is written
+/// once, in place, into the object store of this node. \throws RayObjectStoreFullException after 2 s without
+/// room.
 template <typename T>
 ObjectRef<T> Put(const T& value) {
-  static_assert(!internal::kIsObjectRef<T>,
-                "ray-mpi: ray::Put of an ObjectRef: it is one already (put it into a std::vector to store the ref)");
+  static_assert(
+      !internal::kIsObjectRef<T>,
+      "ray-mpi: ray::Put of an ObjectRef: it is one already (put it into a std::vector to store the ref)");
   return ObjectRef<T>(internal::PutValue(value));
 }
 
@@ -299,9 +326,13 @@ std::shared_ptr<T> Get(const ObjectRef<T>& object, const int& timeout_ms) {
   return object.Get(timeout_ms);
 }
 
+/// Waits for the end of a task without a result. \throws RayTaskException when the task threw, and so on.
 inline void Get(const ObjectRef<void>& object) { object.Get(); }
+/// The same, for at most `timeout_ms` milliseconds. \throws RayTimeoutException when the task had not ended
+/// in time.
 inline void Get(const ObjectRef<void>& object, const int& timeout_ms) { object.Get(timeout_ms); }
 
+/// \cond internal
 namespace internal {
 
 template <typename T>
@@ -329,9 +360,11 @@ class FetchedMany {
 };
 
 }  // namespace internal
+/// \endcond
 
-/// All values, in the order of the refs; waits until all are there, for at most `timeout_ms` milliseconds together.
-/// A task's exception is thrown as soon as it is known, also while others run.
+/// All values, in the order of the refs; waits until all are there, for at most `timeout_ms` milliseconds
+/// together. A task's exception is thrown as soon as it is known, also while others run. \throws
+/// RayTimeoutException when not all were there in time.
 template <typename T>
 std::vector<std::shared_ptr<T>> Get(const std::vector<ObjectRef<T>>& objects, const int& timeout_ms) {
   const internal::FetchedMany<T> values(objects, timeout_ms);
@@ -342,17 +375,21 @@ std::vector<std::shared_ptr<T>> Get(const std::vector<ObjectRef<T>>& objects, co
   }
   return out;
 }
+/// The same without a limit.
 template <typename T>
 std::vector<std::shared_ptr<T>> Get(const std::vector<ObjectRef<T>>& objects) {
   return Get<T>(objects, -1);
 }
 
+/// Waits for the end of tasks without results, for at most `timeout_ms` milliseconds together.
 inline void Get(const std::vector<ObjectRef<void>>& objects, const int& timeout_ms) {
   const internal::FetchedMany<void> values(objects, timeout_ms);
 }
+/// The same without a limit.
 inline void Get(const std::vector<ObjectRef<void>>& objects) { Get(objects, -1); }
 
-/// The same by ID(), for ids whose refs are still held somewhere.
+/// All values by ID(), for ids whose refs are still held somewhere, for at most `timeout_ms` milliseconds
+/// together.
 template <typename T>
 std::vector<std::shared_ptr<T>> Get(const std::vector<std::string>& ids, const int& timeout_ms) {
   std::vector<ObjectRef<T>> refs;
@@ -360,13 +397,14 @@ std::vector<std::shared_ptr<T>> Get(const std::vector<std::string>& ids, const i
   for (const std::string& id : ids) refs.emplace_back(id);
   return Get<T>(refs, timeout_ms);
 }
+/// The same without a limit.
 template <typename T>
 std::vector<std::shared_ptr<T>> Get(const std::vector<std::string>& ids) {
   return Get<T>(ids, -1);
 }
 
-/// The elements of a value where they lie, without a copy (an extension of Ray's API): of a std::vector of numbers or
-/// bytes, or of a std::string. Milliseconds; negative: for ever.
+/// The elements of a value where they lie, without a copy (an extension of Ray's API): of a std::vector of
+/// numbers or bytes, or of a std::string. Milliseconds; negative: for ever.
 template <typename T>
 auto GetView(const ObjectRef<T>& object, int timeout_ms = -1) {
   return object.View(timeout_ms);

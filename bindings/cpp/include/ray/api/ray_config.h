@@ -13,20 +13,20 @@ inline namespace v1 {
 /// Settings of ray::Init. What cannot be honoured makes Init throw a RayException that names it.
 class RayConfig {
  public:
-  /// Which runtime: "" (the launch around the program, else the environment's RAY_ADDRESS, else a new one-node
-  /// runtime inside the program), "local" (always a new one), "auto" (one that runs on this node already, or an
-  /// exception), or a run directory.
+  /// Which runtime: "" (the launch around the program, else the environment's RAY_ADDRESS, else a new
+  /// one-node runtime inside the program), "local" (always a new one), "auto" (one that runs on this node
+  /// already, or an exception), or a run directory.
   std::string address = "";
 
   /// Not there: must be false. A program started without ray-mpi runs on one node by itself.
   bool local_mode = false;
 
-  /// Folders (their .so files, not those of folders inside) or .so files with the remote functions. Empty: workers
-  /// are this program, started again.
+  /// Folders (their .so files, not those of folders inside) or .so files with the remote functions. Empty:
+  /// workers are this program, started again.
   std::vector<std::string> code_search_path;
 
-  /// Options of the `ray-mpi` command, e.g. {"--num-cpus", "4"}, for the runtime that the program starts itself.
-  /// Under a launch the launch's own options hold; a line on stderr then says that these are ignored.
+  /// Options of the `ray-mpi` command, e.g. {"--num-cpus", "4"}, for the runtime that the program starts
+  /// itself. Under a launch the launch's own options hold; a line on stderr then says that these are ignored.
   std::vector<std::string> head_args = {};
 
   /// Redis is no part of ray-mpi: must not be set.

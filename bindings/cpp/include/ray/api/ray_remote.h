@@ -12,6 +12,7 @@
 
 namespace ray {
 inline namespace v1 {
+/// \cond internal
 namespace internal {
 
 /// The next of the names in RAY_REMOTE's text: up to a comma outside of brackets.
@@ -33,8 +34,9 @@ template <typename F>
 bool RegisterFunction(std::string_view* names, const char* file, int line, F function) {
   static_assert(!std::is_member_function_pointer_v<F>,
                 "ray-mpi: RAY_REMOTE of a member function: actors are not there yet");
-  static_assert(FunctionTraits<F>::kIsFunction,
-                "ray-mpi: RAY_REMOTE takes free functions and static member functions (no lambdas, no functors)");
+  static_assert(
+      FunctionTraits<F>::kIsFunction,
+      "ray-mpi: RAY_REMOTE takes free functions and static member functions (no lambdas, no functors)");
   const std::string_view name = NextName(names);
   if constexpr (FunctionTraits<F>::kIsFunction) {
     using Plain = typename FunctionTraits<F>::Plain;
@@ -76,12 +78,14 @@ struct OverloadTypes<std::tuple<Done...>, EndOfTypes> {
   using type = OverloadPicker<Done...>;
 };
 template <typename... Done, typename Next, typename... Rest>
-struct OverloadTypes<std::tuple<Done...>, Next, Rest...> : OverloadTypes<std::tuple<Done..., Next>, Rest...> {};
+struct OverloadTypes<std::tuple<Done...>, Next, Rest...> : OverloadTypes<std::tuple<Done..., Next>, Rest...> {
+};
 
 template <typename... A>
 constexpr typename OverloadTypes<std::tuple<>, A...>::type kOverload{};
 
 }  // namespace internal
+/// \endcond
 }  // namespace v1
 }  // namespace ray
 
@@ -92,12 +96,12 @@ constexpr typename OverloadTypes<std::tuple<>, A...>::type kOverload{};
 /// \endcond
 
 /// Makes functions remote: RAY_REMOTE(Plus, geometry::Area, Shape::Make); at namespace scope, after their
-/// declarations, in every program or library that calls or runs them. The name of a function is what stands here,
-/// also for ray.cross_language.cpp_function in Python.
-#define RAY_REMOTE(...)                                                              \
-  [[maybe_unused]] static const bool RAY_MPI_CONCAT(ray_mpi_remote_, __COUNTER__) =  \
+/// declarations, in every program or library that calls or runs them. The name of a function is what stands
+/// here, also for ray.cross_language.cpp_function in Python.
+#define RAY_REMOTE(...)                                                             \
+  [[maybe_unused]] static const bool RAY_MPI_CONCAT(ray_mpi_remote_, __COUNTER__) = \
       ::ray::internal::RegisterFunctions(#__VA_ARGS__, __FILE__, __LINE__, __VA_ARGS__);
 
-/// One of several overloads, named by its parameter types: RAY_FUNC(Plus, int, int); RAY_FUNC(Now) takes nothing.
-/// For RAY_REMOTE and ray::Task.
+/// One of several overloads, named by its parameter types: RAY_FUNC(Plus, int, int); RAY_FUNC(Now) takes
+/// nothing. For RAY_REMOTE and ray::Task.
 #define RAY_FUNC(...) RAY_MPI_FUNC(__VA_ARGS__, ::ray::internal::EndOfTypes)

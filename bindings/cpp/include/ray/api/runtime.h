@@ -3,11 +3,15 @@
 /// The library as the headers see it: its table of functions, and its failures as exceptions.
 #pragma once
 
+#include <cxxabi.h>
 #include <ray/api/abi.h>
 #include <ray/api/ray_exception.h>
 
+#include <cstdlib>
 #include <string>
 #include <string_view>
+#include <typeinfo>
+#include <utility>
 
 namespace ray {
 inline namespace v1 {
@@ -15,7 +19,8 @@ namespace internal {
 
 /// The table, or null when libray-mpi.so is of another version than these headers.
 inline const abi::Api* TryApi() {
-  static const auto* const api = static_cast<const abi::Api*>(ray_mpi_cpp_interface(abi::kVersion, RAY_MPI_VERSION));
+  static const auto* const api =
+      static_cast<const abi::Api*>(ray_mpi_cpp_interface(abi::kVersion, RAY_MPI_VERSION));
   return api;
 }
 
@@ -32,8 +37,8 @@ inline const abi::Api& GetApi() {
   std::string text = e.message.str();
   switch (code) {
     case abi::kTaskError:
-      throw RayTaskException(std::move(text), {e.function.str(), e.type.str(), e.remote_message.str(), e.host.str(),
-                                               e.language.str(), e.pid});
+      throw RayTaskException(std::move(text), {e.function.str(), e.type.str(), e.remote_message.str(),
+                                               e.host.str(), e.language.str(), e.pid});
     case abi::kWorkerDied:
       throw RayWorkerException(std::move(text));
     case abi::kTimeout:
@@ -59,6 +64,34 @@ inline void Check(abi::Code code) {
   if (code != abi::kOk) ThrowLastError(code);
 }
 
+/// A type's name as people write it: the version's namespace and the library's inner names are no business of
+/// theirs.
+inline std::string PlainType(std::string name) {
+  constexpr std::pair<std::string_view, std::string_view> kPlain[] = {
+      {"ray::v1::", "ray::"},
+      {"std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >", "std::string"},
+      {"std::__cxx11::basic_string<char>", "std::string"},
+      {"std::basic_string<char>", "std::string"},
+  };
+  for (const auto& [full, plain] : kPlain) {
+    for (size_t at = name.find(full); at != std::string::npos; at = name.find(full)) {
+      name.replace(at, full.size(), plain);
+    }
+  }
+  return name;
+}
+
+/// The class of the exception that is being handled.
+inline std::string CurrentExceptionType() {
+  const std::type_info* const type = ::abi::__cxa_current_exception_type();
+  if (type == nullptr) return "an exception of another language";
+  int status = 0;
+  char* const text = ::abi::__cxa_demangle(type->name(), nullptr, nullptr, &status);
+  const std::string name = status == 0 && text != nullptr ? text : type->name();
+  std::free(text);
+  return PlainType(name);
+}
+
 /// The name of a type, for messages.
 template <typename T>
 std::string TypeName() {
@@ -67,7 +100,7 @@ std::string TypeName() {
   const size_t begin = text.find("T = ") + 4;
   size_t end = text.find(';', begin);
   if (end == std::string_view::npos) end = text.rfind(']');
-  return std::string(text.substr(begin, end - begin));
+  return PlainType(std::string(text.substr(begin, end - begin)));
 }
 
 }  // namespace internal

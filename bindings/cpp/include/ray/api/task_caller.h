@@ -17,18 +17,20 @@
 namespace ray {
 inline namespace v1 {
 namespace internal {
+/// \cond internal
 
 /// Rules on amounts, as Ray has them.
 inline void CheckResources(const std::unordered_map<std::string, double>& resources) {
   for (const auto& [name, amount] : resources) {
     double whole = 0;
     if (name.empty() || !(amount > 0)) {
-      throw RayException("Resource values should be positive, and have a name. Specified resource: " + name + " = " +
-                         std::to_string(amount) + ".");
+      throw RayException("Resource values should be positive, and have a name. Specified resource: " + name +
+                         " = " + std::to_string(amount) + ".");
     }
     if (amount > 1 && std::modf(amount, &whole) != 0.0) {
-      throw RayException("A resource value should be an integer if it is greater than 1.0. Specified resource: " +
-                         name + " = " + std::to_string(amount) + ".");
+      throw RayException(
+          "A resource value should be an integer if it is greater than 1.0. Specified resource: " + name +
+          " = " + std::to_string(amount) + ".");
     }
   }
 }
@@ -66,7 +68,8 @@ class ArgumentList {
       AddRef(RefHandle(argument.handle().Checked(), argument.handle()));
     } else if constexpr (std::is_same_v<P, A>) {
       AddValue<P>(argument);
-    } else if constexpr (std::is_same_v<P, std::string> && std::is_convertible_v<const A&, std::string_view>) {
+    } else if constexpr (std::is_same_v<P, std::string> &&
+                         std::is_convertible_v<const A&, std::string_view>) {
       AddValue<P>(std::string_view(argument));
     } else if constexpr (kViewOf<P, A>) {
       AddValue<A>(argument);
@@ -97,8 +100,8 @@ class ArgumentList {
 
   /// A View parameter takes the row itself; nothing is converted.
   template <typename P, typename A>
-  static constexpr bool kViewOf = kIsRow<P> && kIsRow<A> &&
-                                  std::is_same_v<typename RowOf<P>::Element, typename RowOf<A>::Element>;
+  static constexpr bool kViewOf =
+      kIsRow<P>&& kIsRow<A>&& std::is_same_v<typename RowOf<P>::Element, typename RowOf<A>::Element>;
 
  private:
   struct RefHandle {
@@ -149,13 +152,15 @@ constexpr bool Accepts() {
   }
 }
 
-/// One call with its options; made by ray::Task.
+/// \endcond
+
+/// One call with its options; made by ray::Task. Each setter returns the call, so that they can be chained.
 template <typename F>
 class TaskCaller {
  public:
-  using Result = typename CallTraits<F>::Result;
+  using Result = typename CallTraits<F>::Result;  ///< of the function
 
-  explicit TaskCaller(const void* function) : function_(function) {}
+  explicit TaskCaller(const void* function) : function_(function) {}  ///< the library's
 
   /// The task's name in lists and messages; the default is the function's.
   TaskCaller& SetName(std::string name) {
@@ -164,8 +169,8 @@ class TaskCaller {
     return *this;
   }
 
-  /// What the task occupies while it runs, in place of all set before: "CPU", "GPU", "memory" (bytes), or names of
-  /// the site's own. A task that does not name "CPU" takes one.
+  /// What the task occupies while it runs, in place of all set before: "CPU", "GPU", "memory" (bytes), or
+  /// names of the site's own. A task that does not name "CPU" takes one.
   TaskCaller& SetResources(std::unordered_map<std::string, double> resources) {
     resources_ = std::move(resources);
     has_options_ = true;
@@ -178,10 +183,12 @@ class TaskCaller {
     return *this;
   }
 
-  /// How often the task is run again when its worker or node died (an extension of Ray's API; default 3, -1: always).
+  /// How often the task is run again when its worker or node died (an extension of Ray's API; default 3, -1:
+  /// always).
   TaskCaller& SetMaxRetries(int max_retries) {
     if (max_retries < -1) {
-      throw RayException("SetMaxRetries: " + std::to_string(max_retries) + " is neither -1 (always) nor a count");
+      throw RayException("SetMaxRetries: " + std::to_string(max_retries) +
+                         " is neither -1 (always) nor a count");
     }
     max_retries_ = max_retries;
     has_options_ = true;
@@ -194,10 +201,10 @@ class TaskCaller {
     return *this;
   }
 
-  /// Submits the call and returns at once. An argument is a value that converts to the parameter's type, or an
-  /// ObjectRef to one: the task then starts when that is there, and is given its value. A parameter that is an
-  /// ObjectRef itself is given the reference.
-  /// \throws RayException for resources that cannot be, RayObjectStoreFullException when a large argument has no room.
+  /// Submits the call and returns at once. An argument is a value that converts to the parameter's type, or
+  /// an ObjectRef to one: the task then starts when that is there, and is given its value. A parameter that
+  /// is an ObjectRef itself is given the reference. \throws RayException for resources that cannot be,
+  /// RayObjectStoreFullException when a large argument has no room.
   template <typename... Args>
   ObjectRef<Result> Remote(Args&&... args) {
     ArgumentList list(sizeof...(Args));
@@ -221,9 +228,10 @@ class TaskCaller {
   }
   template <typename P, typename A>
   static void AddOne(ArgumentList& list, const A& argument) {
-    static_assert(Accepts<P, A>(),
-                  "ray-mpi: an argument of Remote(...) does not convert to the function's parameter (nor does the "
-                  "value of the ObjectRef)");
+    static_assert(
+        Accepts<P, A>(),
+        "ray-mpi: an argument of Remote(...) does not convert to the function's parameter (nor does the "
+        "value of the ObjectRef)");
     if constexpr (Accepts<P, A>()) list.template Add<std::decay_t<P>>(argument);
   }
 
@@ -232,7 +240,7 @@ class TaskCaller {
     abi::Handle h = nullptr;
     if (!has_options_) {
       Check(GetApi().submit(function_, nullptr, &args, &h));
-      return ObjectRef<Result>(RefHandle(h));
+      return ObjectRef<Result>(RefHandle(h, function_));
     }
     CheckResources(resources_);
     std::vector<abi::Resource> resources;
@@ -245,7 +253,7 @@ class TaskCaller {
     options.max_retries = max_retries_;
     options.retry_exceptions = retry_exceptions_ ? 1 : 0;
     Check(GetApi().submit(function_, &options, &args, &h));
-    return ObjectRef<Result>(RefHandle(h));
+    return ObjectRef<Result>(RefHandle(h, function_));
   }
 
   const void* function_;
@@ -258,26 +266,29 @@ class TaskCaller {
 
 }  // namespace internal
 
-/// A call of a remote function to be made: ray::Task(f).Remote(arguments...). `function` is a free or static member
-/// function that RAY_REMOTE names; of overloads RAY_FUNC picks one.
-/// \throws RayFunctionNotFound when no RAY_REMOTE of this program names it.
+/// A call of a remote function to be made: ray::Task(f).Remote(arguments...). `function` is a free or static
+/// member function that RAY_REMOTE names; of overloads RAY_FUNC picks one. \throws RayFunctionNotFound when
+/// no RAY_REMOTE of this program names it.
 template <typename F>
 internal::TaskCaller<F> Task(F function) {
   static_assert(!std::is_member_function_pointer_v<F>,
                 "ray-mpi: a member function cannot be called with ray::Task (actors are not there yet)");
-  static_assert(internal::FunctionTraits<F>::kIsFunction,
-                "ray-mpi: ray::Task takes free functions and static member functions (no lambdas, no functors)");
+  static_assert(
+      internal::FunctionTraits<F>::kIsFunction,
+      "ray-mpi: ray::Task takes free functions and static member functions (no lambdas, no functors)");
   const void* const found = internal::GetApi().find_function(reinterpret_cast<void (*)()>(function));
   if (found == nullptr) {
     throw RayFunctionNotFound(
-        "Function not found. Please use RAY_REMOTE to register this function: it is a " + internal::TypeName<F>() +
-        ", and no RAY_REMOTE of this program names it");
+        "Function not found. Please use RAY_REMOTE to register this function: no RAY_REMOTE of this program "
+        "names " +
+        internal::GetApi().describe_address(reinterpret_cast<void (*)()>(function)).str() + ", of type " +
+        internal::TypeName<F>());
   }
   return internal::TaskCaller<F>(found);
 }
 
-/// The same for a Python function. Arguments go in their own types: numbers, text, bytes, rows of numbers (numpy
-/// arrays there), and all that msgpack can write; R is what the result is read as.
+/// The same for a Python function. Arguments go in their own types: numbers, text, bytes, rows of numbers
+/// (numpy arrays there), and all that msgpack can write; R is what the result is read as.
 template <typename R>
 internal::TaskCaller<PyFunction<R>> Task(PyFunction<R> function) {
   return internal::TaskCaller<PyFunction<R>>(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file
-/// Value<T>: how a C++ type is written and read. Numbers, text, bytes and rows of numbers have forms of their own,
-/// without msgpack and with one copy at most; everything else goes through msgpack.
+/// Value<T>: how a C++ type is written and read. Numbers, text, bytes and rows of numbers have forms of their
+/// own, without msgpack and with one copy at most; everything else goes through msgpack.
 #pragma once
 
 #include <ray/api/decoder.h>
@@ -11,6 +11,7 @@
 
 #include <array>
 #include <limits>
+#include <new>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -20,10 +21,12 @@ namespace ray {
 inline namespace v1 {
 namespace internal {
 
-// ---- what a type is ------------------------------------------------------------------------------------------------
+// ---- what a type is
+// ------------------------------------------------------------------------------------------------
 
 template <typename T>
-constexpr bool kIsByte = std::is_same_v<T, char> || std::is_same_v<T, unsigned char> || std::is_same_v<T, std::byte>;
+constexpr bool kIsByte =
+    std::is_same_v<T, char> || std::is_same_v<T, unsigned char> || std::is_same_v<T, std::byte>;
 
 /// Element types that lie in a row as an array's or as bytes.
 template <typename T>
@@ -49,13 +52,15 @@ constexpr bool kIsRow = !std::is_void_v<typename RowOf<T>::Element>;
 template <typename T>
 constexpr void CheckValueType() {
   static_assert(!std::is_reference_v<T>, "ray-mpi: a value is stored by itself: no references as results");
-  static_assert(!std::is_pointer_v<T> && !std::is_member_pointer_v<T>,
-                "ray-mpi: pointers mean nothing in another process: use the value, std::string, std::vector or "
-                "std::unique_ptr (functions that return T* make actors, which are not there yet)");
+  static_assert(
+      !std::is_pointer_v<T> && !std::is_member_pointer_v<T>,
+      "ray-mpi: pointers mean nothing in another process: use the value, std::string, std::vector or "
+      "std::unique_ptr (functions that return T* make actors, which are not there yet)");
   static_assert(!std::is_same_v<T, long double>, "ray-mpi: msgpack has no long double: use double");
 }
 
-// ---- errors --------------------------------------------------------------------------------------------------------
+// ---- errors
+// --------------------------------------------------------------------------------------------------------
 
 inline std::string DescribeNext(Decoder decoder) {
   switch (decoder.Peek()) {
@@ -101,7 +106,8 @@ template <typename T>
   throw ConversionError("it is " + DescribeNext(at) + ", which does not convert to " + TypeName<T>());
 }
 
-// ---- the general form: msgpack --------------------------------------------------------------------------------------
+// ---- the general form: msgpack
+// --------------------------------------------------------------------------------------
 
 /// Reads through msgpack whatever form the value has.
 template <typename T>
@@ -124,6 +130,12 @@ T DecodeObject(Decoder& decoder) {
     ThrowWrongType<T>(start);
   } catch (const msgpack::unpack_error& e) {
     throw ConversionError(std::string("its msgpack form is damaged: ") + e.what());
+  } catch (const RayException&) {
+    throw;  // says itself what is wrong
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& e) {  // of the user's own msgpack_unpack
+    throw ConversionError("as " + TypeName<T>() + " it throws " + CurrentExceptionType() + ": " + e.what());
   }
 }
 
@@ -139,7 +151,8 @@ struct Value {
   }
 };
 
-// ---- numbers --------------------------------------------------------------------------------------------------------
+// ---- numbers
+// --------------------------------------------------------------------------------------------------------
 
 template <>
 struct Value<bool> {
@@ -223,7 +236,8 @@ struct Value<T, std::enable_if_t<std::is_same_v<T, float> || std::is_same_v<T, d
   }
 };
 
-// ---- text -----------------------------------------------------------------------------------------------------------
+// ---- text
+// -----------------------------------------------------------------------------------------------------------
 
 inline void EncodeText(Encoder& e, std::string_view text) {
   if (text.size() > std::numeric_limits<int32_t>::max()) {
@@ -248,7 +262,8 @@ struct Value<std::string> {
   }
 };
 
-// ---- rows of numbers or bytes -----------------------------------------------------------------------------------------
+// ---- rows of numbers or bytes
+// -----------------------------------------------------------------------------------------
 
 template <typename E>
 void EncodeRow(Encoder& e, const E* data, size_t n, const std::vector<size_t>* shape = nullptr) {
@@ -309,8 +324,8 @@ struct Value<std::vector<E, A>, std::enable_if_t<kIsElement<E>>> {
     const Decoder start = d;
     if (!TakeRow<E>(d, &data, &count, &shape)) return DecodeObject<Vector>(d);
     if (shape.size() > 1) {
-      throw ConversionError("it is " + DescribeNext(start) + ", which does not convert to " + TypeName<Vector>() +
-                            ": take a ray::View of the elements, which knows the shape");
+      throw ConversionError("it is " + DescribeNext(start) + ", which does not convert to " +
+                            TypeName<Vector>() + ": take a ray::View of the elements, which knows the shape");
     }
     Vector value(count);
     if (count != 0) std::memcpy(value.data(), data, count * sizeof(E));

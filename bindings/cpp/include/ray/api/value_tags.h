@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file
-/// The form of values, the same for every language. A value is one contiguous run of bytes wherever it lies: in a
-/// message, inline at its owner, in the object store. It is a tag byte and what the tag says; numbers are little
-/// endian and unaligned; the data of arrays and of pickle's out-of-band buffers starts at a multiple of 64 bytes
-/// from the value's start.
+/// The form of values, the same for every language. A value is one contiguous run of bytes wherever it lies:
+/// in a message, inline at its owner, in the object store. It is a tag byte and what the tag says; numbers
+/// are little endian and unaligned; the data of arrays and of pickle's out-of-band buffers starts at a
+/// multiple of 64 bytes from the value's start.
 ///
 ///     kNone kTrue kFalse      -
 ///     kInt8 | kInt64 | kFloat 1 | 8 | 8 bytes
@@ -12,15 +12,19 @@
 ///     kTuple kList            u32 count, values
 ///     kDict                   u32 count, key and value in turn
 ///     kRef                    28 bytes: an object id
-///     kArray                  dtype character (numpy's), order ('C' or 'F'), u8 dimensions, u64 each, padding, data
-///     kPickle                 u32 number of buffers, u64 length of the pickle, u64 length of each buffer, the pickle,
+///     kArray                  dtype character (numpy's), order ('C' or 'F'), u8 dimensions, u64 each,
+///     padding, data kPickle                 u32 number of buffers, u64 length of the pickle, u64 length of
+///     each buffer, the pickle,
 ///                             then padding and data of each buffer (Python only)
 ///     kArgument               u32: the resolved ref at that position (argument lists only)
-///     kMsgpack                u64 length, one msgpack value; a ref inside is an extension of type kRefExtension
+///     kMsgpack                u64 length, one msgpack value; a ref inside is an extension of type
+///     kRefExtension
 ///                             with the 28 bytes of its id
-///     kError                  u64 length, a msgpack map (see below), then perhaps the language's own form of the error
+///     kError                  u64 length, a msgpack map (see below), then perhaps the language's own form of
+///     the error
 ///
-/// An argument list: u32 positional count, u32 keyword count, the positional values, name and value of each keyword.
+/// An argument list: u32 positional count, u32 keyword count, the positional values, name and value of each
+/// keyword.
 ///
 /// The map of kError: "language", "function", "task", "type", "message", "host", "pid", "text".
 #pragma once

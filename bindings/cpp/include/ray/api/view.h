@@ -16,21 +16,24 @@
 namespace ray {
 inline namespace v1 {
 
-/// Elements in a row, read-only. A View that came out of an object keeps the object's memory in place, in the object
-/// store of this node, for as long as it or a copy of it lives; it stays valid when the ObjectRef is dropped and when
-/// the task ends. Copies are cheap and share the memory. A View made of a pointer owns nothing.
+/// Elements in a row, read-only. A View that came out of an object keeps the object's memory in place, in the
+/// object store of this node, for as long as it or a copy of it lives; it stays valid when the ObjectRef is
+/// dropped and when the task ends. Copies are cheap and share the memory. A View made of a pointer owns
+/// nothing.
 ///
-/// As a parameter of a remote function it takes what std::vector<T> would take (for bytes also std::string, and
-/// Python's bytes; for numbers numpy arrays of the same element type), and costs no copy of large values.
+/// As a parameter of a remote function it takes what std::vector<T> would take (for bytes also std::string,
+/// and Python's bytes; for numbers numpy arrays of the same element type), and costs no copy of large values.
 template <typename T>
 class View {
  public:
-  using value_type = T;
-  using const_iterator = const T*;
+  using value_type = T;             ///< of the elements
+  using const_iterator = const T*;  ///< a plain pointer
 
-  View() = default;
+  View() = default;  ///< of no elements
   /// Elements that somebody else owns, e.g. to hand them to ray::Put.
   View(const T* data, size_t size) : data_(data), size_(size) {}
+  /// The same with dimensions, slowest first (their product is `size`), and with what keeps the memory in
+  /// place.
   View(const T* data, size_t size, std::vector<size_t> shape, std::shared_ptr<const void> owner)
       : data_(data), size_(size), shape_(std::move(shape)), owner_(std::move(owner)) {}
   /// Elements that it owns from now on, e.g. as the result of a remote function: with two extents in `shape`, whose
@@ -48,17 +51,17 @@ class View {
     owner_ = owner;
   }
 
-  const T* data() const { return data_; }
-  size_t size() const { return size_; }  ///< in elements
-  bool empty() const { return size_ == 0; }
-  const T* begin() const { return data_; }
-  const T* end() const { return data_ + size_; }
-  const T& operator[](size_t i) const { return data_[i]; }
-  const T& front() const { return data_[0]; }
-  const T& back() const { return data_[size_ - 1]; }
+  const T* data() const { return data_; }                   ///< the first element
+  size_t size() const { return size_; }                     ///< in elements
+  bool empty() const { return size_ == 0; }                 ///< whether there are none
+  const T* begin() const { return data_; }                  ///< the first element
+  const T* end() const { return data_ + size_; }            ///< behind the last one
+  const T& operator[](size_t i) const { return data_[i]; }  ///< not checked: i must be below size()
+  const T& front() const { return data_[0]; }               ///< of a View that is not empty
+  const T& back() const { return data_[size_ - 1]; }        ///< of a View that is not empty
 
-  /// The extent of each dimension, slowest first, e.g. {3, 4} of a numpy array of 3 rows. What has no dimensions of
-  /// its own (a vector, a string) has one.
+  /// The extent of each dimension, slowest first, e.g. {3, 4} of a numpy array of 3 rows. What has no
+  /// dimensions of its own (a vector, a string) has one.
   std::vector<size_t> shape() const { return shape_.empty() ? std::vector<size_t>{size_} : shape_; }
 
  private:
