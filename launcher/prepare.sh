@@ -44,7 +44,8 @@ prepare_packages() {
 # prepare_python package[=import name].. : a virtual environment with what the build needs, and with these.
 prepare_python() {
   local python=${PYTHON:-/usr/bin/python3} package missing=()
-  [ -x "$venv/bin/python" ] || { say "making $venv with $python"; quietly "$python" -m venv "$venv"; }
+  # pip comes last: without it, an earlier run was interrupted.
+  [ -x "$venv/bin/pip" ] || { say "making $venv with $python"; quietly "$python" -m venv "$venv"; }
   for package in nanobind scikit-build-core=scikit_build_core cloudpickle "$@"; do
     "$venv/bin/python" -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('${package#*=}') is None)" ||
       missing+=("${package%%=*}")
