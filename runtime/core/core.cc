@@ -78,6 +78,9 @@ void Core::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {
     case MsgType::kLocationDelete:
       handle(LocationDelete{}, [&](const LocationDelete& m) { objects_.OnLocationDelete(from.node, m); });
       break;
+    case MsgType::kLocationChecked:
+      handle(LocationCheck{}, [&](const LocationCheck& m) { objects_.OnLocationChecked(from.node, m); });
+      break;
     case MsgType::kPullReply:
       handle(PullReply{}, [&](const PullReply& m) {
         executor_.OnPullReply(m);

@@ -27,6 +27,13 @@ enum class EntryState : uint8_t {
 enum class Registration : uint8_t { kNone = 0, kSent = 1, kAcknowledged = 2, kGone = 3 };
 enum class Fetch : uint8_t { kNone = 0, kRequested = 1, kLocal = 2 };
 
+// Somebody missed an owned object on a node that is listed as a place of it. That may have been before a fresh copy came
+// there, so the place stays until the node's raylet, which was asked, has said which.
+struct Doubt {
+  uint32_t node = 0;
+  Address asker;  // gets the object's location then; nil: nobody
+};
+
 // What only some objects need.
 struct Details {
   // stored
@@ -38,6 +45,7 @@ struct Details {
   // owned
   std::vector<Address> borrowers;
   std::vector<Address> subscribers;  // asked while it was pending
+  std::vector<Doubt> doubts;
   std::vector<Entry*> contained;     // one hold on each
   // borrowed
   Registration registration = Registration::kNone;

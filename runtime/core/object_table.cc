@@ -20,6 +20,14 @@ void EraseOne(std::vector<T>& v, const T& x) {
 
 constexpr uint64_t kNumberMask = (uint64_t{1} << 48) - 1;
 
+bool ListsPlace(const Details& d, uint32_t node) {
+  return std::any_of(d.places.begin(), d.places.end(), [&](const Place& p) { return p.node == node; });
+}
+
+bool Doubted(const Details& d, uint32_t node) {
+  return std::any_of(d.doubts.begin(), d.doubts.end(), [&](const Doubt& doubt) { return doubt.node == node; });
+}
+
 }  // namespace
 
 Blob EncodeSystemError(uint8_t type, const std::string& message, const std::string& context) {
@@ -190,7 +198,11 @@ void ObjectTable::ReleaseOwned(Entry* e) {
   --record->count;
   MaybeDropRecord(id.task.sequence);
   if (!details) return;
-  for (const Address& to : details->subscribers) {
+  std::vector<Address> waiting = std::move(details->subscribers);
+  for (const Doubt& doubt : details->doubts) {
+    if (!doubt.asker.nil()) waiting.push_back(doubt.asker);
+  }
+  for (const Address& to : waiting) {
     Location gone;
     gone.id = id;
     gone.value.state = ValueState::kGone;
@@ -329,16 +341,19 @@ void ObjectTable::Resolve(Entry* e) {
   outbox_->Send(e->id.owner(), MsgType::kLocate, m);
 }
 
-void ObjectTable::LosePlace(Entry* e, uint32_t node) {
+Place ObjectTable::PlaceHere(const Entry& e) const {
+  const Details& d = *e.details;
+  if (d.fetch == Fetch::kLocal) return d.local;
+  const auto it = std::find_if(d.places.begin(), d.places.end(), [&](const Place& p) { return p.node == self_.node; });
+  return it == d.places.end() || Doubted(d, self_.node) ? Place{} : *it;
+}
+
+void ObjectTable::MissedOn(Entry* e, uint32_t node) {
   if (e->state.load(std::memory_order_relaxed) != EntryState::kStored) return;
   Details& d = *e->details;
-  std::erase_if(d.places, [&](const Place& p) { return p.node == node; });
-  if (d.fetch == Fetch::kLocal && d.local.node == node) d.fetch = Fetch::kNone;
   if (e->owned) {
-    if (d.places.empty()) {
-      SetError(e, static_cast<uint8_t>(ErrorType::kObjectLost),
-               "object " + Hex(e->id) + " is lost: node " + std::to_string(node) + " held its last copy");
-    }
+    if (d.fetch == Fetch::kLocal && d.local.node == node) d.fetch = Fetch::kNone;
+    DoubtPlace(e, node, {});
     return;
   }
   // A borrower does not decide: it tells the owner what it saw and waits for a new answer.
@@ -349,6 +364,45 @@ void ObjectTable::LosePlace(Entry* e, uint32_t node) {
   m.id = e->id;
   m.nonce = node;
   outbox_->Send(e->id.owner(), MsgType::kLocate, m);
+}
+
+// Returns whether there is something to wait for: an answer of that node's raylet, which comes behind all that it said
+// of its copies before.
+bool ObjectTable::DoubtPlace(Entry* e, uint32_t node, const Address& asker) {
+  Details& d = *e->details;
+  if (!ListsPlace(d, node)) return false;
+  const bool asked = Doubted(d, node);
+  if (!asked || !asker.nil()) d.doubts.push_back({node, asker});
+  if (asked) return true;
+  LocationCheck m;
+  m.id = e->id;
+  m.attempt = d.attempt;
+  outbox_->Send(RayletOf(node), MsgType::kLocationCheck, m);
+  return true;
+}
+
+void ObjectTable::SettleDoubts(Entry* e, uint32_t node) {
+  std::vector<Address> askers;
+  std::erase_if(e->details->doubts, [&](const Doubt& doubt) {
+    if (doubt.node != node) return false;
+    if (!doubt.asker.nil()) askers.push_back(doubt.asker);
+    return true;
+  });
+  for (const Address& to : askers) SendLocation(to, e);
+}
+
+// Of an owned object. What loses its last place is an error; no other place can be in doubt then.
+void ObjectTable::DropPlace(Entry* e, uint32_t node) {
+  Details& d = *e->details;
+  if (std::erase_if(d.places, [&](const Place& p) { return p.node == node; }) == 0) return;
+  if (d.fetch == Fetch::kLocal && d.local.node == node) d.fetch = Fetch::kNone;
+  AddHold(e);  // an error can fail tasks, which can free it
+  if (d.places.empty()) {
+    SetError(e, static_cast<uint8_t>(ErrorType::kObjectLost),
+             "object " + Hex(e->id) + " is lost: node " + std::to_string(node) + " held its last copy");
+  }
+  SettleDoubts(e, node);
+  DropHold(e);
 }
 
 // ---- messages ---------------------------------------------------------------------------------------------------
@@ -413,7 +467,8 @@ void ObjectTable::OnLocate(const Address& from, const RefMessage& m) {
     outbox_->Send(from, MsgType::kLocation, gone);
     return;
   }
-  if (m.nonce != 0) LosePlace(e, static_cast<uint32_t>(m.nonce));
+  const bool stored = e->state.load(std::memory_order_relaxed) == EntryState::kStored;
+  if (m.nonce != 0 && stored && DoubtPlace(e, static_cast<uint32_t>(m.nonce), from)) return;
   if (e->pending()) {
     e->more().subscribers.push_back(from);
   } else {
@@ -429,11 +484,8 @@ void ObjectTable::OnLocation(const Location& m) {
 }
 
 void ObjectTable::OnLocationAdd(const ObjectAt& m) {
-  Entry* e = Find(m.id);
-  const bool current = e != nullptr && e->owned &&
-                       e->state.load(std::memory_order_relaxed) == EntryState::kStored &&
-                       e->details->attempt == m.attempt;
-  if (!current) {  // freed while the copy was under way
+  Entry* e = FindStored(m.id, m.attempt);
+  if (e == nullptr) {  // freed while the copy was under way
     FreeObject f;
     f.id = m.id;
     f.attempt = m.attempt;
@@ -452,11 +504,26 @@ void ObjectTable::OnLocationAdd(const ObjectAt& m) {
 
 void ObjectTable::OnLocationDelete(uint32_t node, const LocationDelete& m) {
   for (const auto& [id, attempt] : m.versions) {
-    Entry* e = Find(id);
-    const bool current = e != nullptr && e->owned && e->state.load(std::memory_order_relaxed) == EntryState::kStored &&
-                         e->details->attempt == attempt;
-    if (current) LosePlace(e, node);
+    if (Entry* e = FindStored(id, attempt)) DropPlace(e, node);
   }
+}
+
+void ObjectTable::OnLocationChecked(uint32_t node, const LocationCheck& m) {
+  Entry* e = FindStored(m.id, m.attempt);
+  if (e == nullptr) return;
+  if (m.held) {
+    SettleDoubts(e, node);
+  } else {
+    DropPlace(e, node);
+  }
+}
+
+// This version of an object of ours, if it is in the stores.
+Entry* ObjectTable::FindStored(const ObjectId& id, uint32_t attempt) {
+  Entry* e = Find(id);
+  const bool current = e != nullptr && e->owned && e->state.load(std::memory_order_relaxed) == EntryState::kStored &&
+                       e->details->attempt == attempt;
+  return current ? e : nullptr;
 }
 
 void ObjectTable::OnEof(const Eof& eof) {
@@ -467,6 +534,9 @@ void ObjectTable::OnEof(const Eof& eof) {
     for (Entry* e : entries) {
       EraseOne(e->details->borrowers, eof.who);
       EraseOne(e->details->subscribers, eof.who);
+      for (Doubt& doubt : e->details->doubts) {
+        if (doubt.asker == eof.who) doubt.asker = {};
+      }
       MaybeRelease(e);
     }
   }
@@ -523,9 +593,10 @@ void ObjectTable::OnNodeDead(uint32_t node, const std::string& reason) {
     stored.push_back(e);
   });
   for (Entry* e : stored) {
-    const auto& places = e->details->places;
-    if (std::any_of(places.begin(), places.end(), [&](const Place& p) { return p.node == node; })) {
-      LosePlace(e, node);
+    if (e->owned) {
+      DropPlace(e, node);
+    } else if (ListsPlace(*e->details, node)) {
+      MissedOn(e, node);
     }
     DropHold(e);
   }

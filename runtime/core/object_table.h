@@ -93,8 +93,10 @@ class ObjectTable {
   WireValue ToWire(const Entry& e) const;
   // Makes sure that a borrowed, pending entry will become ready (asks its owner once).
   void Resolve(Entry* e);
-  // A place turned out to be gone. Owned: drops it; borrowed: asks the owner again.
-  void LosePlace(Entry* e, uint32_t node);
+  // The object was not found on a node. Owned: asks that node's raylet; borrowed: asks the owner again.
+  void MissedOn(Entry* e, uint32_t node);
+  // Where it is on this node, as far as is known; node 0: nowhere.
+  Place PlaceHere(const Entry& e) const;
 
   // ---- messages
   void OnRegister(const Address& from, const RefMessage& m);
@@ -104,6 +106,7 @@ class ObjectTable {
   void OnLocation(const Location& m);
   void OnLocationAdd(const ObjectAt& m);
   void OnLocationDelete(uint32_t node, const LocationDelete& m);
+  void OnLocationChecked(uint32_t node, const LocationCheck& m);
   void OnEof(const Eof& eof);
   void OnNodeDead(uint32_t node, const std::string& reason);
 
@@ -142,6 +145,10 @@ class ObjectTable {
   void ReleaseBorrowed(Entry* e);
   void FreePlaces(const Entry& e);
   void SendLocation(const Address& to, Entry* e);
+  Entry* FindStored(const ObjectId& id, uint32_t attempt);
+  bool DoubtPlace(Entry* e, uint32_t node, const Address& asker);
+  void SettleDoubts(Entry* e, uint32_t node);
+  void DropPlace(Entry* e, uint32_t node);
   void SetError(Entry* e, uint8_t type, const std::string& message);
 
   Outbox* outbox_;

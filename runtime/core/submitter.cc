@@ -280,6 +280,11 @@ void Submitter::UpdateDemand(ShapeQueue* q, TimeNs now) {
       if (other.get() != q) ReturnIdle(other.get(), now + 1);
     }
   }
+  q->asked_less |= less;
+  AskFor(q, wanted);
+}
+
+void Submitter::AskFor(ShapeQueue* q, uint32_t wanted) {
   q->requested = wanted;
   LeaseRequest m;
   m.shape_key = q->key;
@@ -347,6 +352,7 @@ void Submitter::OnGrant(const Address& from, const Grant& m, TimeNs now) {
   const auto it = shapes_.find(m.shape_key);
   if (it == shapes_.end()) return;
   ShapeQueue* q = it->second.get();
+  const bool last = q->requested == 1;
   if (q->requested > 0) --q->requested;
   auto lease = std::make_unique<Lease>();
   lease->id = m.lease;
@@ -362,6 +368,8 @@ void Submitter::OnGrant(const Address& from, const Grant& m, TimeNs now) {
   }
   WentIdle(q, l, now);
   Pump(q, now);
+  // It may have been a grant of what was withdrawn since; then what was asked for after that still stands.
+  if (last && q->asked_less && q->queued == 0 && q->requested == 0) AskFor(q, 0);
 }
 
 void Submitter::OnReclaim(TimeNs now) {
@@ -543,7 +551,10 @@ void Submitter::OnNodeDead(uint32_t node, const std::string& reason, TimeNs now)
   for (Lease* lease : leases) LoseLease(lease, eof, ErrorType::kNodeDied);
   // What the head had assigned to that node is lost with it: all demand is told anew.
   for (auto& [key, q] : shapes_) {
-    q->requested = 0;
+    if (q->queued != 0) {  // else what our raylet still has of it is withdrawn
+      q->requested = 0;
+      q->asked_less = true;
+    }
     UpdateDemand(q.get(), now);
   }
   std::erase_if(waiting_acks_, [&](const WaitingAck& w) { return w.to.node == node; });

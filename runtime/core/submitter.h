@@ -82,7 +82,8 @@ struct ShapeQueue {
   std::vector<std::unique_ptr<Lease>> leases;
   std::vector<Lease*> idle;  // of leases: nothing in flight
   size_t cursor = 0;
-  uint32_t requested = 0;  // what our raylet believes we still want
+  uint32_t requested = 0;   // what our raylet believes we still want
+  bool asked_less = false;  // once: a grant on its way may be of what was withdrawn
   std::string unschedulable;
 };
 
@@ -149,6 +150,7 @@ class Submitter {
   void NotIdle(Lease* lease);
   void PushTask(Lease* lease, Task* t, TimeNs now);
   void UpdateDemand(ShapeQueue* q, TimeNs now);
+  void AskFor(ShapeQueue* q, uint32_t wanted);
   void ReturnLease(ShapeQueue* q, Lease* lease, bool failed);
   void ReturnIdle(ShapeQueue* q, TimeNs idle_before);
   void TakeOff(Task* t, TimeNs now);  // from its lease's inflight list

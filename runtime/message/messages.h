@@ -48,6 +48,8 @@ enum class MsgType : uint16_t {
   kLocationAdd = 57,
   kLocationDelete = 58,
   kExtentReclaim = 59,
+  kLocationCheck = 60,
+  kLocationChecked = 61,
   // transfers: raylet <-> raylet
   kPin = 64,
   kPinned = 65,
@@ -384,6 +386,18 @@ struct LocationDelete {  // raylet -> owner: copies that the sender's node has e
   template <class C>
   void Fields(C& c) {
     c(versions);
+  }
+};
+
+// Owner -> raylet: does your node hold this version? raylet -> owner: the answer, behind all LOCATION_ADDs before it.
+struct LocationCheck {
+  ObjectId id;
+  uint32_t attempt = 0;
+  bool held = false;  // kLocationChecked
+
+  template <class C>
+  void Fields(C& c) {
+    c(id, attempt, held);
   }
 };
 

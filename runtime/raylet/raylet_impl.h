@@ -119,6 +119,7 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   void HandleExtent(const Address& from, const ExtentRequest& m, TimeNs now);
   void RetryRoom(TimeNs now);
   void AfterFree();
+  const objstore::Store::Entry* FindAnnounced(const ObjectId& id, uint32_t attempt);
   void TellEvicted();
   void WantRoom() override;
   void EndCorrupt(const Address& who);

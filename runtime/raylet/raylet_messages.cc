@@ -150,11 +150,15 @@ void Raylet::OnStoreMessage(const MessageHeader& header, Bytes body) {
       break;
     case MsgType::kPin:
       Handle<PinRequest>(body, [&](const PinRequest& m) {
-        // Its SEALED may still be in a lane: it was published before the locator left.
-        if (store_->Find(m.id, m.attempt) == nullptr) {
-          port_->Drain([this](uint16_t s, uint32_t g, Bytes msg) { OnLaneMessage(s, g, msg); }, 1 << 16);
-        }
+        FindAnnounced(m.id, m.attempt);
         pulls_->OnPin(from, m);
+      });
+      break;
+    case MsgType::kLocationCheck:
+      Handle<LocationCheck>(body, [&](LocationCheck m) {
+        const auto* e = FindAnnounced(m.id, m.attempt);
+        m.held = e != nullptr && e->sealed && !e->freed;
+        router_.Send(from, MsgType::kLocationChecked, m);
       });
       break;
     case MsgType::kPinned:
@@ -202,6 +206,13 @@ void Raylet::WantRoom() {
 }
 
 // Owners forget the copies that had to go: in batches, before anything that later turns say about them.
+// The SEALED of what others know may still be in a lane: it was published before the place left the process.
+const objstore::Store::Entry* Raylet::FindAnnounced(const ObjectId& id, uint32_t attempt) {
+  if (const auto* e = store_->Find(id, attempt)) return e;
+  port_->Drain([this](uint16_t s, uint32_t g, Bytes msg) { OnLaneMessage(s, g, msg); }, 1 << 16);
+  return store_->Find(id, attempt);
+}
+
 void Raylet::TellEvicted() {
   const std::vector<objstore::Store::Evicted> evicted = store_->TakeEvicted();
   if (evicted.empty()) return;

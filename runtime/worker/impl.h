@@ -73,7 +73,6 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   Status StoreValue(const ValueSource& source, const ObjectId& id, uint32_t attempt, std::unique_lock<std::mutex>& lock,
                     objstore::Locator* at);
   Status GetExtent(uint64_t bytes, std::unique_lock<std::mutex>& lock);
-  Place PlaceHere(const core::Entry& e) const;  // node 0: not on this node
   Ref Handle(core::Entry* e);
   Status Pinned(const ObjectId& id, uint32_t attempt, const Place& place, uint64_t size, ValueView* out);
   template <class Request, class Reply>

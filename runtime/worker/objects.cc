@@ -14,21 +14,12 @@ Ref CoreWorker::Impl::Handle(Entry* e) {
   return Ref(e);
 }
 
-Place CoreWorker::Impl::PlaceHere(const Entry& e) const {
-  const core::Details& d = *e.details;
-  if (d.fetch == core::Fetch::kLocal) return d.local;
-  for (const Place& p : d.places) {
-    if (p.node == self_.node) return p;
-  }
-  return {};
-}
-
 bool CoreWorker::Impl::Ready(Entry* e, bool fetch) {
   switch (e->state.load(std::memory_order_acquire)) {
     case EntryState::kInline:
       return true;
     case EntryState::kStored:
-      return !fetch || PlaceHere(*e).node != 0 || fetch_full_.count(e->id) != 0;
+      return !fetch || core_.objects().PlaceHere(*e).node != 0 || fetch_full_.count(e->id) != 0;
     default:
       return false;
   }
@@ -55,7 +46,7 @@ void CoreWorker::Impl::OnPullReply(const PullReply& m) {
       fetch_full_[m.id] = m.text;
     } else if (m.failed) {
       // None gone: a passing fault; whoever still waits asks again.
-      for (uint32_t node : m.gone) core_.objects().LosePlace(e, node);
+      for (uint32_t node : m.gone) core_.objects().MissedOn(e, node);
     } else {
       d.fetch = core::Fetch::kLocal;
       d.local = m.place;
@@ -167,7 +158,7 @@ Status CoreWorker::Read(const Ref& ref, ValueView* out) {
     return s;
   }
   core::Details& d = *e->details;
-  const Place place = impl.PlaceHere(*e);
+  const Place place = impl.core_.objects().PlaceHere(*e);
   if (place.node == 0) return Status::Unavailable("object " + Hex(e->id) + " is not on this node");
   Status s = impl.Pinned(e->id, d.attempt, place, d.size, out);
   if (s.ok()) {
@@ -177,7 +168,7 @@ Status CoreWorker::Read(const Ref& ref, ValueView* out) {
   if (d.fetch == core::Fetch::kLocal) {
     d.fetch = core::Fetch::kNone;  // an evicted copy: it will be fetched again
   } else {
-    impl.core_.objects().LosePlace(e, impl.self_.node);
+    impl.core_.objects().MissedOn(e, impl.self_.node);
     impl.core_.Settle(MonotonicNow());
   }
   return s;

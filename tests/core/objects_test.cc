@@ -52,6 +52,62 @@ TEST_F(ObjectsTest, AnEvictionOfAnObjectThatIsGoneIsIgnored) {
   EXPECT_EQ(core_.objects().owned_count(), 0U);
 }
 
+TEST_F(ObjectsTest, AMissedPlaceStaysUntilItsRayletHasAnswered) {
+  Entry* e = StoredOn({2, 3});
+  const Address asker{4, 1, 0, 1};
+  RefMessage miss;
+  miss.id = e->id;
+  miss.nonce = 3;
+  Tell(asker, MsgType::kLocate, miss);
+  Tell({4, 2, 0, 1}, MsgType::kLocate, miss);
+  core_.objects().MissedOn(e, 3);
+  Address to;
+  EXPECT_EQ(out_.Last<LocationCheck>(MsgType::kLocationCheck, &to).id, e->id);
+  EXPECT_EQ(to, RayletOf(3));
+  EXPECT_EQ(out_.Count(MsgType::kLocationCheck), 1U) << "one question for all";
+  EXPECT_EQ(out_.Count(MsgType::kLocation), 0U);
+  // A copy came there after the miss: it must be freed with the object.
+  ObjectAt fresh{e->id, 0, 1 << 20, {3, 0, 8192}};
+  Tell(RayletOf(3), MsgType::kLocationAdd, fresh);
+  Tell(RayletOf(3), MsgType::kLocationChecked, LocationCheck{e->id, 0, true});
+  EXPECT_EQ(out_.Count(MsgType::kLocation), 2U);
+  EXPECT_EQ(out_.Last<Location>(MsgType::kLocation).value.places.size(), 2U);
+  core_.objects().DropHandle(e);
+  EXPECT_EQ(out_.Count(MsgType::kFree), 2U);
+}
+
+TEST_F(ObjectsTest, AMissedPlaceGoesWhenItsRayletDoesNotHaveItOrIsDead) {
+  for (const bool dead : {false, true}) {
+    Entry* e = StoredOn({2, 3});
+    RefMessage miss;
+    miss.id = e->id;
+    miss.nonce = 3;
+    Tell({4, 1, 0, 1}, MsgType::kLocate, miss);
+    const size_t before = out_.Count(MsgType::kLocation);
+    if (dead) {
+      core_.objects().OnNodeDead(3, "test");
+    } else {
+      Tell(RayletOf(3), MsgType::kLocationChecked, LocationCheck{e->id, 0, false});
+    }
+    ASSERT_EQ(out_.Count(MsgType::kLocation), before + 1);
+    const std::vector<Place> places = out_.Last<Location>(MsgType::kLocation).value.places;
+    ASSERT_EQ(places.size(), 1U);
+    EXPECT_EQ(places[0].node, 2U);
+    Tell({4, 1, 0, 1}, MsgType::kLocate, miss);
+    EXPECT_EQ(out_.Count(MsgType::kLocation), before + 2) << "known: answered at once";
+  }
+}
+
+TEST_F(ObjectsTest, WhoWaitsForAnAnswerHearsOfTheObjectsEnd) {
+  Entry* e = StoredOn({3});
+  RefMessage miss;
+  miss.id = e->id;
+  miss.nonce = 3;
+  Tell({4, 1, 0, 1}, MsgType::kLocate, miss);
+  core_.objects().DropHandle(e);
+  EXPECT_EQ(out_.Last<Location>(MsgType::kLocation).value.state, ValueState::kGone);
+}
+
 TEST_F(ObjectsTest, ACallWithMoreSmallArgumentsThanAMessageHoldsIsRefused) {
   const Blob value = Blob::Allocate(100 << 10);
   std::vector<Entry*> refs;

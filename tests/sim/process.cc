@@ -258,21 +258,12 @@ bool SimProcess::WaitOver() {
   return ready >= waiting_.num_ready;
 }
 
-Place SimProcess::PlaceHere(const Entry& e) const {
-  const core::Details& d = *e.details;
-  if (d.fetch == core::Fetch::kLocal) return d.local;
-  for (const Place& p : d.places) {
-    if (p.node == self_.node) return p;
-  }
-  return {};
-}
-
 bool SimProcess::Ready(Entry* e, bool fetch) {
   switch (e->state.load()) {
     case EntryState::kInline:
       return true;
     case EntryState::kStored:
-      return !fetch || PlaceHere(*e).node != 0;
+      return !fetch || core_.objects().PlaceHere(*e).node != 0;
     default:
       return false;
   }
@@ -296,7 +287,7 @@ void SimProcess::OnPullReply(const PullReply& m) {
   core::Details& d = *e->details;
   d.fetch = core::Fetch::kNone;
   if (m.failed) {
-    for (uint32_t node : m.gone) core_.objects().LosePlace(e, node);
+    for (uint32_t node : m.gone) core_.objects().MissedOn(e, node);
   } else {
     d.fetch = core::Fetch::kLocal;
     d.local = m.place;

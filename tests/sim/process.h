@@ -96,7 +96,6 @@ class SimProcess : public Outbox, public core::Core::Host {
   void LeaveWait();
   bool Ready(core::Entry* e, bool fetch);
   void RequestFetch(core::Entry* e);
-  Place PlaceHere(const core::Entry& e) const;
   bool WaitOver();
   void Wake(uint64_t token, TimeNs when);
   void Exit();

@@ -196,7 +196,7 @@ std::shared_ptr<core::Template> SimProcess::PickTemplate(bool* leaf, bool* fast,
     t.resources = {{"CPU", 1.0}};
     const auto most = *std::max_element(world_->features().cpus.begin(), world_->features().cpus.end());
     const auto node = static_cast<uint32_t>(1 + rng.Below(world_->features().nodes));
-    if (kind == 3) t.language = kCppLanguage;
+    if (rng.Percent(15)) t.language = kCppLanguage;
     if (kind == 6) t.resources = {{"CPU", static_cast<double>(std::min(2U, most))}};
     if (kind == 7) t.strategy = Strategy::kSpread;
     if (kind == 8) t.strategy = Strategy::kNodeAffinity, t.affinity_node = node;
@@ -296,7 +296,7 @@ bool SimProcess::ReadOne(Entry* e) {
     return true;
   }
   core::Details& d = *e->details;
-  const Place place = PlaceHere(*e);
+  const Place place = core_.objects().PlaceHere(*e);
   if (place.node == 0) return false;
   if (const Stored* s = world_->RayletAt(self_.node)->Find(e->id, d.attempt)) {
     Learn(s->bytes.bytes(), e->id, e);
@@ -305,7 +305,7 @@ bool SimProcess::ReadOne(Entry* e) {
   if (d.fetch == core::Fetch::kLocal) {
     d.fetch = core::Fetch::kNone;
   } else {
-    core_.objects().LosePlace(e, self_.node);
+    core_.objects().MissedOn(e, self_.node);
   }
   return false;
 }

@@ -91,6 +91,12 @@ void SimRaylet::OnStoreMessage(const MessageHeader& header, Bytes body) {
         });
       });
       break;
+    case MsgType::kLocationCheck:
+      Handle<LocationCheck>(body, [&](LocationCheck m) {
+        m.held = Find(m.id, m.attempt) != nullptr;
+        Send(from, MsgType::kLocationChecked, m);
+      });
+      break;
     case MsgType::kPinned:
       Handle<Pinned>(body, [&](const Pinned& m) {
         if (!m.gone) return;  // its bytes come by themselves
