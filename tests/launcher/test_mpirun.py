@@ -156,6 +156,36 @@ def raylets_of(ray_mpi):
     return found
 
 
+def listeners_of(pid):
+    """The addresses, as /proc/net has them, that a process listens on."""
+    found = []
+    links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    for table in ("tcp", "tcp6"):
+        for line in pathlib.Path("/proc/net", table).read_text().splitlines()[1:]:
+            _, local, _, state, *rest = line.split()
+            if state == "0A" and f"socket:[{rest[5]}]" in links:
+                found.append(local.partition(":")[0])
+    return found
+
+
+def test_only_mpi_listens_on_all_addresses(ray_mpi):
+    """As docs/slurm.md says: two ports are Open MPI's, everything of ours is bound to the interface of the launch."""
+    version = subprocess.run(["mpirun", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    if "(Open MPI) 4" not in version:
+        pytest.skip("what other MPIs listen on is theirs to say")
+    app = ray_mpi.write("app.py", "import ray\nray.init()\nprint('up')\ninput()\n")
+    process = ray_mpi.start("-n", "2", app, stdin=subprocess.PIPE)
+    assert process.stdout.readline() == "up\n"
+    raylets = raylets_of(ray_mpi).values()
+    assert len(raylets) == 2
+    for raylet in raylets:
+        addresses = sorted(listeners_of(raylet))
+        assert addresses.count("0" * 8) == 1 and addresses.count("0" * 32) <= 1, addresses
+        assert set(addresses) <= {"0" * 8, "0" * 32, "0100007F"}, addresses
+    process.communicate("\n", timeout=60)
+    assert process.returncode == 0
+
+
 def test_death_of_another_rank_is_survived(ray_mpi):
     """The raylet of a rank that is not the head dies; the program goes on and its status counts."""
     path = ray_mpi.write(
@@ -208,15 +238,18 @@ LOST = {
 def test_rank_that_is_lost_at_bring_up_ends_the_run(ray_mpi, victim):
     """Long before the 60 s that the others would wait for it inside of MPI."""
     app = ray_mpi.write("app.py", "import ray\nray.init()\nprint('up')\n")
-    ranks = f'if [ "$OMPI_COMM_WORLD_RANK" = 1 ]; then {LOST[victim]} else sleep 10; fi; exec "$@"\n'
+    ranks = f'if [ "${{OMPI_COMM_WORLD_RANK:-$PMI_RANK}}" = 1 ]; then {LOST[victim]} else sleep 10; fi; exec "$@"\n'
     ray_mpi.write("bin/rank", "#!/bin/bash\n" + ranks)
-    # An mpirun that starts its ranks through that script.
+    # An mpirun that starts its ranks through that script. Open MPI's wants to be called by its bare name, MPICH's looks
+    # for its helpers beside the name.
+    version = subprocess.run(["mpirun", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    name = "-a mpirun" if "Open MPI" in version else ""
     ray_mpi.write("bin/mpirun", f"""#!/bin/bash
         for word; do
           case $word in */ray-mpi) words+=({ray_mpi.folder}/bin/rank) ;; esac
           words+=("$word")
         done
-        exec -a mpirun {shutil.which("mpirun")} "${{words[@]}}"
+        exec {name} {shutil.which("mpirun")} "${{words[@]}}"
     """)
     for name in ("rank", "mpirun"):
         os.chmod(ray_mpi.folder / "bin" / name, 0o755)
