@@ -135,6 +135,7 @@ class Picky(Exception):
         UnicodeDecodeError("utf8", b"x", 0, 1, "bad"),
         StopIteration(1),
         SystemError(),
+        MemoryError(),
         Picky(3, needed=4),
         exceptions.WorkerCrashedError(),
     ],

@@ -110,7 +110,7 @@ def test_a_chain_of_causes():
 
 @pytest.mark.parametrize(
     "error",
-    [ValueError("v"), KeyError("k"), OSError(2, "gone"), RuntimeError(), StopIteration(3), AssertionError("a"), TimeoutError("t")],
+    [ValueError("v"), KeyError("k"), OSError(2, "gone"), RuntimeError(), StopIteration(3), AssertionError("a"), TimeoutError("t"), MemoryError("m")],
     ids=lambda e: type(e).__name__,
 )
 def test_builtin_errors(error):

@@ -92,10 +92,7 @@ def _dual_class(cause_class):
         except AttributeError:
             return getattr(self._task_error, attribute)
 
-    # The cause's own __new__ may want arguments that nobody has; the one of its nearest built-in base does not.
-    plain_new = next(base for base in cause_class.__mro__ if not base.__flags__ & _HEAP_TYPE).__new__
     body = {
-        "__new__": lambda cls, *args: plain_new(cls),
         "__init__": __init__,
         "__getattr__": __getattr__,
         "__str__": lambda self: str(self._task_error),
@@ -106,6 +103,12 @@ def _dual_class(cause_class):
         "as_instanceof_cause": lambda self: self,
     }
     made = type(name, (RayTaskError, cause_class), body)
+    # The cause's own __new__ may want arguments that nobody has. That of the built-in class whose layout the new
+    # class has does not, and is the only one that CPython lets make its instances (MemoryError's may not).
+    built_in = made
+    while built_in.__flags__ & _HEAP_TYPE:
+        built_in = built_in.__base__
+    made.__new__ = lambda cls, *args: built_in.__new__(cls)
     _dual_classes[cause_class] = made
     return made
 
