@@ -60,14 +60,16 @@ class Reader {
       *out = value;
     }
   }
-  void Bytes(const std::string& option, uint64_t low, std::optional<uint64_t>* out) {
+  void Bytes(const std::string& option, uint64_t low, uint64_t high, std::optional<uint64_t>* out) {
     const std::string* text = Text(option);
     if (text == nullptr) return;
     uint64_t bytes = 0;
     if (!ParseBytes(*text, &bytes).ok()) {
       return Fail(BadValue(option, *text, "a size (bytes, or with K, M, G or T: 512M)"));
     }
-    if (bytes < low) return Fail(BadValue(option, *text, fmt::format("at least {} bytes", low)));
+    if (bytes < low || bytes > high) {
+      return Fail(BadValue(option, *text, fmt::format("between {} and {} bytes", low, high)));
+    }
     *out = bytes;
   }
   void Choice(const std::string& option, const std::vector<std::string>& choices, std::string* out) {
@@ -179,9 +181,9 @@ Status ApplyValues(const po::variables_map& values, Options* out) {
   reader.Number("ranks", 1, 100000, &out->ranks);
   reader.Number("num-cpus", 0, kMany, &out->num_cpus);
   reader.Number("num-gpus", 0, kMany, &out->num_gpus);
-  reader.Bytes("memory", 0, &out->memory_bytes);
+  reader.Bytes("memory", 0, uint64_t{1} << 60, &out->memory_bytes);
   // Below this there is no room for the runtime's own objects (Ray's limit, 75 MiB, is of the same kind).
-  reader.Bytes("object-store-memory", 16u << 20, &out->object_store_bytes);
+  reader.Bytes("object-store-memory", 16u << 20, uint64_t{1} << 46, &out->object_store_bytes);
   ReadResources(reader, out);
   ReadLabels(reader, out);
   reader.Number("max-workers", 1, 60000, &out->max_workers);

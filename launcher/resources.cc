@@ -18,20 +18,27 @@ Status DecideResources(const Options& options, const NodeResources& node, Raylet
   notices->insert(notices->end(), node.notices.begin(), node.notices.end());
   const double cpus = options.num_cpus.value_or(node.cpus);
   if (cpus > node.cpus) {
-    notices->push_back(fmt::format(
-        "--num-cpus {:g} is more than the {:g} granted here: taken as logical CPUs, which share them", cpus,
-        node.cpus));
+    notices->push_back(
+        fmt::format("--num-cpus {} is more than the {} granted here: taken as logical CPUs, which share them",
+                    cpus, node.cpus));
   }
   const double gpus = options.num_gpus.value_or(node.gpus);
   if (gpus > node.gpus && node.gpus_masked) {
-    return Status::Invalid(fmt::format("--num-gpus {:g} is more than the {:g} of this node's {} ({})", gpus,
+    return Status::Invalid(fmt::format("--num-gpus {} is more than the {} of this node's {} ({})", gpus,
                                        node.gpus, node.gpu_variable, fmt::join(node.gpu_ids, ",")));
   }
   if (gpus > node.gpus) {
     notices->push_back(fmt::format(
-        "--num-gpus {:g} is more than the {:g} visible here: the rest are logical GPUs", gpus, node.gpus));
+        "--num-gpus {} is more than the {} visible here: the rest are logical GPUs", gpus, node.gpus));
   }
   raylet->object_store_bytes = options.object_store_bytes.value_or(node.object_store_bytes);
+  if (raylet->object_store_bytes > node.memory_bytes && node.memory_bytes > 0) {
+    notices->push_back(
+        fmt::format("--object-store-memory: {} MiB are more than the {} MiB of memory for this rank; objects "
+                    "beyond that will "
+                    "meet the kernel's OOM killer, not ObjectStoreFullError",
+                    raylet->object_store_bytes >> 20, node.memory_bytes >> 20));
+  }
   const uint64_t rest =
       node.memory_bytes > raylet->object_store_bytes ? node.memory_bytes - raylet->object_store_bytes : 0;
   raylet->resources = {{"CPU", cpus}, {"memory", static_cast<double>(options.memory_bytes.value_or(rest))}};

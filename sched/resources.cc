@@ -48,7 +48,7 @@ std::string ToString(const Amounts& a) {
   std::string out = "{";
   for (const auto& [name, amount] : a) {
     char number[32];
-    std::snprintf(number, sizeof number, "%g", static_cast<double>(amount) / kResourceUnit);
+    std::snprintf(number, sizeof number, "%.15g", static_cast<double>(amount) / kResourceUnit);
     out += (out.size() > 1 ? ", " : "") + name + ": " + number;
   }
   return out + "}";

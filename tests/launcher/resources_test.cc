@@ -48,6 +48,19 @@ TEST_F(ResourcesTest, ModelAndDevicesOfTheNode) {
   EXPECT_FALSE(devices_[0].masked);
 }
 
+TEST_F(ResourcesTest, MoreThanThereIsIsSaidInFullNumbers) {
+  node_.memory_bytes = uint64_t{100} << 20;
+  options_.object_store_bytes = uint64_t{100} << 20;
+  ASSERT_TRUE(Decide().ok());
+  EXPECT_THAT(notices_, testing::IsEmpty());
+
+  options_.object_store_bytes = uint64_t{200} << 20;
+  options_.num_cpus = 1000000;
+  ASSERT_TRUE(Decide().ok());
+  EXPECT_THAT(notices_, Contains(HasSubstr("200 MiB are more than the 100 MiB")));
+  EXPECT_THAT(notices_, Contains(HasSubstr("--num-cpus 1000000 is more than the 4 granted")));
+}
+
 TEST_F(ResourcesTest, FewerThanTheMaskAreItsFirst) {
   Have({"GPU-aa", "MIG-1", "7"}, true);
   options_.num_gpus = 2;
