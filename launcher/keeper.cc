@@ -229,7 +229,9 @@ void Keeper::OnZygoteExit(int wait_status) {
                                        pid, DescribeEnd(wait_status));
   // A C++ program may never need it; the raylet refuses Python tasks from now on.
   if (!config_.driver_is_python) return;
+  const bool lost = coming_up();
   Fail(config_.rank == 0 || !ready_ ? 1 : 0, what);
+  if (lost && config_.end_launch) config_.end_launch();
 }
 
 void Keeper::OnDriverExit(int wait_status) {

@@ -17,6 +17,7 @@
 #include <cstring>
 #include <optional>
 
+#include "launcher/mpirun_folder.h"
 #include "launcher/mpirun_kind.h"
 #include "launcher/process.h"
 #include "launcher/run_directory.h"
@@ -276,6 +277,10 @@ int RunMpirun(const Options& options, const Paths& paths, const Environment& env
   }
   child[kLauncherVariable] = name;
   SetMpirunEnvironment(&child);
+  MpirunFolder folder;
+  if (OneHost(environment)) {  // elsewhere there is no such folder
+    if (Status s = folder.Make(kind, &child); !s.ok()) return Usage("-n: " + s.message());
+  }
 
   sigset_t set;
   ::sigemptyset(&set);
@@ -289,6 +294,7 @@ int RunMpirun(const Options& options, const Paths& paths, const Environment& env
   SpawnOptions spawn;
   spawn.death_signal = SIGTERM;
   spawn.own_session = true;
+  if (folder.alive_fd() >= 0) spawn.keep_fds = {folder.alive_fd()};
   spawn.no_stdin = OneHost(environment);  // rank 0 has ours
   // Called by its full path it would put its own folder in front of the ranks' PATH, and so, say, /usr/bin's
   // python3 before the one of an activated environment.

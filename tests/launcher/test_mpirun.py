@@ -231,6 +231,7 @@ def test_death_of_another_rank_is_seen_at_once(ray_mpi):
 LOST = {
     "raylet": "( until r=$(pgrep -P $$ -x ray-mpi-raylet); do sleep 0.01; done; kill -9 $r ) &",
     "keeper": "( until r=$(pgrep -P $$ -x ray-mpi-raylet); do sleep 0.01; done; kill -9 $$ ) &",
+    "zygote": "( until z=$(pgrep -P $$ -f ray_mpi._zygote); do sleep 0.01; done; kill -9 $z ) &",
 }
 
 
@@ -258,6 +259,8 @@ def test_rank_that_is_lost_at_bring_up_ends_the_run(ray_mpi, victim):
     assert "up" not in done.stdout
     if victim == "raylet":
         assert "rank 1 on " in done.stderr and "died unexpectedly: signal 9" in done.stderr
+    if victim == "zygote":
+        assert "(zygote, pid " in done.stderr and "ended: signal 9" in done.stderr
 
 
 @pytest.mark.parametrize("victim", ["launcher", "mpirun", "head"])
@@ -265,10 +268,13 @@ def test_death_of_a_part_leaves_nothing(ray_mpi, victim):
     path = ray_mpi.write(
         "app.py", THREE + "import time\nprint(os.environ['RAY_MPI_KEEPER_PID'], flush=True)\ntime.sleep(600)\n"
     )
-    process = ray_mpi.start("-n", "3", path)
+    scratch = ray_mpi.folder / "scratch"  # where an mpirun that is killed would leave its session files
+    scratch.mkdir()
+    process = ray_mpi.start("-n", "3", path, env={"TMPDIR": str(scratch)})
     head = int(process.stdout.readline())
     mpirun = int(pathlib.Path(f"/proc/{head}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill({"launcher": process.pid, "mpirun": mpirun, "head": head}[victim], signal.SIGKILL)
     process.communicate(timeout=30)
     assert process.returncode != 0
     assert ray_mpi.nothing_left(), ray_mpi.processes()
+    assert not list(scratch.rglob("*"))
