@@ -102,7 +102,9 @@ std::string LogPrinter::Prefix(const LogLines& lines, int which) const {
 }
 
 void LogPrinter::PrintRepeated(const Repeated& r, std::string* text) {
-  *text += r.prefix + r.first + fmt::format(" [repeated {}x across cluster]\n", r.count);
+  *text += r.prefix + r.first + fmt::format(" [repeated {}x across cluster]", r.count);
+  if (!std::exchange(told_, true)) *text += " (lines that differ only in numbers are folded; RAY_DEDUP_LOGS=0 shows all)";
+  *text += '\n';
 }
 
 void LogPrinter::Print(const LogLines& lines, TimeNs now) {

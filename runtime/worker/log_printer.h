@@ -54,12 +54,13 @@ class LogPrinter {
   void PrintCounts(TimeNs now, bool all);
   static void Write(int fd, const std::string& text);
   std::string Prefix(const LogLines& lines, int fd) const;
-  static void PrintRepeated(const Repeated& r, std::string* text);
+  void PrintRepeated(const Repeated& r, std::string* text);
 
   const int fds_[2];
   const Printed printed_;
   bool colour_[2];
   bool fold_;
+  bool told_ = false;  // the thread's own: the user knows how to see all lines
   std::unordered_map<std::string, Repeated> recent_;  // the thread's own
 
   std::mutex mutex_;

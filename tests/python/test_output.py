@@ -86,6 +86,36 @@ def test_many_lines_all_arrive(tmp_path):
     assert seen == set(range(500))
 
 
+@pytest.mark.ours_only("there the words are others")
+def test_folded_lines_say_how_to_see_them_all(tmp_path):
+    """Tasks that print their results print lines that differ only in numbers: who misses them is told, once."""
+    program = """
+        import ray
+
+        @ray.remote
+        def say(i, everybody):
+            for word in ("result", "error"):
+                print(word, i)
+            open(str(i), "w").close()
+            import os, time
+            while len(os.listdir(".")) < everybody:  # each in a worker of its own
+                time.sleep(0.01)
+
+        import os
+        ray.init(num_cpus=3)
+        ray.get([say.remote(i, len(os.listdir(".")) + 3) for i in range(3)], timeout=60)
+        """
+    for env, lines in [({}, 4), ({"RAY_DEDUP_LOGS": "0"}, 6)]:
+        folder = tmp_path / str(lines)
+        folder.mkdir()
+        result = run_program(folder, program, env=env)
+        assert result.returncode == 0, result.stderr
+        out = plain(result.stdout)
+        assert len(re.findall(r"(?:result|error) \d", out)) == lines, out
+        assert out.count("[repeated 2x across cluster]") == (2 if lines == 4 else 0), out
+        assert out.count("RAY_DEDUP_LOGS=0 shows all") == (1 if lines == 4 else 0), out
+
+
 LAST_WORDS = """
 import os, signal, subprocess, sys
 import ray
