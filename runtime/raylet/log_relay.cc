@@ -85,7 +85,8 @@ void LogRelay::Emit(Worker* w, int which, bool all) {
   sink_(w->who, which == 1, s.task, lines);
   if (!log_dir_.empty()) {
     if (!s.file.valid()) {
-      const std::string path = log_dir_ + "/worker-" + std::to_string(w->who.pid) + (which == 1 ? ".err" : ".out");
+      const std::string path =
+          log_dir_ + "/worker-" + host_ + "-" + std::to_string(w->who.pid) + (which == 1 ? ".err" : ".out");
       s.file.reset(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
     }
     size_t at = 0;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // LogRelay: the output of one node's workers. Each worker writes into two pipes (see output_frames.h); whole
 // lines go, with the name of the task that wrote them, to the driver of its job and, if asked for, into
-// per-worker files. A driver that does not keep up stops the reading, and so, in the end, the workers that
-// write: nothing is dropped.
+// per-worker files, named after host and process: nodes often share the folder, and process numbers recur.
+// A driver that does not keep up stops the reading, and so, in the end, the workers that write: nothing is
+// dropped.
 #pragma once
 
 #include <functional>
@@ -32,8 +33,12 @@ class LogRelay {
   // Whether a job's driver takes more just now.
   using Ready = std::function<bool(JobId job)>;
 
-  LogRelay(EventLoop* loop, std::string log_dir, Sink sink, Ready ready)
-      : loop_(loop), log_dir_(std::move(log_dir)), sink_(std::move(sink)), ready_(std::move(ready)) {}
+  LogRelay(EventLoop* loop, std::string log_dir, std::string host, Sink sink, Ready ready)
+      : loop_(loop),
+        log_dir_(std::move(log_dir)),
+        host_(std::move(host)),
+        sink_(std::move(sink)),
+        ready_(std::move(ready)) {}
 
   // Takes the reading ends. Closed, and forgotten, at their end of file.
   void Add(uint64_t token, UniqueFd out, UniqueFd err);
@@ -67,6 +72,7 @@ class LogRelay {
 
   EventLoop* loop_;
   std::string log_dir_;
+  std::string host_;
   Sink sink_;
   Ready ready_;
   std::unordered_map<uint64_t, std::unique_ptr<Worker>> workers_;

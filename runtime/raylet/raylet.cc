@@ -51,7 +51,7 @@ Raylet::Raylet(const RayletConfig& config)
       bell_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       gcs_outbox_(&router_),
       logs_(
-          &loop_, config.log_dir,
+          &loop_, config.log_dir, config.hostname,
           [this](const WorkerOutput& who, bool is_stderr, std::string_view task, std::string_view lines) {
             RelayLines(who, is_stderr, task, lines);
           },
@@ -110,8 +110,8 @@ int Raylet::Run() {
 Status Raylet::MapMemory() {
   try {
     auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(
-        (config_.log_dir.empty() ? config_.session : config_.log_dir) + "/raylet-" + std::to_string(getpid()) +
-        ".log");
+        (config_.log_dir.empty() ? config_.session : config_.log_dir) + "/raylet-" + config_.hostname + "-" +
+        std::to_string(getpid()) + ".log");
     spdlog::set_default_logger(std::make_shared<spdlog::logger>("raylet", sink));
   } catch (const spdlog::spdlog_ex& e) {
     return Status::Unavailable(std::string("the raylet cannot keep its log: ") + e.what());

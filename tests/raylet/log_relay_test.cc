@@ -5,6 +5,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
 namespace rmpi {
 namespace {
 
@@ -14,7 +19,7 @@ class LogRelayTest : public testing::Test {
  protected:
   LogRelayTest()
       : relay_(
-            &loop_, "",
+            &loop_, "", "n1",
             [this](const WorkerOutput&, bool err, std::string_view task, std::string_view lines) {
               (err ? err_ : out_) += lines;
               by_ += std::string(task) + ";";
@@ -100,6 +105,31 @@ TEST_F(LogRelayTest, AWriterThatEndsWhileTheDriverIsSlowDoesNotKeepTheLoopBusy) 
   relay_.Resume();
   Turn();
   EXPECT_EQ(out_, "last words\n");
+}
+
+TEST_F(LogRelayTest, FilesOfNodesWithTheSameProcessNumbersAreApart) {
+  std::string folder = testing::TempDir() + "log-relay-XXXXXX";
+  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  for (const std::string host : {"n1", "n2"}) {
+    LogRelay relay(
+        &loop_, folder, host, [](const WorkerOutput&, bool, std::string_view, std::string_view) {},
+        [](JobId) { return true; });
+    int out[2], err[2];
+    ASSERT_EQ(pipe2(out, O_CLOEXEC), 0);
+    ASSERT_EQ(pipe2(err, O_CLOEXEC), 0);
+    UniqueFd write_out(out[1]), write_err(err[1]);
+    relay.Add(1, UniqueFd(out[0]), UniqueFd(err[0]));
+    relay.Find(1)->pid = 77;
+    ASSERT_EQ(write(write_out.get(), "hello\n", 6), 6);
+    write_out.reset();
+    write_err.reset();
+    Turn();
+  }
+  for (const std::string host : {"n1", "n2"}) {
+    std::ifstream file(folder + "/worker-" + host + "-77.out");
+    EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), "hello\n") << host;
+  }
+  std::filesystem::remove_all(folder);
 }
 
 TEST_F(LogRelayTest, DrainReadsWhatIsThere) {
