@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <cstddef>
 #include <cstring>
 #include <optional>
@@ -246,6 +247,12 @@ class Relay {
   bool joined_ = false;
 };
 
+std::string HostName() {
+  std::array<char, HOST_NAME_MAX + 1> name{};
+  ::gethostname(name.data(), name.size() - 1);
+  return name.data();
+}
+
 int Usage(const std::string& text) {
   fmt::print(stderr, "ray-mpi: {}\n", text);
   return kUsageStatus;
@@ -254,7 +261,7 @@ int Usage(const std::string& text) {
 }  // namespace
 
 int RunMpirun(const Options& options, const Paths& paths, const Environment& environment) {
-  if (const std::string why = WhyNoMpirun(environment, {"ray-mpi", options.program}); !why.empty()) {
+  if (const std::string why = WhyNoMpirun(environment, HostName(), {"ray-mpi", options.program}); !why.empty()) {
     return Usage("-n: " + why);
   }
   if (DetectLaunch(environment, {}).kind == Launch::kMpirun) {

@@ -46,6 +46,16 @@ std::string WrongPmiAdvice(const Environment& env, const std::vector<std::string
          SrunLine(env, command);
 }
 
+// Whether we are where salloc often leaves its shell: on the login node. Slurm tells the name of a node to what runs
+// on it; where it does not, the host's own name has to do.
+bool OutsideOfJob(const JobEnvironment& job, const std::string& host) {
+  if (job.nodes.empty() || !job.node_name.empty()) return false;
+  const auto short_name = [](const std::string& name) { return name.substr(0, name.find('.')); };
+  return std::none_of(job.nodes.begin(), job.nodes.end(), [&](const std::string& node) {
+    return node == "localhost" || short_name(node) == short_name(host);
+  });
+}
+
 }  // namespace
 
 std::string SrunLine(const Environment& env, const std::vector<std::string>& command) {
@@ -57,7 +67,13 @@ std::string SrunLine(const Environment& env, const std::vector<std::string>& com
   return line + " " + Joined(command);
 }
 
-std::string WhyNoMpirun(const Environment& env, const std::vector<std::string>& command) {
+std::string WhyNoMpirun(const Environment& env, const std::string& host, const std::vector<std::string>& command) {
+  if (OutsideOfJob(ParseJobEnvironment(env), host)) {
+    return "this host, " + host + ", is none of the job's nodes (" + Get(env, "SLURM_JOB_NODELIST") +
+           "); mpirun would start the program out of reach of its input, its Ctrl-C and its exit status. Start the ranks "
+           "by srun:\n    " +
+           SrunLine(env, command);
+  }
   if (GetInt(env, "SLURM_STEP_NUM_TASKS").value_or(0) <= 1) return "";
   return "this is one of the " + Get(env, "SLURM_STEP_NUM_TASKS") +
          " tasks of an srun; an mpirun inside it would hang. Start the ranks by srun alone:\n    " +

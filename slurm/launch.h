@@ -34,7 +34,9 @@ LaunchInfo DetectLaunch(const Environment& env, const std::vector<std::string>& 
 // The line that runs `command` with one rank on each of the job's nodes.
 std::string SrunLine(const Environment& env, const std::vector<std::string>& command);
 
-// Why an mpirun must not be started here (inside a step of several tasks it would hang); "" if it may.
-std::string WhyNoMpirun(const Environment& env, const std::vector<std::string>& command);
+// Why an mpirun must not be started on this host (inside a step of several tasks it would hang, and from a
+// login node it would start the program elsewhere); "" if it may.
+std::string WhyNoMpirun(const Environment& env, const std::string& host,
+                        const std::vector<std::string>& command);
 
 }  // namespace rmpi

@@ -132,6 +132,14 @@ def test_mpirun_inside_an_allocation(lab, app):
     assert (status, output.splitlines()[-1:]) == (0, ["n0 n1 n2 n3"]), output
 
 
+def test_mpirun_from_the_login_node_is_refused(lab, app):
+    """There the program ran on another host: its answer came, but status 1 in the place of its own."""
+    done = lab.run("salloc", "-N2", RAY_MPI, "-n", "2", app("print('must not run')"), timeout_s=30)
+    assert done.returncode == 2 and "must not run" not in done.stdout
+    assert "this host, ctl, is none of the job's nodes (n[0-1])" in done.stderr
+    assert "srun --mpi=pmix ray-mpi" in done.stderr
+
+
 def test_several_jobs_on_the_same_nodes(lab, app):
     file = app("""
         @ray.remote

@@ -6,6 +6,7 @@
 namespace rmpi {
 namespace {
 
+using testing::AllOf;
 using testing::EndsWith;
 using testing::HasSubstr;
 
@@ -105,9 +106,23 @@ TEST(Launch, OtherMpirun) {
 }
 
 TEST(Launch, NoMpirunInsideSeveralTasks) {
-  EXPECT_EQ(WhyNoMpirun({}, kCommand), "");
-  EXPECT_EQ(WhyNoMpirun(Step(1), kCommand), "");
-  EXPECT_THAT(WhyNoMpirun(Step(4), kCommand), HasSubstr("would hang"));
+  EXPECT_EQ(WhyNoMpirun({}, "laptop", kCommand), "");
+  EXPECT_EQ(WhyNoMpirun(Step(1), "n1", kCommand), "");
+  EXPECT_THAT(WhyNoMpirun(Step(4), "n1", kCommand), HasSubstr("would hang"));
+}
+
+TEST(Launch, NoMpirunFromTheLoginNode) {
+  const Environment job = {{"SLURM_JOB_ID", "7"}, {"SLURM_JOB_NODELIST", "n[1-2]"}, {"SLURM_JOB_NUM_NODES", "2"}};
+  EXPECT_THAT(WhyNoMpirun(job, "login1", kCommand),
+              AllOf(HasSubstr("login1, is none of the job's nodes (n[1-2])"), HasSubstr("srun --mpi=pmix ray-mpi")));
+  EXPECT_EQ(WhyNoMpirun(job, "n2", kCommand), "");
+  EXPECT_EQ(WhyNoMpirun(job, "n2.cluster.example", kCommand), "");
+  Environment named = job;  // Slurm's names need not be the hosts': it tells them to what it starts
+  named["SLURMD_NODENAME"] = "n1";
+  EXPECT_EQ(WhyNoMpirun(named, "node-0001", kCommand), "");
+  Environment single = job;
+  single["SLURM_JOB_NODELIST"] = "localhost";
+  EXPECT_EQ(WhyNoMpirun(single, "workstation", kCommand), "");
 }
 
 }  // namespace
