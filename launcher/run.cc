@@ -44,7 +44,8 @@ void PrependPath(Environment* environment, const std::string& name, const std::s
   value = value.empty() ? folder : folder + ":" + value;
 }
 
-// The environment of Python programs and workers: `import ray` is us.
+// The environment of Python workers and of the program, which may be a shell or an interpreter (`ray-mpi
+// python app.py`): `import ray` is us.
 void AddPythonPath(const Paths& paths, Environment* environment) {
   if (paths.package.empty()) return;
   PrependPath(environment, "PYTHONPATH", paths.package_root);
@@ -207,12 +208,12 @@ Status MakeConfig(const Options& options, const Paths& paths, const Environment&
 
   Environment clean = ScrubEnvironment(environment);
   clean.erase(kLauncherVariable);
-  config.driver_environment = config.native_environment = clean;
+  config.native_environment = clean;
   config.native_environment[kDevicesVariable] = EncodeDevices(devices);
   AddPythonPath(paths, &clean);
+  config.driver_environment = clean;
   config.driver_is_python = options.kind != ProgramKind::kExecutable && !options.native_driver;
   raylet.prestart_python = config.driver_is_python;
-  if (config.driver_is_python) config.driver_environment = clean;
   for (Environment* of_tasks : {&clean, &config.native_environment}) {
     SetMpirunOfTasks(of_tasks, SlotsOf(raylet, node));
   }

@@ -66,7 +66,8 @@ void PullManager::Start(Active* p, TimeNs now) {
     const auto stats = store_->GetStats();
     reply.text = "no room for " + std::to_string(p->size) + " bytes in the object store of node " +
                  std::to_string(node_) + " (" + std::to_string(stats.used_bytes) + " of " +
-                 std::to_string(stats.capacity_bytes) + " bytes in use)";
+                 std::to_string(stats.capacity_bytes) + " bytes in use). Drop references, use smaller objects, or start with a larger "
+                 "--object-store-memory";
     Finish(p, reply);
     return;
   }

@@ -160,6 +160,18 @@ def test_embedded(ray_mpi):
         assert ray_mpi.nothing_left()
 
 
+@pytest.mark.parametrize("shell", [False, True], ids=["interpreter", "shell"])
+def test_python_by_way_of_another_program(ray_mpi, shell):
+    """`ray-mpi python app.py` and a script that calls python find the same ray as `ray-mpi app.py`."""
+    path = ray_mpi.write("app.py", TASK + "print(ray.get(where.remote(1))[0], ray.__file__)\n")
+    direct = ray_mpi(path)
+    command = ("sh", "-c", f"'{sys.executable}' '{path}'; exit $(($? + 3))") if shell else (sys.executable, path)
+    done = ray_mpi(*command)
+    assert direct.stdout.startswith("2 ") and direct.returncode == 0, direct.stderr
+    assert (done.stdout, done.returncode) == (direct.stdout, 3 if shell else 0), done.stderr
+    assert ray_mpi.nothing_left()
+
+
 def test_starts_fast(ray_mpi):
     """A program that does nothing costs little more than its interpreter. A bare one beside it says how busy the
     machine is."""
