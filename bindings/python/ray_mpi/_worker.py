@@ -9,6 +9,7 @@ import resource
 import signal
 import sys
 import threading
+import time
 import warnings
 from numbers import Real
 
@@ -311,8 +312,17 @@ def _caught_signals():
     return 0
 
 
+_SAME_SIGTERM_S = 1.0
+_sigterm_at = -_SAME_SIGTERM_S
+
+
 def _on_sigterm(signum, frame):
-    sys.exit(128 + signum)
+    """Slurm sends it to every process of a step, so one scancel comes twice: from Slurm and through the keeper."""
+    global _sigterm_at
+    now = time.monotonic()
+    if now - _sigterm_at >= _SAME_SIGTERM_S:
+        _sigterm_at = now
+        sys.exit(128 + signum)
 
 
 def _context():

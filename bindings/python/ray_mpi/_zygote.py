@@ -69,6 +69,8 @@ def main():
     if os.getppid() != keeper:
         os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's; workers take their own handler
+    # scancel and a time limit send it to every process of a step at once. It is for the program; we end with our link.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     link = socket.socket(fileno=arguments.fd)
     gc.collect()
     gc.freeze()  # the pages of what is loaded stay shared: no collection touches them in a worker
@@ -76,6 +78,7 @@ def main():
     link.close()
     if token is None:
         os._exit(0)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _worker_main.main(token)
 
 
