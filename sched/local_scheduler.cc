@@ -12,7 +12,8 @@ constexpr TimeNs kFirstRetry = 100 * kMillisecond;
 constexpr TimeNs kFirstPace = 1 * kSecond;
 constexpr TimeNs kLastPace = 10 * kSecond;
 constexpr TimeNs kIdleWorker = 2 * kSecond;  // workers beyond one per CPU end after this
-constexpr TimeNs kLeaving = 1 * kSecond;     // a process that stays for its objects keeps devices no longer than this
+constexpr TimeNs kLeaving =
+    1 * kSecond;  // a process that stays for its objects keeps devices no longer than this
 constexpr uint32_t kStale = UINT32_MAX;  // no count: differs from every true one
 constexpr uint8_t kDefaultStrategy = 0;
 constexpr uint8_t kAffinityStrategy = 2;
@@ -30,7 +31,8 @@ bool LocalScheduler::Local(const Shape& shape) const {
          (shape.affinity_node == 0 || shape.affinity_node == options_.node);
 }
 
-// ---- demand -----------------------------------------------------------------------------------------------------
+// ---- demand
+// -----------------------------------------------------------------------------------------------------
 
 void LocalScheduler::OnLeaseRequest(const Address& owner, const LeaseRequest& m, TimeNs now) {
   if (ended_jobs_.count(m.shape.job) != 0) return;
@@ -121,7 +123,8 @@ Amounts LocalScheduler::TakeReport() {
   return reported_;
 }
 
-// ---- leases -----------------------------------------------------------------------------------------------------
+// ---- leases
+// -----------------------------------------------------------------------------------------------------
 
 // One that has run with just these devices, else one that has not run yet. The most recently used one.
 LocalScheduler::Worker* LocalScheduler::IdleWorker(const Shape& shape, const Devices& devices) {
@@ -150,11 +153,13 @@ void LocalScheduler::StopIdle(size_t index) {
   host_->StopWorker(worker);
 }
 
-// Processes that wait with some of these devices, and others, still have memory there: only their end frees it.
+// Processes that wait with some of these devices, and others, still have memory there: only their end frees
+// it.
 void LocalScheduler::StopIdleOn(const Devices& devices) {
   for (size_t i = idle_.size(); i-- > 0;) {
     const Devices& has = workers_.at(idle_[i]).devices;
-    const bool shared = std::find_first_of(has.begin(), has.end(), devices.begin(), devices.end()) != has.end();
+    const bool shared =
+        std::find_first_of(has.begin(), has.end(), devices.begin(), devices.end()) != has.end();
     if (shared && has != devices) StopIdle(i);
   }
 }
@@ -172,7 +177,9 @@ bool LocalScheduler::GrantOne(LocalDemand* d, TimeNs) {
     StopIdleOn(devices);
     host_->AssignDevices(w->address, lease, devices);
   }
-  leases_.emplace(lease, LeaseRecord{d->owner, w->address, d->shape.resources, std::move(devices)});
+  leases_.emplace(lease,
+                  LeaseRecord{d->owner, w->address, d->shape.resources, std::move(devices), d->shape.actor});
+  if (d->shape.actor) ++actor_leases_;
   --d->count;
   Grant g;
   g.shape_key = d->shape_key;
@@ -182,20 +189,23 @@ bool LocalScheduler::GrantOne(LocalDemand* d, TimeNs) {
   return true;
 }
 
-// A new process is free of limits for tasks deeper than every blocked one (they make progress for those); else
-// the first above one per CPU come 1 s apart, then 2 s, up to 10 s.
+// A new process is free of limits for tasks deeper than every blocked one (they make progress for those);
+// else the first above one per CPU come 1 s apart, then 2 s, up to 10 s.
 bool LocalScheduler::MayStart(const LocalDemand& d, TimeNs now) {
   if (now < next_start_ && failed_starts_ != 0) {
     Arm(next_start_);
     return false;
   }
   const uint32_t starting = Starting();
-  if (workers_.size() + starting >= options_.max_workers) {
+  const size_t for_tasks = workers_.size() - actor_leases_;
+  if (!d.shape.actor && for_tasks + starting >= options_.max_workers) {
     if (idle_.empty()) return false;
     StopIdle(0);  // of another job, or with other devices
   }
-  const auto cpus = static_cast<uint32_t>(std::max<int64_t>(1, AmountOf(options_.total, "CPU") / kResourceUnit));
+  const auto cpus =
+      static_cast<uint32_t>(std::max<int64_t>(1, AmountOf(options_.total, "CPU") / kResourceUnit));
   if (starting >= std::max(cpus, 4U)) return false;
+  if (d.shape.actor) return true;  // it stays: no pace brings it back
   const uint32_t deepest = blocked_depths_.empty() ? 0 : blocked_depths_.rbegin()->first;
   if (blocked_depths_.empty() || d.shape.depth > deepest) return true;
   if (now < last_paced_start_ + pace_) {
@@ -267,6 +277,7 @@ void LocalScheduler::EndLease(uint64_t lease, bool gone, TimeNs now) {
   if (it == leases_.end()) return;
   const LeaseRecord record = std::move(it->second);
   leases_.erase(it);
+  if (record.actor) --actor_leases_;
   const auto w = workers_.find(record.worker);
   if (!record.devices.empty() && !gone && w != workers_.end() && w->second.retiring) {
     const Amounts units = UnitsOf(record.resources);
@@ -304,15 +315,19 @@ void LocalScheduler::FreeLeaving(const std::function<bool(const Leaving&)>& whic
   });
 }
 
-void LocalScheduler::OnLeaseReturn(uint64_t lease, bool worker_retires, TimeNs now) {
+void LocalScheduler::OnLeaseReturn(uint64_t lease, WorkerAfter after, TimeNs now) {
   const auto it = leases_.find(lease);
   const auto w = it == leases_.end() ? workers_.end() : workers_.find(it->second.worker);
-  if (w != workers_.end()) w->second.retiring |= worker_retires;  // its own word of it may come later
+  if (w != workers_.end()) {
+    w->second.retiring |= after != WorkerAfter::kIdle;  // its own word of it may come later
+    if (after == WorkerAfter::kLeaves) host_->StopWorker(w->first);
+  }
   EndLease(lease, false, now);
   Dispatch(now);
 }
 
-// ---- workers ----------------------------------------------------------------------------------------------------
+// ---- workers
+// ----------------------------------------------------------------------------------------------------
 
 uint32_t LocalScheduler::Starting() const {
   uint32_t sum = 0;
@@ -345,7 +360,8 @@ void LocalScheduler::OnWorkerReady(const Address& worker, JobId job, uint8_t lan
   Dispatch(now);
 }
 
-void LocalScheduler::OnCannotStart(JobId job, uint8_t language, const std::string& why, bool starting, TimeNs now) {
+void LocalScheduler::OnCannotStart(JobId job, uint8_t language, const std::string& why, bool starting,
+                                   TimeNs now) {
   if (starting) EndStart(language);
   for (LocalDemand& d : demands_) {
     if (d.shape.job != job || d.shape.language != language || d.count == 0) continue;
@@ -450,10 +466,16 @@ JobId LocalScheduler::JobOf(const Address& worker) const {
   return it == workers_.end() ? JobId{} : it->second.job;
 }
 
+bool LocalScheduler::Runs(const Address& worker, uint64_t lease) const {
+  const auto it = workers_.find(worker);
+  return it != workers_.end() && lease != 0 && it->second.lease == lease;
+}
+
 void LocalScheduler::OnTimer(TimeNs now) {
   if (now < deadline_) return;
   deadline_ = kNever;
-  const auto keep = static_cast<size_t>(std::max<int64_t>(1, AmountOf(options_.total, "CPU") / kResourceUnit));
+  const auto keep =
+      static_cast<size_t>(std::max<int64_t>(1, AmountOf(options_.total, "CPU") / kResourceUnit));
   while (idle_.size() > keep) {  // the front has been idle longest
     const TimeNs since = workers_.at(idle_.front()).idle_since;
     if (now - since < kIdleWorker) {

@@ -2,10 +2,11 @@
 // What a raylet decides by itself (PROTOCOL T2, T7): which demand gets a lease on which of its workers, when
 // another worker is forked, what is passed on to the head.
 //
-// Invariants: the pool never grants what it does not have; a debt comes only from UNBLOCKED; a lease holds its
-// resources from grant to return, less the CPU while its task is blocked. A process that has run with devices
-// (sched/pool.h) runs with exactly these to its end, one that has run without never gets any: libraries read
-// which devices they may use only once. Devices whose process is to end are free when it has ended.
+// Invariants: the pool never grants what it does not have; a debt comes only from UNBLOCKED; a lease holds
+// its resources from grant to return, less the CPU while its task is blocked. A process that has run with
+// devices (sched/pool.h) runs with exactly these to its end, one that has run without never gets any:
+// libraries read which devices they may use only once. Devices whose process is to end are free when it has
+// ended.
 #pragma once
 
 #include <functional>
@@ -53,9 +54,9 @@ class LocalScheduler {
   void SetNode(uint32_t node) { options_.node = node; }
 
   void OnLeaseRequest(const Address& owner, const LeaseRequest& m, TimeNs now);
-  void OnAssign(const Demand& m, TimeNs now);      // the head chose us for somebody's demand
+  void OnAssign(const Demand& m, TimeNs now);        // the head chose us for somebody's demand
   void OnHandedOff(const HandedOff& m, TimeNs now);  // the head placed some of ours elsewhere
-  void OnLeaseReturn(uint64_t lease, bool worker_retires, TimeNs now);
+  void OnLeaseReturn(uint64_t lease, WorkerAfter after, TimeNs now);
   // Starts workers before anybody asks. job 0: they serve whichever job comes first.
   void Prestart(JobId job, uint8_t language, uint32_t count);
   void OnWorkerReady(const Address& worker, JobId job, uint8_t language, TimeNs now);
@@ -86,6 +87,8 @@ class LocalScheduler {
   size_t lease_count() const { return leases_.size(); }
   size_t demand_count() const { return demands_.size(); }
   JobId JobOf(const Address& worker) const;
+  // Whether that is the lease under which the worker runs now.
+  bool Runs(const Address& worker, uint64_t lease) const;
 
  private:
   struct LocalDemand {
@@ -116,6 +119,7 @@ class LocalScheduler {
     Address worker;
     Amounts resources;
     Devices devices;
+    bool actor = false;
   };
   struct Leaving {  // devices of a process that is about to end
     Address worker;
@@ -149,6 +153,7 @@ class LocalScheduler {
   std::unordered_map<Address, Worker> workers_;
   std::vector<Address> idle_;  // most recently used last
   std::unordered_map<uint64_t, LeaseRecord> leases_;
+  uint32_t actor_leases_ = 0;
   std::vector<Leaving> leaving_;
   std::map<uint32_t, uint32_t> blocked_depths_;  // depth -> how many
   uint64_t next_lease_ = 1;
@@ -158,7 +163,7 @@ class LocalScheduler {
   TimeNs last_paced_start_ = 0;
   TimeNs pace_ = 0;
   TimeNs next_reclaim_ = 0;
-  TimeNs next_start_ = 0;      // after failed starts: not before
+  TimeNs next_start_ = 0;       // after failed starts: not before
   uint32_t failed_starts_ = 0;  // in a row
   TimeNs deadline_ = kNever;
   bool dispatching_ = false;

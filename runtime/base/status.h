@@ -12,14 +12,16 @@ namespace rmpi {
 
 enum class StatusCode : uint8_t {
   kOk = 0,
-  kInvalid,       // bad argument: the caller's fault
-  kNotFound,      // no such object, name, node
-  kTimeout,       // the deadline passed first
-  kInterrupted,   // a signal arrived while waiting; the binding looks at it and calls again
-  kStoreFull,     // the object store has no room
-  kUnavailable,   // the peer, raylet or runtime is gone
-  kIo,            // a system call failed
-  kInternal,      // an invariant of ours does not hold
+  kInvalid,      // bad argument: the caller's fault
+  kNotFound,     // no such object, name, node
+  kTimeout,      // the deadline passed first
+  kInterrupted,  // a signal arrived while waiting; the binding looks at it and calls again
+  kStoreFull,    // the object store has no room
+  kUnavailable,  // the peer, raylet or runtime is gone
+  kIo,           // a system call failed
+  kInternal,     // an invariant of ours does not hold
+  kExists,       // the name is taken
+  kFull,         // a limit that the caller set is reached
 };
 
 class [[nodiscard]] Status {

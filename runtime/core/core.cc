@@ -31,7 +31,13 @@ void Core::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {
       });
       break;
     case MsgType::kResult:
-      handle(Result{}, [&](Result& m) { submitter_.OnResult(from, m, now); });
+      handle(Result{}, [&](Result& m) {
+        if (m.task.kind() == TaskKind::kActorCall) {
+          actor_calls_.OnResult(from, m);
+        } else {
+          submitter_.OnResult(from, m, now);
+        }
+      });
       break;
     case MsgType::kGrant:
       handle(Grant{}, [&](const Grant& m) { submitter_.OnGrant(from, m, now); });
@@ -52,7 +58,22 @@ void Core::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {
       executor_.OnRevoke(from);
       break;
     case MsgType::kReturned:
-      handle(Returned{}, [&](const Returned& m) { submitter_.OnReturned(from, m, now); });
+      handle(Returned{}, [&](const Returned& m) {
+        submitter_.OnReturned(from, m, now);
+        actor_calls_.OnReturned(from, m);
+      });
+      break;
+    case MsgType::kActorLocate:
+      handle(ActorLocate{}, [&](const ActorLocate& m) { actor_owner_.OnLocate(from, m); });
+      break;
+    case MsgType::kActorState:
+      handle(ActorState{}, [&](const ActorState& m) { actor_calls_.OnState(m); });
+      break;
+    case MsgType::kActorKill:
+      handle(ActorKill{}, [&](const ActorKill& m) { actor_owner_.OnKill(m); });
+      break;
+    case MsgType::kActorExit:
+      handle(ActorExit{}, [&](const ActorExit& m) { actor_owner_.OnExit(from, m); });
       break;
     case MsgType::kRegister:
       handle(RefMessage{}, [&](const RefMessage& m) { objects_.OnRegister(from, m); });
@@ -109,22 +130,77 @@ void Core::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {
       host_->OnReply(static_cast<MsgType>(header.type), body);
       break;
   }
+  Settle(now);
+}
+
+void Core::Settle(TimeNs now) {
+  for (;;) {
+    if (Task* t = tasks_.TakeReady()) {
+      if (t->calls != nullptr) {
+        actor_calls_.OnReady(t);
+      } else {
+        submitter_.OnReady(t, now);
+      }
+    } else if (!released_actors_.empty()) {
+      const ObjectId actor = released_actors_.back();
+      released_actors_.pop_back();
+      if (objects_.Find(actor) != nullptr) continue;  // borrowed again meanwhile
+      actor_calls_.Forget(actor);
+      if (actor.owner() == objects_.self()) actor_owner_.OnOutOfScope(actor);
+    } else {
+      break;
+    }
+  }
   submitter_.Settle(now);
 }
 
 void Core::OnCancelRequest(const RefMessage& m) {
   Entry* e = objects_.Find(m.id);
-  if (e != nullptr && e->owned) submitter_.Cancel(e, m.force, m.recursive);
+  if (e != nullptr && e->owned) Cancel(e, m.force, m.recursive);
+}
+
+void Core::Cancel(Entry* e, bool force, bool recursive) {
+  if (!e->owned) {
+    RefMessage m;
+    m.id = e->id;
+    m.force = force;
+    m.recursive = recursive;
+    outbox_->Send(e->id.owner(), MsgType::kCancelRequest, m);
+    return;
+  }
+  Task* t = tasks_.Find(e->id.task);
+  if (t == nullptr || t->creates_actor()) return;  // finished: nothing to do
+  if (t->calls != nullptr) {
+    actor_calls_.Cancel(t, recursive);
+  } else {
+    submitter_.Cancel(t, force, recursive);
+  }
+}
+
+void Core::CancelChildren(uint32_t parent, bool force) {
+  std::vector<Task*> children;
+  objects_.ForEachTask([&](Task* t) {
+    if (t->parent == parent) children.push_back(t);
+  });
+  for (Task* t : children) {
+    if (t->record->returns != 0) Cancel(objects_.ReturnOf(t->record, 0), force, true);
+  }
 }
 
 void Core::OnEof(const Eof& m) {
   submitter_.OnEof(m);
+  tasks_.OnEof(m.who);
+  actor_owner_.OnEof(m.who);
+  actor_calls_.OnEof(m);
   executor_.OnEof(m.who);
   objects_.OnEof(m);
 }
 
 void Core::OnNodeDead(const NodeRecord& m, TimeNs now) {
   submitter_.OnNodeDead(m.node, m.death_reason, now);
+  tasks_.OnNodeDead(m.node);
+  actor_owner_.OnNodeDead(m.node);
+  actor_calls_.OnNodeDead(m.node, m.death_reason);
   executor_.OnNodeDead(m.node);
   objects_.OnNodeDead(m.node, m.death_reason);
 }

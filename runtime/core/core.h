@@ -3,6 +3,8 @@
 // it posts messages to the Outbox. No I/O, no lock: the caller holds the process's core lock.
 #pragma once
 
+#include "runtime/core/actor_calls.h"
+#include "runtime/core/actor_owner.h"
 #include "runtime/core/executor.h"
 #include "runtime/core/object_table.h"
 #include "runtime/core/submitter.h"
@@ -23,43 +25,60 @@ class Core : private ObjectTable::Listener {
   };
 
   Core(Outbox* outbox, Host* host)
-      : host_(host),
+      : outbox_(outbox),
+        host_(host),
         objects_(outbox, this),
-        submitter_(outbox, &objects_),
+        tasks_(outbox, &objects_, &actor_owner_),
+        submitter_(outbox, &objects_, &tasks_, &actor_owner_),
+        actor_owner_(outbox, &objects_, &tasks_, &submitter_),
+        actor_calls_(outbox, &objects_, &tasks_),
         executor_(outbox, &objects_, host) {}
 
   void SetIdentity(const Address& self, JobId job) { objects_.SetIdentity(self, job); }
 
   ObjectTable& objects() { return objects_; }
+  TaskTable& tasks() { return tasks_; }
   Submitter& submitter() { return submitter_; }
+  ActorOwner& actor_owner() { return actor_owner_; }
+  ActorCalls& actor_calls() { return actor_calls_; }
   Executor& executor() { return executor_; }
 
   // One message. Malformed bodies are counted and dropped.
   void OnMessage(const MessageHeader& header, Bytes body, TimeNs now);
   void OnTimer(TimeNs now) {
     submitter_.OnTimer(now);
-    submitter_.Settle(now);
+    Settle(now);
   }
   TimeNs NextDeadline() const { return submitter_.NextDeadline(); }
   // After a direct call into one of the parts: carries on what it made possible.
-  void Settle(TimeNs now) { submitter_.Settle(now); }
+  void Settle(TimeNs now);
+
+  // Cancels the task that makes `e` (PROTOCOL T8), which may be somebody else's.
+  void Cancel(Entry* e, bool force, bool recursive);
+  void CancelChildren(uint32_t parent, bool force);
 
   uint64_t malformed() const { return malformed_; }
 
  private:
-  void OnDependencyReady(Task* task) override { submitter_.OnDependencyReady(task); }
+  void OnDependencyReady(Task* task) override { tasks_.OnDependencyReady(task); }
   void OnRegistrationsChanged() override {
     executor_.FlushResults();
-    submitter_.FlushAcks();
+    tasks_.FlushAcks();
   }
+  void OnActorReleased(const ObjectId& actor) override { released_actors_.push_back(actor); }
   void OnCancelRequest(const RefMessage& m);
   void OnEof(const Eof& m);
   void OnNodeDead(const NodeRecord& m, TimeNs now);
 
+  Outbox* outbox_;
   Host* host_;
   ObjectTable objects_;
+  TaskTable tasks_;
   Submitter submitter_;
+  ActorOwner actor_owner_;
+  ActorCalls actor_calls_;
   Executor executor_;
+  std::vector<ObjectId> released_actors_;  // since Settle()
   uint64_t malformed_ = 0;
 };
 

@@ -5,7 +5,8 @@
 
 namespace rmpi::core {
 
-// ---- queue ------------------------------------------------------------------------------------------------------
+// ---- queue
+// ------------------------------------------------------------------------------------------------------
 
 void Executor::OnPush(const Address& from, Push& m) {
   auto& known = templates_[from];
@@ -21,7 +22,7 @@ void Executor::OnPush(const Address& from, Push& m) {
   item->attempt = m.attempt;
   item->retries_left = m.retries_left;
   item->depth = m.depth;
-  item->lease = m.lease;
+  item->lease = m.task.kind() == TaskKind::kActorCall ? actor_lease_ : m.lease;
   item->tmpl = known[m.template_number];
   item->args = std::move(m.args);
   item->resolved = std::move(m.resolved);
@@ -47,8 +48,29 @@ void Executor::Admit(std::unique_ptr<ExecItem> item) {
   Enqueue(std::move(item));
 }
 
+// For its arguments; or, a call of an ordered actor, for those of an earlier one of its caller.
+bool Executor::HasToWait(const ExecItem& item) const {
+  if (item.missing != 0) return true;
+  if (!item.in_turn()) return false;
+  return std::any_of(waiting_.begin(), waiting_.end(), [&](const auto& w) { return w->owner == item.owner; });
+}
+
+// The calls of one caller that only waited for their turn.
+void Executor::ReleaseOrdered(const Address& owner) {
+  for (size_t i = 0; i < waiting_.size();) {
+    ExecItem& item = *waiting_[i];
+    if (item.owner != owner || !item.in_turn()) {
+      ++i;
+      continue;
+    }
+    if (item.missing != 0) return;
+    ready_.push_back(std::move(waiting_[i]));
+    waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+}
+
 void Executor::Enqueue(std::unique_ptr<ExecItem> item) {
-  if (item->missing == 0) {
+  if (!HasToWait(*item)) {
     ready_.push_back(std::move(item));
   } else {
     waiting_.push_back(std::move(item));
@@ -78,59 +100,77 @@ void Executor::RequestArg(ExecItem* item, size_t i) {
 
 void Executor::OnPullReply(const PullReply& m) {
   if (pulls_.erase(m.id) == 0) return;
-  std::vector<std::unique_ptr<ExecItem>> again;  // a passing fault: asked for once more below
+  std::vector<Address> moved;  // callers whose waiting calls may go on
   for (size_t i = 0; i < waiting_.size();) {
     ExecItem* item = waiting_[i].get();
-    bool failed = false, nowhere = false;
+    bool wanted = false, nowhere = false;
     for (size_t k = 0; k < item->resolved.size(); ++k) {
       const ResolvedArg& arg = item->resolved[k];
       if (arg.id != m.id || arg.value.state != ValueState::kStored || item->local[k].node != 0) continue;
+      wanted = true;
       --item->missing;
       item->local[k] = m.place;
-      failed |= m.failed || m.full;
       nowhere |= arg.value.places.empty();  // the copy here was the last one known, and it was evicted
     }
-    if (!failed && item->missing != 0) {
+    const bool passing = m.failed && m.gone.empty() && !nowhere;
+    if (wanted && passing) {  // that argument is asked for once more: what else it waits for is under way
+      for (size_t k = 0; k < item->resolved.size(); ++k) {
+        if (item->resolved[k].id != m.id) continue;
+        item->local[k] = {};
+        RequestArg(item, k);
+      }
+    }
+    const bool lost = wanted && !passing && (m.failed || m.full);
+    if (!wanted || (item->missing != 0 && !lost)) {
+      ++i;
+      continue;
+    }
+    moved.push_back(item->owner);
+    if (!lost && item->in_turn()) {  // there may be others before it
       ++i;
       continue;
     }
     std::unique_ptr<ExecItem> owned = std::move(waiting_[i]);
     waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
-    if (!failed) {
+    if (!lost) {
       ready_.push_back(std::move(owned));
-      continue;
-    }
-    if (m.failed && m.gone.empty() && !nowhere) {
-      again.push_back(std::move(owned));
       continue;
     }
     Forget(*owned);
     AnswerError(*owned, m.full ? ErrorType::kObjectStoreFull : ErrorType::kObjectLost,
                 "argument " + Hex(m.id) + " of task " + owned->tmpl->function_name + ": " + m.text);
   }
-  for (auto& item : again) {  // that argument alone: what else it waits for is under way
-    for (size_t k = 0; k < item->resolved.size(); ++k) {
-      if (item->resolved[k].id != m.id) continue;
-      item->local[k] = {};
-      RequestArg(item.get(), k);
-    }
-    Enqueue(std::move(item));
+  for (const Address& owner : moved) ReleaseOrdered(owner);
+}
+
+// An argument of the front item was evicted between its arrival and now: has it brought again.
+void Executor::FetchAgain() {
+  std::unique_ptr<ExecItem> item = std::move(ready_.front());
+  ready_.pop_front();
+  for (size_t i = 0; i < item->local.size(); ++i) {
+    item->local[i] = {};
+    std::erase_if(item->resolved[i].value.places,
+                  [&](const Place& p) { return p.node == objects_->self().node; });
+    RequestArg(item.get(), i);
   }
+  // It keeps its turn: later calls of its caller wait behind it again.
+  std::vector<std::unique_ptr<ExecItem>> back;
+  const Address owner = item->owner;
+  const bool in_turn = item->in_turn();
+  back.push_back(std::move(item));
+  for (auto& later : ready_) {
+    if (in_turn && later->owner == owner && later->in_turn()) back.push_back(std::move(later));
+  }
+  std::erase(ready_, nullptr);
+  waiting_.insert(waiting_.begin(), std::make_move_iterator(back.begin()),
+                  std::make_move_iterator(back.end()));
 }
 
 ExecItem* Executor::Take(TimeNs now) {
   while (!ready_.empty() && !retiring_) {
     ExecItem* item = ready_.front().get();
     if (!item->local.empty() && !host_->PinArgs(*item)) {
-      // Evicted between its arrival and now: have it brought again.
-      std::unique_ptr<ExecItem> again = std::move(ready_.front());
-      ready_.pop_front();
-      for (size_t i = 0; i < again->local.size(); ++i) {
-        again->local[i] = {};
-        std::erase_if(again->resolved[i].value.places,
-                      [&](const Place& p) { return p.node == objects_->self().node; });
-      }
-      Admit(std::move(again));
+      FetchAgain();
       continue;
     }
     if (!host_->Claim(item->task, item->attempt)) return nullptr;
@@ -138,12 +178,18 @@ ExecItem* Executor::Take(TimeNs now) {
     ready_.pop_front();
     current_->started = now;
     current_->serial = next_serial_++;
+    if (current_->task.kind() == TaskKind::kActorCreation) {
+      actor_ = {current_->task, 0, 0};
+      incarnation_ = current_->attempt;
+      actor_lease_ = current_->lease;
+    }
     return current_.get();
   }
   return nullptr;
 }
 
-// ---- answers ----------------------------------------------------------------------------------------------------
+// ---- answers
+// ----------------------------------------------------------------------------------------------------
 
 void Executor::Finish(std::vector<WireValue> values, std::vector<Entry*> contained, bool retryable_error,
                       TimeNs now) {
@@ -152,7 +198,8 @@ void Executor::Finish(std::vector<WireValue> values, std::vector<Entry*> contain
   w.upto = objects_->last_nonce();
   w.result.task = current_->task;
   w.result.attempt = current_->attempt;
-  w.result.run_us = static_cast<uint32_t>(std::min<TimeNs>((now - current_->started) / kMicrosecond, UINT32_MAX));
+  w.result.run_us =
+      static_cast<uint32_t>(std::min<TimeNs>((now - current_->started) / kMicrosecond, UINT32_MAX));
   w.result.retryable_error = retryable_error;
   w.result.needs_ack = !contained.empty();
   w.result.values = std::move(values);
@@ -195,7 +242,8 @@ void Executor::OnResultAck(const TaskRef& m) {
   for (Entry* e : entries) objects_->DropHold(e);
 }
 
-// ---- giving back ------------------------------------------------------------------------------------------------
+// ---- giving back
+// ------------------------------------------------------------------------------------------------
 
 // An unclaimed item leaves: the pulls it waited for may be withdrawn.
 void Executor::Forget(const ExecItem& item) {
@@ -231,7 +279,8 @@ void Executor::ReturnTasks(const Address* only_owner) {
     }
   };
   if (only_owner == nullptr) {  // everything goes: no element-wise erase
-    for (auto& item : ready_) by_owner[item->owner].tasks.push_back({item->task, item->attempt, false, false});
+    for (auto& item : ready_)
+      by_owner[item->owner].tasks.push_back({item->task, item->attempt, false, false});
     ready_.clear();
   } else {
     take(ready_);
@@ -247,16 +296,18 @@ void Executor::ReturnTasks(const Address* only_owner) {
 void Executor::OnRevoke(const Address& from) { ReturnTasks(&from); }
 
 void Executor::Block() {
-  if (blocked_) return;
+  if (blocked_ || (current_ && current_->of_actor())) return;
   blocked_ = true;
   ReturnTasks(nullptr);
-  outbox_->Send(RayletOf(objects_->self().node), MsgType::kBlocked, Blocked{current_ ? current_->lease : 0, current_ ? current_->depth : 0});
+  outbox_->Send(RayletOf(objects_->self().node), MsgType::kBlocked,
+                Blocked{current_ ? current_->lease : 0, current_ ? current_->depth : 0});
 }
 
 void Executor::Unblock() {
   if (!blocked_) return;
   blocked_ = false;
-  outbox_->Send(RayletOf(objects_->self().node), MsgType::kUnblocked, Blocked{current_ ? current_->lease : 0, current_ ? current_->depth : 0});
+  outbox_->Send(RayletOf(objects_->self().node), MsgType::kUnblocked,
+                Blocked{current_ ? current_->lease : 0, current_ ? current_->depth : 0});
 }
 
 void Executor::Retire() {
@@ -279,7 +330,13 @@ void Executor::Retire() {
   outbox_->Send(RayletOf(objects_->self().node), MsgType::kRetire, Exit{});
 }
 
-// ---- cancel and death -------------------------------------------------------------------------------------------
+void Executor::ExitActor() {
+  Retire();
+  outbox_->Send(actor_.owner(), MsgType::kActorExit, ActorExit{actor_, incarnation_});
+}
+
+// ---- cancel and death
+// -------------------------------------------------------------------------------------------
 
 bool Executor::RemoveUnclaimed(const TaskId& task, uint32_t attempt, std::unique_ptr<ExecItem>* out) {
   const auto find = [&](auto& items) {
@@ -299,8 +356,10 @@ void Executor::OnCancel(const Address& from, const TaskRef& m) {
   if (current_ && current_->task == m.task && current_->attempt == m.attempt && current_->owner == from) {
     current_->cancelled = true;
     if (m.recursive) host_->CancelChildren(current_->serial, m.force);
-    if (m.force) {  // the owner's own request may have come before the claim
-      outbox_->Send(RayletOf(objects_->self().node), MsgType::kKillTask, KillTask{objects_->self(), m.task, m.attempt});
+    if (current_->of_actor()) return;  // a method is not interrupted: it may look at is_canceled
+    if (m.force) {                     // the owner's own request may have come before the claim
+      outbox_->Send(RayletOf(objects_->self().node), MsgType::kKillTask,
+                    KillTask{objects_->self(), m.task, m.attempt, 0});
     } else {
       host_->Interrupt(m.task, m.attempt);
     }
@@ -310,6 +369,7 @@ void Executor::OnCancel(const Address& from, const TaskRef& m) {
   if (!RemoveUnclaimed(m.task, m.attempt, &item)) return;  // finished: its result is on the way
   Forget(*item);
   AnswerError(*item, ErrorType::kTaskCancelled, "the task was cancelled before it started");
+  ReleaseOrdered(from);
 }
 
 void Executor::DropFrom(const std::function<bool(const Address&)>& gone) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tasks this process runs for others (PROTOCOL T3 to T5, T8, R3): queue, claim, answer. A task that is not
-// claimed can be taken back by its owner at any time, and is, before this process blocks or retires.
+// The tasks this process runs for others (PROTOCOL T3 to T5, T8, R3): queue, claim, answer. A task that is
+// not claimed can be taken back by its owner at any time, and is, before this process blocks or retires. An
+// actor's worker runs its creation first and then its calls, each caller's in their order (A2); it lends no
+// CPU.
 #pragma once
 
 #include <deque>
@@ -31,6 +33,12 @@ struct ExecItem {
   bool cancelled = false;
   TimeNs started = 0;
   uint32_t serial = 0;  // names this run of it in this process (Task::parent)
+
+  bool of_actor() const {
+    return task.kind() == TaskKind::kActorCreation || task.kind() == TaskKind::kActorCall;
+  }
+  // Starts after the earlier ones of its caller.
+  bool in_turn() const { return task.kind() == TaskKind::kActorCall && tmpl->ordered; }
 };
 
 class Executor {
@@ -39,18 +47,21 @@ class Executor {
   class Host {
    public:
     virtual ~Host() = default;
-    // Writes the claim where the raylet can read it after our death. False: the log is full, flush results first.
+    // Writes the claim where the raylet can read it after our death. False: the log is full, flush results
+    // first.
     virtual bool Claim(const TaskId& task, uint32_t attempt) = 0;
     // A result of a claimed task has been posted.
     virtual void Answered() = 0;
     // The running task must be interrupted, iff it is still this one.
     virtual void Interrupt(const TaskId& task, uint32_t attempt) = 0;
     virtual void CancelChildren(uint32_t serial, bool force) = 0;
-    // Pins the item's stored arguments at item.local. False: one is not there (any more); nothing stays pinned.
+    // Pins the item's stored arguments at item.local. False: one is not there (any more); nothing stays
+    // pinned.
     virtual bool PinArgs(ExecItem& item) = 0;
   };
 
-  Executor(Outbox* outbox, ObjectTable* objects, Host* host) : outbox_(outbox), objects_(objects), host_(host) {}
+  Executor(Outbox* outbox, ObjectTable* objects, Host* host)
+      : outbox_(outbox), objects_(objects), host_(host) {}
 
   // The next task to run, claimed; null when there is none.
   ExecItem* Take(TimeNs now);
@@ -67,6 +78,11 @@ class Executor {
   // No more tasks after this one.
   void Retire();
   bool retiring() const { return retiring_; }
+  // This worker's actor, nil: it has none; and the number of its present life.
+  const ObjectId& actor() const { return actor_; }
+  uint32_t incarnation() const { return incarnation_; }
+  // The actor ends on purpose: it takes no more calls, and its creator does not restart it.
+  void ExitActor();
 
   void OnPush(const Address& from, Push& m);
   void OnCancel(const Address& from, const TaskRef& m);
@@ -91,12 +107,13 @@ class Executor {
     bool operator==(const TaskAttempt&) const = default;
   };
   struct TaskAttemptHash {
-    size_t operator()(const TaskAttempt& t) const {
-      return std::hash<TaskId>()(t.task) ^ Mix(t.attempt + 1);
-    }
+    size_t operator()(const TaskAttempt& t) const { return std::hash<TaskId>()(t.task) ^ Mix(t.attempt + 1); }
   };
 
   void Admit(std::unique_ptr<ExecItem> item);
+  bool HasToWait(const ExecItem& item) const;
+  void FetchAgain();
+  void ReleaseOrdered(const Address& owner);
   void Enqueue(std::unique_ptr<ExecItem> item);
   void RequestArg(ExecItem* item, size_t i);
   bool RemoveUnclaimed(const TaskId& task, uint32_t attempt, std::unique_ptr<ExecItem>* out);
@@ -115,6 +132,9 @@ class Executor {
   std::unordered_map<TaskAttempt, std::vector<Entry*>, TaskAttemptHash> held_;  // until RESULT_ACK
   std::deque<WaitingResult> waiting_results_;
   std::unordered_map<ObjectId, uint32_t> pulls_;  // asked of the raylet: how many waiting items want it
+  ObjectId actor_;
+  uint64_t actor_lease_ = 0;
+  uint32_t incarnation_ = 0;
   bool blocked_ = false;
   bool retiring_ = false;
   uint32_t next_serial_ = 1;

@@ -25,7 +25,8 @@ bool ListsPlace(const Details& d, uint32_t node) {
 }
 
 bool Doubted(const Details& d, uint32_t node) {
-  return std::any_of(d.doubts.begin(), d.doubts.end(), [&](const Doubt& doubt) { return doubt.node == node; });
+  return std::any_of(d.doubts.begin(), d.doubts.end(),
+                     [&](const Doubt& doubt) { return doubt.node == node; });
 }
 
 }  // namespace
@@ -41,7 +42,8 @@ void ObjectTable::SetIdentity(const Address& self, JobId job) {
   job_ = job;
 }
 
-// ---- owned ----------------------------------------------------------------------------------------------------
+// ---- owned
+// ----------------------------------------------------------------------------------------------------
 
 Record* ObjectTable::NewRecord(TaskKind kind, uint32_t returns) {
   const uint64_t number = next_number_++;
@@ -106,7 +108,8 @@ void ObjectTable::DropPageIfUnused(uint64_t page) {
   }
 }
 
-// ---- any --------------------------------------------------------------------------------------------------------
+// ---- any
+// --------------------------------------------------------------------------------------------------------
 
 Entry* ObjectTable::Find(const ObjectId& id) {
   if (id.owner() == self_) {
@@ -197,6 +200,7 @@ void ObjectTable::ReleaseOwned(Entry* e) {
   Record* record = FindRecord(id.task.sequence);
   --record->count;
   MaybeDropRecord(id.task.sequence);
+  if (id.task.kind() == TaskKind::kActorCreation) listener_->OnActorReleased(id);
   if (!details) return;
   std::vector<Address> waiting = std::move(details->subscribers);
   for (const Doubt& doubt : details->doubts) {
@@ -226,12 +230,14 @@ void ObjectTable::ReleaseBorrowed(Entry* e) {
     pending_nonces_.erase(d.nonce);
   }
   std::vector<Entry*> protectors = std::move(d.protectors);
+  if (e->id.task.kind() == TaskKind::kActorCreation) listener_->OnActorReleased(e->id);
   borrowed_.erase(it);
   for (Entry* p : protectors) DropHold(p);
   if (unacknowledged) listener_->OnRegistrationsChanged();
 }
 
-// ---- values -----------------------------------------------------------------------------------------------------
+// ---- values
+// -----------------------------------------------------------------------------------------------------
 
 void ObjectTable::MadeReady(Entry* e) {
   if (e->handles.load(std::memory_order_relaxed) != 0) ++changes_;
@@ -257,7 +263,8 @@ void ObjectTable::SetInline(Entry* e, uint8_t kind, Blob value) {
   MadeReady(e);
 }
 
-void ObjectTable::SetStored(Entry* e, uint8_t kind, uint32_t attempt, uint64_t size, std::vector<Place> places) {
+void ObjectTable::SetStored(Entry* e, uint8_t kind, uint32_t attempt, uint64_t size,
+                            std::vector<Place> places) {
   Details& d = e->more();
   d.attempt = attempt;
   d.size = size;
@@ -344,7 +351,8 @@ void ObjectTable::Resolve(Entry* e) {
 Place ObjectTable::PlaceHere(const Entry& e) const {
   const Details& d = *e.details;
   if (d.fetch == Fetch::kLocal) return d.local;
-  const auto it = std::find_if(d.places.begin(), d.places.end(), [&](const Place& p) { return p.node == self_.node; });
+  const auto it =
+      std::find_if(d.places.begin(), d.places.end(), [&](const Place& p) { return p.node == self_.node; });
   return it == d.places.end() || Doubted(d, self_.node) ? Place{} : *it;
 }
 
@@ -366,8 +374,8 @@ void ObjectTable::MissedOn(Entry* e, uint32_t node) {
   outbox_->Send(e->id.owner(), MsgType::kLocate, m);
 }
 
-// Returns whether there is something to wait for: an answer of that node's raylet, which comes behind all that it said
-// of its copies before.
+// Returns whether there is something to wait for: an answer of that node's raylet, which comes behind all
+// that it said of its copies before.
 bool ObjectTable::DoubtPlace(Entry* e, uint32_t node, const Address& asker) {
   Details& d = *e->details;
   if (!ListsPlace(d, node)) return false;
@@ -405,7 +413,8 @@ void ObjectTable::DropPlace(Entry* e, uint32_t node) {
   DropHold(e);
 }
 
-// ---- messages ---------------------------------------------------------------------------------------------------
+// ---- messages
+// ---------------------------------------------------------------------------------------------------
 
 void ObjectTable::OnRegister(const Address& from, const RefMessage& m) {
   RefMessage reply = m;
@@ -521,7 +530,8 @@ void ObjectTable::OnLocationChecked(uint32_t node, const LocationCheck& m) {
 // This version of an object of ours, if it is in the stores.
 Entry* ObjectTable::FindStored(const ObjectId& id, uint32_t attempt) {
   Entry* e = Find(id);
-  const bool current = e != nullptr && e->owned && e->state.load(std::memory_order_relaxed) == EntryState::kStored &&
+  const bool current = e != nullptr && e->owned &&
+                       e->state.load(std::memory_order_relaxed) == EntryState::kStored &&
                        e->details->attempt == attempt;
   return current ? e : nullptr;
 }

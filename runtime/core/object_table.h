@@ -36,6 +36,8 @@ class ObjectTable {
     virtual ~Listener() = default;
     virtual void OnDependencyReady(Task* task) = 0;
     virtual void OnRegistrationsChanged() = 0;
+    // This process lets go of an actor: as its owner, for good.
+    virtual void OnActorReleased(const ObjectId& actor) = 0;
   };
 
   ObjectTable(Outbox* outbox, Listener* listener) : outbox_(outbox), listener_(listener) {}
@@ -78,8 +80,8 @@ class ObjectTable {
 
   // ---- any
   Entry* Find(const ObjectId& id);
-  // The entry for a ref that came in: ours, or a borrowed one, registered with its owner if it is new. `outer`
-  // (may be null) protects it until then. Adds one hold. Null: we own it and it is gone.
+  // The entry for a ref that came in: ours, or a borrowed one, registered with its owner if it is new.
+  // `outer` (may be null) protects it until then. Adds one hold. Null: we own it and it is gone.
   Entry* Borrow(const ObjectId& id, Entry* outer);
   void AddHold(Entry* e) { ++e->holds; }
   void DropHold(Entry* e);

@@ -16,82 +16,21 @@ constexpr size_t kPipelineTasks = 1024;
 constexpr TimeNs kLongHead = 3 * kMillisecond;  // a head running longer gives up what waits behind it
 constexpr TimeNs kLinger = 100 * kMillisecond;  // an idle lease is kept this long for the next call
 constexpr size_t kCandidates = 16;
+constexpr char kCancelledInTime[] = "the task was cancelled before it started";
 constexpr uint64_t kLocalityBytes = kInlineLimit;  // smaller arguments draw no task to their node
-constexpr uint64_t kMostPushed = 128 << 20;  // bytes of one task in a message; the largest message has twice that
 
 }  // namespace
 
-Submitter::~Submitter() {
-  objects_->ForEachTask([](Task* t) { delete t; });
+void Submitter::Start(Task* t, TimeNs now) {
+  t->shape = QueueOf(t->tmpl.get(), t->depth);
+  if (tasks_->Resolve(t)) OnReady(t, now);
 }
 
-std::shared_ptr<Template> Submitter::Prepare(const TaskTemplate& t) {
-  auto p = std::make_shared<Template>();
-  p->number = next_template_++;
-  p->num_returns = t.num_returns;
-  p->max_retries = t.max_retries;
-  p->function_name = t.function_name;
-  for (const auto& [name, amount] : t.resources) {
-    if (amount > 0) p->shape.resources.emplace_back(name, std::llround(amount * 10000));
-  }
-  std::sort(p->shape.resources.begin(), p->shape.resources.end());
-  p->shape.strategy = static_cast<uint8_t>(t.strategy);
-  p->shape.affinity_node = t.strategy == Strategy::kNodeAffinity ? t.affinity_node : 0;
-  p->shape.affinity_soft = t.affinity_soft;
-  p->shape.language = t.language;
-  p->shape.job = objects_->job();
-  WireTemplate w;
-  w.function_id = t.function_id;
-  w.function_name = t.function_name;
-  w.name = t.name;
-  w.retry_list = t.retry_list;
-  w.language = t.language;
-  w.retry_exceptions = t.retry_exceptions;
-  w.num_returns = t.num_returns;
-  w.max_calls = t.max_calls;
-  w.resources = p->shape.resources;
-  Writer writer;
-  writer(w);
-  p->wire = Blob::Copy(writer.bytes());
-  return p;
-}
-
-Record* Submitter::Submit(const std::shared_ptr<Template>& tmpl, Blob args, std::vector<Entry*> refs,
-                          uint32_t top_level, uint32_t depth, uint32_t parent) {
-  Record* record = objects_->NewRecord(TaskKind::kNormal, tmpl->num_returns);
-  auto* t = new Task;
-  t->record = record;
-  record->task = t;
-  t->tmpl = tmpl;
-  t->args = std::move(args);
-  t->top_level = top_level;
-  t->retries_left = tmpl->max_retries;
-  t->parent = parent;
-  if (!refs.empty()) t->refs = std::make_unique<std::vector<Entry*>>(std::move(refs));
-  ++pending_;
-  t->shape = QueueOf(tmpl.get(), depth);
-  return record;
-}
-
-void Submitter::ResolveArgs(Task* t, TimeNs now) {
-  for (uint32_t i = 0; i < t->top_level; ++i) {
-    Entry* e = (*t->refs)[i];
-    if (!e->pending()) continue;
-    ++t->unresolved;
-    e->more().dependents.push_back(t);
-    objects_->Resolve(e);
-  }
-  if (t->unresolved != 0) return;
+void Submitter::OnReady(Task* t, TimeNs now) {
   if (ShapeQueue* q = Enqueue(t, false)) Pump(q, now);
 }
 
 void Submitter::Settle(TimeNs now) {
-  while (!ready_.empty()) {
-    Task* t = ready_.front();
-    ready_.pop_front();
-    if (--t->unresolved != 0) continue;
-    if (ShapeQueue* q = Enqueue(t, false)) Pump(q, now);
-  }
   while (!touched_.empty()) {
     ShapeQueue* q = touched_.back();
     touched_.pop_back();
@@ -124,70 +63,47 @@ ShapeQueue* Submitter::QueueOf(Template* tmpl, uint32_t depth) {
 
 // Arguments are all known: a failed one fails the task, big ones pull the task towards their node.
 ShapeQueue* Submitter::Enqueue(Task* t, bool front) {
-  uint64_t best_bytes = kLocalityBytes, pushed = t->args.size();
+  if (!tasks_->CheckArgs(t)) return nullptr;
+  if (t->shape->shape.affinity_node == 0 &&
+      t->shape->shape.strategy == static_cast<uint8_t>(Strategy::kDefault)) {
+    PullTowardsArgs(t);
+  }
+  ShapeQueue* q = t->shape;
+  t->state = TaskState::kQueued;
+  if (front) {
+    q->queue.PushFront(t);
+    Touch(q);  // its old lease's queue need not be this one
+  } else {
+    q->queue.PushBack(t);
+  }
+  return q;
+}
+
+void Submitter::PullTowardsArgs(Task* t) {
+  const uint32_t self = objects_->self().node;
+  uint64_t best_bytes = kLocalityBytes;
   uint32_t best_node = 0;
   for (uint32_t i = 0; i < t->top_level; ++i) {
-    Entry* e = (*t->refs)[i];
-    if (e->kind != static_cast<uint8_t>(ValueKind::kValue)) {
-      Fail(t, e->kind, e->value);
-      return nullptr;
-    }
-    if (e->state.load(std::memory_order_relaxed) != EntryState::kStored) {
-      pushed += e->value.size();
-      continue;
-    }
+    const Entry* e = (*t->refs)[i];
+    if (e->state.load(std::memory_order_relaxed) != EntryState::kStored) continue;
     const Details& d = *e->details;
-    const uint32_t self = objects_->self().node;
-    const bool here = d.fetch == Fetch::kLocal ||
-                      std::any_of(d.places.begin(), d.places.end(), [&](const Place& p) { return p.node == self; });
+    const bool here = d.fetch == Fetch::kLocal || std::any_of(d.places.begin(), d.places.end(),
+                                                              [&](const Place& p) { return p.node == self; });
     if (d.size >= best_bytes && !d.places.empty()) {
       best_bytes = d.size;
       best_node = here ? self : d.places.front().node;
     }
   }
-  if (pushed > kMostPushed) {
-    FailWith(t, ErrorType::kTaskUnschedulable,
-             "the arguments of one call of " + t->tmpl->function_name + " have " + std::to_string(pushed) +
-                 " bytes that travel in its message, more than " + std::to_string(kMostPushed) +
-                 ": pass large data as a few large objects (ray.put), not as many small ones");
-    return nullptr;
-  }
-  if (best_node != 0 && best_node != objects_->self().node && t->shape->shape.affinity_node == 0 &&
-      t->shape->shape.strategy == static_cast<uint8_t>(Strategy::kDefault)) {
-    Shape shape = t->shape->shape;
-    shape.affinity_node = best_node;
-    t->shape = QueueOf(shape);
-  }
-  ShapeQueue* q = t->shape;
-  t->state = TaskState::kQueued;
-  if (front) {
-    t->next = q->head;
-    t->prev = nullptr;
-    (q->head != nullptr ? q->head->prev : q->tail) = t;
-    q->head = t;
-  } else {
-    t->prev = q->tail;
-    t->next = nullptr;
-    (q->tail != nullptr ? q->tail->next : q->head) = t;
-    q->tail = t;
-  }
-  ++q->queued;
-  // Its old lease's queue need not be this one.
-  if (front) Touch(q);
-  return q;
-}
-
-void Submitter::Unlink(Task* t) {
-  ShapeQueue* q = t->shape;
-  (t->prev != nullptr ? t->prev->next : q->head) = t->next;
-  (t->next != nullptr ? t->next->prev : q->tail) = t->prev;
-  t->prev = t->next = nullptr;
-  --q->queued;
+  if (best_node == 0 || best_node == self) return;
+  Shape shape = t->shape->shape;
+  shape.affinity_node = best_node;
+  t->shape = QueueOf(shape);
 }
 
 bool Submitter::CanPush(const Lease& lease, const Task& t) const {
   if (lease.blocked || lease.retiring || lease.revoking || lease.give_back) return false;
   if (lease.inflight.empty()) return true;
+  if (lease.shape->shape.actor) return false;  // that worker is the actor's own
   const double mean = t.tmpl->mean_us;
   if (mean < 0 || mean > kShortUs) return false;
   if (lease.shape->shape.strategy == static_cast<uint8_t>(Strategy::kSpread)) return false;
@@ -211,11 +127,10 @@ Lease* Submitter::PickLease(ShapeQueue* q, const Task& t) {
 }
 
 void Submitter::Pump(ShapeQueue* q, TimeNs now) {
-  while (q->head != nullptr) {
-    Lease* lease = PickLease(q, *q->head);
+  while (Task* t = q->queue.head) {
+    Lease* lease = PickLease(q, *t);
     if (lease == nullptr) break;
-    Task* t = q->head;
-    Unlink(t);
+    q->queue.Remove(t);
     if (Pushable(t, now)) PushTask(lease, t, now);
   }
   UpdateDemand(q, now);
@@ -223,39 +138,15 @@ void Submitter::Pump(ShapeQueue* q, TimeNs now) {
 
 // While a task was queued, an argument of it may have been lost: then it waits for it again, or fails.
 bool Submitter::Pushable(Task* t, TimeNs now) {
-  t->state = TaskState::kWaitArgs;
-  for (uint32_t i = 0; i < t->top_level; ++i) {
-    const Entry* e = (*t->refs)[i];
-    if (!e->pending() && e->kind == static_cast<uint8_t>(ValueKind::kValue)) continue;
-    ResolveArgs(t, now);
-    return false;
-  }
-  return true;
+  if (!tasks_->LacksArgs(t)) return true;
+  if (tasks_->Resolve(t)) OnReady(t, now);
+  return false;
 }
 
 void Submitter::PushTask(Lease* lease, Task* t, TimeNs now) {
   NotIdle(lease);
-  Push p;
-  p.task = t->id();
-  p.attempt = t->attempt;
-  p.retries_left = t->retries_left;
-  p.depth = lease->shape->shape.depth;
+  Push p = tasks_->MakePush(t, &lease->templates_sent);
   p.lease = lease->id;
-  p.template_number = t->tmpl->number;
-  if (lease->templates_sent.size() <= p.template_number) lease->templates_sent.resize(p.template_number + 1);
-  if (!lease->templates_sent[p.template_number]) {
-    lease->templates_sent[p.template_number] = true;
-    p.template_bytes = t->tmpl->wire;
-  }
-  p.args = t->args;
-  if (t->top_level != 0) {
-    p.resolved.resize(t->top_level);
-    for (uint32_t i = 0; i < t->top_level; ++i) {
-      Entry* e = (*t->refs)[i];
-      p.resolved[i].id = e->id;
-      p.resolved[i].value = objects_->ToWire(*e);
-    }
-  }
   t->state = TaskState::kPushed;
   t->lease = lease;
   if (lease->inflight.empty()) lease->head_since = now;
@@ -271,7 +162,7 @@ void Submitter::PushTask(Lease* lease, Task* t, TimeNs now) {
 // Asks our raylet for as many workers as tasks are queued. Said again only when it has changed by a factor:
 // a burst of n submissions costs log n messages.
 void Submitter::UpdateDemand(ShapeQueue* q, TimeNs now) {
-  const auto wanted = static_cast<uint32_t>(std::min<size_t>(q->queued, 1'000'000));
+  const auto wanted = static_cast<uint32_t>(std::min<size_t>(q->queue.size, 1'000'000));
   const bool more = wanted > q->requested && (q->requested == 0 || wanted >= 2 * q->requested);
   const bool less = q->requested != 0 && (wanted == 0 || wanted < q->requested / 2);
   if (!more && !less) return;
@@ -300,8 +191,8 @@ void Submitter::WentIdle(ShapeQueue* q, Lease* lease, TimeNs now) {
   lease->idle_since = now;
   q->idle.push_back(lease);
   // A spread shape must meet the scheduler again; others keep the lease for the next call.
-  if (q->shape.strategy == static_cast<uint8_t>(Strategy::kSpread) && q->queued == 0) {
-    ReturnLease(q, lease, false);
+  if (q->shape.strategy == static_cast<uint8_t>(Strategy::kSpread) && q->queue.size == 0) {
+    ReturnLease(lease, WorkerAfter::kIdle);
     return;
   }
   Arm(now + kLinger);
@@ -319,7 +210,7 @@ void Submitter::NotIdle(Lease* lease) {
 void Submitter::ReturnIdle(ShapeQueue* q, TimeNs idle_before) {
   const std::vector<Lease*> idle = q->idle;
   for (Lease* lease : idle) {
-    if (lease->idle_since < idle_before) ReturnLease(q, lease, false);
+    if (lease->idle_since < idle_before) ReturnLease(lease, WorkerAfter::kIdle);
   }
 }
 
@@ -338,15 +229,16 @@ void Submitter::ForgetLease(Lease* lease) {
   q->leases.pop_back();
 }
 
-void Submitter::ReturnLease(ShapeQueue*, Lease* lease, bool failed) {
+void Submitter::ReturnLease(Lease* lease, WorkerAfter after) {
   LeaseReturn m;
   m.lease = lease->id;
-  m.worker_retires = failed;
+  m.worker = after;
   outbox_->Send(lease->granter, MsgType::kLeaseReturn, m);
   ForgetLease(lease);
 }
 
-// ---- events -----------------------------------------------------------------------------------------------------
+// ---- events
+// -----------------------------------------------------------------------------------------------------
 
 void Submitter::OnGrant(const Address& from, const Grant& m, TimeNs now) {
   const auto it = shapes_.find(m.shape_key);
@@ -362,14 +254,14 @@ void Submitter::OnGrant(const Address& from, const Grant& m, TimeNs now) {
   Lease* l = lease.get();
   q->leases.push_back(std::move(lease));
   by_worker_.emplace(m.worker, l);
-  if (q->queued == 0 || draining_) {  // surplus: somebody else may need it
-    ReturnLease(q, l, false);
+  if (q->queue.size == 0 || tasks_->draining()) {  // surplus: somebody else may need it
+    ReturnLease(l, WorkerAfter::kIdle);
     return;
   }
   WentIdle(q, l, now);
   Pump(q, now);
   // It may have been a grant of what was withdrawn since; then what was asked for after that still stands.
-  if (last && q->asked_less && q->queued == 0 && q->requested == 0) AskFor(q, 0);
+  if (last && q->asked_less && q->queue.size == 0 && q->requested == 0) AskFor(q, 0);
 }
 
 void Submitter::OnReclaim(TimeNs now) {
@@ -381,15 +273,14 @@ void Submitter::OnUnschedulable(const Unschedulable& m) {
   if (it == shapes_.end()) return;
   ShapeQueue* q = it->second.get();
   q->requested = 0;
-  while (q->head != nullptr) FailWith(q->head, ErrorType::kTaskUnschedulable, m.reason);
+  const ErrorType type = q->shape.actor ? ErrorType::kActorUnschedulable : ErrorType::kTaskUnschedulable;
+  while (!q->queue.empty()) tasks_->FailWith(q->queue.head, type, m.reason);
 }
 
 Task* Submitter::PushedTask(const TaskRef& ref, const Address& worker) {
-  Record* record = objects_->FindRecord(ref.task.sequence);
-  if (record == nullptr || record->task == nullptr) return nullptr;
-  Task* t = record->task;
-  const bool current =
-      t->state == TaskState::kPushed && t->attempt == ref.attempt && t->lease->worker == worker;
+  Task* t = tasks_->Find(ref.task);
+  const bool current = t != nullptr && t->lease != nullptr && t->state == TaskState::kPushed &&
+                       t->attempt == ref.attempt && t->lease->worker == worker;
   return current ? t : nullptr;
 }
 
@@ -409,43 +300,30 @@ void Submitter::TakeOff(Task* t, TimeNs now) {
   lease->inflight.erase(it);
 }
 
-void Submitter::DropResult(const Address& from, const Result& m) {
-  uint32_t index = 0;
-  for (const WireValue& v : m.values) {
-    FreeObject f;
-    f.id = {m.task, index++, 0};
-    f.attempt = v.attempt;
-    if (v.state != ValueState::kStored) continue;
-    for (const Place& p : v.places) outbox_->Send(RayletOf(p.node), MsgType::kFree, f);
-  }
-  if (m.needs_ack) outbox_->Send(from, MsgType::kResultAck, TaskRef{m.task, m.attempt, false, false});
-}
-
 void Submitter::OnResult(const Address& from, Result& m, TimeNs now) {
   Task* t = PushedTask({m.task, m.attempt, false, false}, from);
   if (t == nullptr) {
-    DropResult(from, m);
+    tasks_->DropResult(from, m);
     return;
   }
   Lease* lease = t->lease;
   ShapeQueue* q = lease->shape;
+  if (t->creates_actor()) return OnCreationResult(t, lease, m, now);
   const double run_us = std::max<double>(0.3, m.run_us);
   TakeOff(t, now);
   t->tmpl->mean_us = t->tmpl->mean_us < 0 ? run_us : 0.8 * t->tmpl->mean_us + 0.2 * run_us;
-  if (m.retryable_error && t->retries_left != 0 && !t->cancelled) {
-    DropResult(from, m);
-    if (t->retries_left > 0) --t->retries_left;
-    ++t->attempt;
+  if (m.retryable_error && !t->cancelled && TaskTable::ChargeRetry(t)) {
+    tasks_->DropResult(from, m);
     // Where its arguments lie may have changed since: the queue need not be this lease's.
     if (ShapeQueue* to = Enqueue(t, false)) Touch(to);
   } else {
-    Complete(t, from, m);
+    tasks_->Complete(t, from, m);
   }
   if (lease->inflight.empty() && (lease->retiring || lease->give_back)) {
-    ReturnLease(q, lease, lease->retiring);
+    ReturnLease(lease, lease->retiring ? WorkerAfter::kRetires : WorkerAfter::kIdle);
   } else if (lease->inflight.empty()) {
     WentIdle(q, lease, now);
-    if (q->queued == 0 && q->leases.size() > 1) {
+    if (q->queue.size == 0 && q->leases.size() > 1) {
       for (auto& other : q->leases) {
         if (other->inflight.size() > 1 && other->load_us > kShortUs && !other->revoking) {
           other->revoking = true;
@@ -454,7 +332,36 @@ void Submitter::OnResult(const Address& from, Result& m, TimeNs now) {
       }
     }
   }
-  if (q->queued != 0) Pump(q, now);
+  if (q->queue.size != 0) Pump(q, now);
+}
+
+void Submitter::OnCreationResult(Task* t, Lease* lease, const Result& m, TimeNs now) {
+  tasks_->DropResult(lease->worker, m);  // what a constructor returns is of no use
+  if (m.values.empty() || m.values[0].kind == static_cast<uint8_t>(ValueKind::kValue)) {
+    t->state = TaskState::kAlive;  // stays on its lease
+    actors_->OnActorAlive(t);
+    return;
+  }
+  TakeOff(t, now);
+  tasks_->Fail(t, m.values[0].kind, m.values[0].bytes);
+  ReturnLease(lease, WorkerAfter::kLeaves);
+}
+
+void Submitter::EndActor(Task* creation) {
+  Lease* lease = creation->lease;
+  lease->inflight.clear();
+  creation->lease = nullptr;
+  ReturnLease(lease, WorkerAfter::kLeaves);
+}
+
+void Submitter::KillActor(Task* creation, bool for_good) {
+  Lease* lease = creation->lease;
+  outbox_->Send(RayletOf(lease->worker.node), MsgType::kKillTask,
+                KillTask{lease->worker, creation->id(), creation->attempt, lease->id});
+  if (!for_good) return;
+  lease->inflight.clear();
+  lease->retiring = true;  // it ends with the worker's EOF
+  creation->lease = nullptr;
 }
 
 void Submitter::OnReturned(const Address& from, const Returned& m, TimeNs now) {
@@ -473,7 +380,7 @@ void Submitter::OnReturned(const Address& from, const Returned& m, TimeNs now) {
     if (t == nullptr) continue;
     TakeOff(t, now);
     if (t->cancelled) {
-      FailWith(t, ErrorType::kTaskCancelled, "the task was cancelled before it started");
+      tasks_->FailWith(t, ErrorType::kTaskCancelled, kCancelledInTime);
     } else {
       Enqueue(t, true);
     }
@@ -482,13 +389,37 @@ void Submitter::OnReturned(const Address& from, const Returned& m, TimeNs now) {
     lease->blocked = m.blocked && !lease->inflight.empty();
     if (lease->inflight.empty()) {
       if (lease->retiring || lease->give_back) {
-        ReturnLease(lease->shape, lease, lease->retiring);
+        ReturnLease(lease, lease->retiring ? WorkerAfter::kRetires : WorkerAfter::kIdle);
       } else {
         WentIdle(lease->shape, lease, now);
       }
     }
   }
   for (ShapeQueue* q : queues) Pump(q, now);
+}
+
+// Its worker is gone. `claimed`: user code may have started.
+void Submitter::LoseTask(Task* t, const Eof& eof, bool claimed, ErrorType type) {
+  const bool alive = t->state == TaskState::kAlive;
+  t->state = TaskState::kPushed;
+  if (tasks_->draining()) {  // the job is over: nobody asks for it any more, and nothing starts again
+    tasks_->FailWith(t, ErrorType::kRuntimeShutdown, "the job has ended");
+  } else if (!claimed && !alive) {  // never started: free of charge
+    if (t->cancelled) {
+      tasks_->FailWith(t, ErrorType::kTaskCancelled, kCancelledInTime);
+    } else {
+      Enqueue(t, true);
+    }
+  } else if (!t->cancelled && TaskTable::ChargeRetry(t)) {
+    if (t->creates_actor()) actors_->OnActorRestarting(t, eof.cause);
+    Enqueue(t, true);
+  } else if (t->creates_actor()) {
+    tasks_->FailWith(t, ErrorType::kActorDied, actors_->WhyDead(t, eof.cause));
+  } else {
+    tasks_->FailWith(t, type,
+                     "the worker that ran task " + t->tmpl->function_name + " died: " + eof.cause +
+                         (t->cancelled ? " (the task was cancelled with force)" : ""));
+  }
 }
 
 void Submitter::LoseLease(Lease* lease, const Eof& eof, ErrorType type) {
@@ -499,34 +430,9 @@ void Submitter::LoseLease(Lease* lease, const Eof& eof, ErrorType type) {
   for (auto it = inflight.rbegin(); it != inflight.rend(); ++it) {
     Task* t = *it;
     t->lease = nullptr;
-    const bool claimed =
-        !eof.claims_known || std::any_of(eof.claimed.begin(), eof.claimed.end(), [&](const TaskRef& c) {
-          return c.task == t->id() && c.attempt == t->attempt;
-        });
-    // It may have stored a result that it could not announce any more.
-    for (uint32_t i = 0; claimed && type != ErrorType::kNodeDied && i < t->record->returns; ++i) {
-      FreeObject f;
-      f.id = objects_->ReturnOf(t->record, i)->id;
-      f.attempt = t->attempt;
-      outbox_->Send(RayletOf(node), MsgType::kFree, f);
-    }
-    if (draining_) {  // the job is over: nobody asks for it any more, and nothing starts again
-      FailWith(t, ErrorType::kRuntimeShutdown, "the job has ended");
-    } else if (!claimed) {  // never started: free of charge
-      if (t->cancelled) {
-        FailWith(t, ErrorType::kTaskCancelled, "the task was cancelled before it started");
-      } else {
-        Enqueue(t, true);
-      }
-    } else if (t->cancelled || t->retries_left == 0) {
-      FailWith(t, type,
-               "the worker that ran task " + t->tmpl->function_name + " died: " + eof.cause +
-                   (t->cancelled ? " (the task was cancelled with force)" : ""));
-    } else {
-      if (t->retries_left > 0) --t->retries_left;
-      ++t->attempt;
-      Enqueue(t, true);
-    }
+    const bool claimed = eof.Claimed(t->id(), t->attempt);
+    if (claimed && type != ErrorType::kNodeDied && !t->creates_actor()) tasks_->FreeUnannounced(t, node);
+    LoseTask(t, eof, claimed, type);
   }
   // Not now: asking for more returns other queues' idle leases, and the caller may still hold some of those.
   Touch(q);
@@ -537,7 +443,6 @@ void Submitter::OnEof(const Eof& eof) {
   std::vector<Lease*> leases;
   for (auto it = first; it != last; ++it) leases.push_back(it->second);
   for (Lease* lease : leases) LoseLease(lease, eof, ErrorType::kWorkerCrashed);
-  std::erase_if(waiting_acks_, [&](const WaitingAck& w) { return w.to == eof.who; });
 }
 
 void Submitter::OnNodeDead(uint32_t node, const std::string& reason, TimeNs now) {
@@ -551,13 +456,12 @@ void Submitter::OnNodeDead(uint32_t node, const std::string& reason, TimeNs now)
   for (Lease* lease : leases) LoseLease(lease, eof, ErrorType::kNodeDied);
   // What the head had assigned to that node is lost with it: all demand is told anew.
   for (auto& [key, q] : shapes_) {
-    if (q->queued != 0) {  // else what our raylet still has of it is withdrawn
+    if (q->queue.size != 0) {  // else what our raylet still has of it is withdrawn
       q->requested = 0;
       q->asked_less = true;
     }
     UpdateDemand(q.get(), now);
   }
-  std::erase_if(waiting_acks_, [&](const WaitingAck& w) { return w.to.node == node; });
 }
 
 void Submitter::OnTimer(TimeNs now) {
@@ -584,114 +488,22 @@ void Submitter::OnTimer(TimeNs now) {
   }
 }
 
-// ---- cancel -----------------------------------------------------------------------------------------------------
+// ---- cancel
+// -----------------------------------------------------------------------------------------------------
 
-void Submitter::Cancel(Entry* e, bool force, bool recursive) {
-  if (!e->owned) {
-    RefMessage m;
-    m.id = e->id;
-    m.force = force;
-    m.recursive = recursive;
-    outbox_->Send(e->id.owner(), MsgType::kCancelRequest, m);
-    return;
-  }
-  Record* record = objects_->FindRecord(e->id.task.sequence);
-  if (record == nullptr || record->task == nullptr) return;  // finished: nothing to do
-  Task* t = record->task;
+void Submitter::Cancel(Task* t, bool force, bool recursive) {
   t->cancelled = true;
   if (t->state != TaskState::kPushed) {
     Touch(t->shape);  // less is wanted
-    FailWith(t, ErrorType::kTaskCancelled, "the task was cancelled before it started");
+    tasks_->FailWith(t, ErrorType::kTaskCancelled, kCancelledInTime);
     return;
   }
   // Behind the PUSH on the same FIFO. With force the worker's raylet kills, iff the claim still matches.
   outbox_->Send(t->lease->worker, MsgType::kCancel, TaskRef{t->id(), t->attempt, force, recursive});
   if (force) {
     outbox_->Send(RayletOf(t->lease->worker.node), MsgType::kKillTask,
-                  KillTask{t->lease->worker, t->id(), t->attempt});
+                  KillTask{t->lease->worker, t->id(), t->attempt, 0});
   }
-}
-
-void Submitter::CancelChildren(uint32_t parent, bool force) {
-  std::vector<Task*> children;
-  objects_->ForEachTask([&](Task* t) {
-    if (t->parent == parent) children.push_back(t);
-  });
-  for (Task* t : children) {
-    if (t->record->returns != 0) Cancel(objects_->ReturnOf(t->record, 0), force, true);
-  }
-}
-
-// ---- ends -------------------------------------------------------------------------------------------------------
-
-void Submitter::Complete(Task* t, const Address& from, Result& m) {
-  Record* record = t->record;
-  const bool one_error_for_all = m.values.size() == 1 && m.values[0].kind != static_cast<uint8_t>(ValueKind::kValue);
-  if (!one_error_for_all && m.values.size() != record->returns) {
-    DropResult(from, m);
-    FailWith(t, ErrorType::kWorkerCrashed,
-             "worker " + ToString(from) + " answered task " + t->tmpl->function_name + " with " +
-                 std::to_string(m.values.size()) + " values instead of " + std::to_string(record->returns));
-    return;
-  }
-  for (uint32_t i = 0; i < record->returns; ++i) {
-    const WireValue& v = m.values[one_error_for_all ? 0 : i];
-    Entry* e = objects_->ReturnOf(record, i);
-    objects_->SetContained(e, v.contained);
-    if (v.state == ValueState::kStored) {
-      objects_->SetStored(e, v.kind, v.attempt, v.size, v.places);
-    } else {
-      objects_->SetInline(e, v.kind, v.bytes);
-    }
-  }
-  if (m.needs_ack) {
-    waiting_acks_.push_back({from, {m.task, m.attempt, false, false}, objects_->last_nonce()});
-    FlushAcks();
-  }
-  Finish(t);
-}
-
-void Submitter::FlushAcks() {
-  while (!waiting_acks_.empty()) {
-    const WaitingAck& w = waiting_acks_.front();
-    if (objects_->Unacknowledged(w.to, w.upto)) return;
-    outbox_->Send(w.to, MsgType::kResultAck, w.task);
-    waiting_acks_.pop_front();
-  }
-}
-
-void Submitter::FailWith(Task* t, ErrorType type, const std::string& message) {
-  Fail(t, static_cast<uint8_t>(ValueKind::kSystemError),
-       EncodeSystemError(static_cast<uint8_t>(type), message, Hex(t->id())));
-}
-
-void Submitter::Fail(Task* t, uint8_t kind, Blob error) {
-  if (t->state == TaskState::kQueued) Unlink(t);
-  Record* record = t->record;
-  t->state = TaskState::kPushed;  // no longer waits: its own returns becoming ready must not touch it
-  for (uint32_t i = 0; i < record->returns; ++i) {
-    objects_->SetInline(objects_->ReturnOf(record, i), kind, error);
-  }
-  Finish(t);
-}
-
-void Submitter::Finish(Task* t) {
-  Record* record = t->record;
-  const uint64_t sequence = record->first.id.task.sequence;
-  if (t->refs) {
-    // A task that failed while it waited is still listed with its unresolved arguments.
-    for (uint32_t i = 0; i < t->top_level && t->unresolved != 0; ++i) {
-      Entry* e = (*t->refs)[i];
-      if (e->details) std::erase(e->details->dependents, t);
-    }
-    if (t->unresolved != 0) std::erase(ready_, t);
-    for (Entry* e : *t->refs) objects_->DropHold(e);
-  }
-  for (uint32_t i = 0; i < record->returns; ++i) objects_->DropHold(objects_->ReturnOf(record, i));
-  record->task = nullptr;
-  delete t;
-  --pending_;
-  objects_->MaybeDropRecord(sequence);
 }
 
 }  // namespace rmpi::core

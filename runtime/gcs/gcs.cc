@@ -7,8 +7,8 @@ namespace rmpi {
 namespace {
 
 constexpr TimeNs kCheckPeriod = 500 * kMillisecond;
-// Nodes answer within 0.7 s of their own time; one that is held up may take longer, and the output of tasks is in
-// that answer's wake. One that says nothing is dead before this is over.
+// Nodes answer within 0.7 s of their own time; one that is held up may take longer, and the output of tasks
+// is in that answer's wake. One that says nothing is dead before this is over.
 constexpr TimeNs kJobEndPatience = 5 * kSecond;
 
 template <class M, class F>
@@ -79,6 +79,9 @@ void Gcs::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {
     case MsgType::kKvRequest:
       Handle<KvRequest>(body, [&](const KvRequest& m) { kv_.OnRequest(from, m); });
       break;
+    case MsgType::kActorName:
+      Handle<ActorName>(body, [&](const ActorName& m) { actor_names_.OnRequest(from, m); });
+      break;
     case MsgType::kNodesRequest:
       Handle<Nonce>(body, [&](const Nonce& m) {
         if (complete()) {
@@ -91,6 +94,7 @@ void Gcs::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {
     case MsgType::kEof:
       Handle<Eof>(body, [&](const Eof& m) {
         kv_.OnEof(m.who);
+        actor_names_.OnEof(m.who);
         scheduler_.OnOwnerGone(m.who);
         EndJobsOf([&](const Address& driver) { return driver == m.who; }, now);
       });
@@ -126,7 +130,8 @@ void Gcs::OnTimer(TimeNs now) {
   for (const auto& [node, heard] : last_heard_) {
     if (node != kHeadNode && now - heard > options_.dead_after) silent.push_back(node);
   }
-  for (uint32_t node : silent) DeclareDead(node, "no heartbeat for " + std::to_string(options_.dead_after / kSecond) + " s", now);
+  for (uint32_t node : silent)
+    DeclareDead(node, "no heartbeat for " + std::to_string(options_.dead_after / kSecond) + " s", now);
   std::vector<uint32_t> late;
   for (auto& [id, job] : jobs_) {
     if (!job.ending) continue;
@@ -184,6 +189,7 @@ void Gcs::DeclareDead(uint32_t node, const std::string& reason, TimeNs now) {
     if (other.alive) outbox_->Send(RayletOf(id), MsgType::kNodeDead, Join{it->second});
   }
   scheduler_.RemoveNode(node);
+  actor_names_.OnNodeDead(node);
   std::vector<uint32_t> done;
   for (auto& [id, job] : jobs_) {
     if (job.waiting_for.erase(node) != 0 && job.waiting_for.empty()) done.push_back(id);

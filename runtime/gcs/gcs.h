@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "runtime/base/time.h"
+#include "runtime/gcs/actor_names.h"
 #include "runtime/gcs/kv_store.h"
 #include "sched/global_scheduler.h"
 
@@ -36,7 +37,12 @@ class Gcs : private sched::GlobalScheduler::Host {
   };
 
   Gcs(const GcsOptions& options, Outbox* outbox, Host* host)
-      : options_(options), outbox_(outbox), host_(host), kv_(outbox), scheduler_(this) {}
+      : options_(options),
+        outbox_(outbox),
+        host_(host),
+        kv_(outbox),
+        actor_names_(outbox),
+        scheduler_(this) {}
 
   // A raylet introduces itself. `from_rank` names it until it has a node id. Returns the id.
   uint32_t OnJoin(const NodeRecord& record, TimeNs now);
@@ -92,6 +98,7 @@ class Gcs : private sched::GlobalScheduler::Host {
   Outbox* outbox_;
   Host* host_;
   KvStore kv_;
+  ActorNames actor_names_;
   sched::GlobalScheduler scheduler_;
   std::map<uint32_t, NodeRecord> nodes_;
   std::map<uint32_t, TimeNs> last_heard_;

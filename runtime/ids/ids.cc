@@ -64,6 +64,18 @@ std::string Hex(JobId id) {
   return HexOf(bytes);
 }
 
+std::array<uint8_t, 16> ActorBinary(const ObjectId& actor) {
+  std::array<uint8_t, 16> bytes;
+  const uint64_t mixed = std::hash<TaskId>()(actor.task);
+  const auto number = static_cast<uint32_t>(actor.task.number());
+  std::memcpy(bytes.data(), &mixed, 8);
+  std::memcpy(bytes.data() + 8, &number, 4);
+  std::memcpy(bytes.data() + 12, &actor.task.job.value, 4);
+  return bytes;
+}
+
+std::string ActorHex(const ObjectId& actor) { return HexOf(ActorBinary(actor)); }
+
 std::string NodeHex(uint64_t run, uint32_t node) {
   std::array<uint8_t, 28> bytes{};
   for (int i = 0; i < 3; ++i) {

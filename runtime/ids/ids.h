@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Names of things. Public ids keep Ray's lengths (task 24 bytes, object 28, job 4); docs/wire.md gives the bits.
+// Names of things. Public ids keep Ray's lengths (task 24 bytes, object 28, job 4); docs/wire.md gives the
+// bits.
 //
 //   Address  {node, slot, generation}: one process. Node ids come from the GCS and are never reused; a slot's
 //            generation grows each time a new process takes it. They are not MPI ranks.
@@ -18,8 +19,8 @@
 namespace rmpi {
 
 struct Address {
-  uint32_t node = 0;        // 0: nobody
-  uint16_t slot = 0;        // 0: the raylet of that node; kGcsSlot: the GCS on the head's node
+  uint32_t node = 0;  // 0: nobody
+  uint16_t slot = 0;  // 0: the raylet of that node; kGcsSlot: the GCS on the head's node
   uint16_t reserved = 0;
   uint32_t generation = 0;
 
@@ -84,6 +85,9 @@ bool FromBinary(std::string_view bytes, ObjectId* id);
 std::string Hex(const TaskId& id);
 std::string Hex(const ObjectId& id);
 std::string Hex(JobId id);
+// An actor's public id: 16 bytes (32 hex digits) as Ray's, made of the id of the object that stands for it.
+std::array<uint8_t, 16> ActorBinary(const ObjectId& actor);
+std::string ActorHex(const ObjectId& actor);
 // A node's public id: 28 bytes (56 hex digits) as Ray's, made of the run's random id and the node number.
 std::string NodeHex(uint64_t run, uint32_t node);
 std::string ToString(const Address& a);  // "node.slot#generation", for messages to people

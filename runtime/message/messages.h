@@ -3,6 +3,7 @@
 // Who sends what to whom, and why, is told in docs/design.md; here each group names its direction.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -30,6 +31,11 @@ enum class MsgType : uint16_t {
   kCancel = 19,
   kRevoke = 20,
   kReturned = 21,
+  // actors: caller <-> creator, and worker -> creator
+  kActorLocate = 24,
+  kActorState = 25,
+  kActorKill = 26,
+  kActorExit = 27,
   // references: borrower <-> owner
   kRegister = 32,
   kRegisterReply = 33,
@@ -90,6 +96,8 @@ enum class MsgType : uint16_t {
   kKvReply = 145,
   kNodesRequest = 146,
   kNodesReply = 147,
+  kActorName = 148,
+  kActorNameReply = 149,
 };
 
 // Stands before every message, on lanes and inside frames.
@@ -102,27 +110,30 @@ struct MessageHeader {
 };
 static_assert(sizeof(MessageHeader) == 32);
 
-// ---- shapes and leases --------------------------------------------------------------------------------------
+// ---- shapes and leases
+// --------------------------------------------------------------------------------------
 
-// What a lease asks for. Two tasks of one shape may use each other's leases. Amounts are fixed point, 1/10000.
+// What a lease asks for. Two tasks of one shape may use each other's leases. Amounts are fixed point,
+// 1/10000.
 struct Shape {
   std::vector<std::pair<std::string, int64_t>> resources;  // sorted by name
   uint8_t strategy = 0;                                    // Strategy of core_worker.h
   bool affinity_soft = false;
   uint8_t language = kPythonLanguage;
-  uint8_t reserved = 0;
-  uint32_t affinity_node = 0;  // kNodeAffinity; or, for kDefault, the node that holds most argument bytes (a wish)
-  uint32_t depth = 0;          // nesting depth of the task: deeper ones go first
+  bool actor = false;  // the worker is an actor's, to the end of both
+  uint32_t affinity_node =
+      0;               // kNodeAffinity; or, for kDefault, the node that holds most argument bytes (a wish)
+  uint32_t depth = 0;  // nesting depth of the task: deeper ones go first
   JobId job;
 
   template <class C>
   void Fields(C& c) {
-    c(resources, strategy, affinity_soft, language, reserved, affinity_node, depth, job);
+    c(resources, strategy, affinity_soft, language, actor, affinity_node, depth, job);
   }
   auto operator<=>(const Shape&) const = default;
 };
 
-struct LeaseRequest {  // owner -> its raylet. `wanted` is absolute: it replaces what was asked before
+struct LeaseRequest {      // owner -> its raylet. `wanted` is absolute: it replaces what was asked before
   uint32_t shape_key = 0;  // the owner's own number for the shape
   uint32_t wanted = 0;
   Shape shape;
@@ -144,13 +155,19 @@ struct Grant {  // granting raylet -> owner
   }
 };
 
+enum class WorkerAfter : uint8_t {
+  kIdle = 0,     // may serve others
+  kRetires = 1,  // has said that it takes no more
+  kLeaves = 2,   // is to be told so: its actor has ended
+};
+
 struct LeaseReturn {  // owner -> granting raylet
   uint64_t lease = 0;
-  bool worker_retires = false;
+  WorkerAfter worker = WorkerAfter::kIdle;
 
   template <class C>
   void Fields(C& c) {
-    c(lease, worker_retires);
+    c(lease, worker);
   }
 };
 
@@ -173,7 +190,8 @@ struct Unschedulable {  // raylet or GCS -> owner: tasks of this shape can never
   }
 };
 
-// ---- values -------------------------------------------------------------------------------------------------
+// ---- values
+// -------------------------------------------------------------------------------------------------
 
 struct Place {  // where bytes lie in a node's store
   uint32_t node = 0;
@@ -210,20 +228,22 @@ struct WireValue {
   }
 };
 
-// ---- tasks --------------------------------------------------------------------------------------------------
+// ---- tasks
+// --------------------------------------------------------------------------------------------------
 
 struct WireTemplate {  // the part of a task that its remote function and options fix
   std::string function_id, function_name, name, retry_list;
   uint8_t language = kPythonLanguage;
   bool retry_exceptions = false;
+  bool ordered = true;  // of an actor's method
   uint32_t num_returns = 1;
   uint32_t max_calls = 0;
   std::vector<std::pair<std::string, int64_t>> resources;
 
   template <class C>
   void Fields(C& c) {
-    c(function_id, function_name, name, retry_list, language, retry_exceptions, num_returns, max_calls,
-      resources);
+    c(function_id, function_name, name, retry_list, language, retry_exceptions, ordered, num_returns,
+      max_calls, resources);
   }
 };
 
@@ -300,12 +320,64 @@ struct Returned {  // executor -> owner: not claimed, yours again
   }
 };
 
-// ---- references ---------------------------------------------------------------------------------------------
+// ---- actors
+// -------------------------------------------------------------------------------------------------
+
+// An actor is named by the object that its creation returns; who created it says where it is.
+struct ActorLocate {  // caller -> creator: tell me where it is, now and whenever that changes; or: no more
+  ObjectId actor;
+  bool stop = false;
+
+  template <class C>
+  void Fields(C& c) {
+    c(actor, stop);
+  }
+};
+
+enum class ActorPhase : uint8_t { kPending = 0, kAlive = 1, kRestarting = 2, kDead = 3 };
+
+struct ActorState {  // creator -> callers
+  ObjectId actor;
+  ActorPhase phase = ActorPhase::kPending;
+  uint32_t incarnation = 0;  // the attempt of the creation: 0, then one more for each restart
+  Address worker;            // kAlive: calls go there
+  uint8_t kind = 0;          // kDead: ValueKind of `error`, which all calls end with
+  Blob error;
+  std::string cause;  // kRestarting: what died
+
+  template <class C>
+  void Fields(C& c) {
+    c(actor, phase, incarnation, worker, kind, error, cause);
+  }
+};
+
+struct ActorKill {  // anybody who has a handle -> creator (ray.kill)
+  ObjectId actor;
+  bool no_restart = true;
+
+  template <class C>
+  void Fields(C& c) {
+    c(actor, no_restart);
+  }
+};
+
+struct ActorExit {  // the actor's worker -> creator: it ends on purpose and is not to be restarted
+  ObjectId actor;
+  uint32_t incarnation = 0;
+
+  template <class C>
+  void Fields(C& c) {
+    c(actor, incarnation);
+  }
+};
+
+// ---- references
+// ---------------------------------------------------------------------------------------------
 
 struct RefMessage {  // kRegister, kRegisterReply, kUnregister, kLocate, kCancelRequest
   ObjectId id;
-  uint64_t nonce = 0;  // kRegister: echoed in the reply
-  bool gone = false;   // kRegisterReply: the owner no longer has it
+  uint64_t nonce = 0;                     // kRegister: echoed in the reply
+  bool gone = false;                      // kRegisterReply: the owner no longer has it
   bool force = false, recursive = false;  // kCancelRequest
 
   template <class C>
@@ -324,7 +396,8 @@ struct Location {  // owner -> asker
   }
 };
 
-// ---- store --------------------------------------------------------------------------------------------------
+// ---- store
+// --------------------------------------------------------------------------------------------------
 
 struct ExtentRequest {
   uint64_t nonce = 0;
@@ -389,7 +462,8 @@ struct LocationDelete {  // raylet -> owner: copies that the sender's node has e
   }
 };
 
-// Owner -> raylet: does your node hold this version? raylet -> owner: the answer, behind all LOCATION_ADDs before it.
+// Owner -> raylet: does your node hold this version? raylet -> owner: the answer, behind all LOCATION_ADDs
+// before it.
 struct LocationCheck {
   ObjectId id;
   uint32_t attempt = 0;
@@ -433,7 +507,8 @@ struct PullReply {
   bool full = false;    // the store has no room for it
   Place place;
   std::string text;
-  std::vector<uint32_t> gone;  // failed: nodes that no longer hold it. None of them: a passing fault, try again
+  std::vector<uint32_t>
+      gone;  // failed: nodes that no longer hold it. None of them: a passing fault, try again
 
   template <class C>
   void Fields(C& c) {
@@ -464,9 +539,10 @@ struct Pinned {
   }
 };
 
-// ---- workers ------------------------------------------------------------------------------------------------
+// ---- workers
+// ------------------------------------------------------------------------------------------------
 
-struct Blocked {  // kBlocked, kUnblocked
+struct Blocked {       // kBlocked, kUnblocked
   uint64_t lease = 0;  // of the task that waits: by the time it is read the worker may have another one
   uint32_t depth = 0;
 
@@ -476,18 +552,21 @@ struct Blocked {  // kBlocked, kUnblocked
   }
 };
 
-struct KillTask {  // owner -> raylet of the worker: forced cancel; killed iff that claim is current
+struct KillTask {  // owner -> raylet of the worker. Killed iff that claim is current; or, with a lease, iff
+                   // that is
   Address worker;
   TaskId task;
   uint32_t attempt = 0;
+  uint64_t lease = 0;
 
   template <class C>
   void Fields(C& c) {
-    c(worker, task, attempt);
+    c(worker, task, attempt, lease);
   }
 };
 
-struct Exit {  // raylet -> worker: leave; worker -> raylet (kRetire): no more leases, I leave when nobody needs me
+struct Exit {  // raylet -> worker: leave; worker -> raylet (kRetire): no more leases, I leave when nobody
+               // needs me
   uint32_t reason = 0;
 
   template <class C>
@@ -556,9 +635,16 @@ struct Eof {  // the last message about an address: nothing of it comes after
   void Fields(C& c) {
     c(who, claims_known, claimed, wait_status, cause);
   }
+  // Whether user code of it may have started there, and is unanswered.
+  bool Claimed(const TaskId& task, uint32_t attempt) const {
+    return !claims_known || std::any_of(claimed.begin(), claimed.end(), [&](const TaskRef& c) {
+      return c.task == task && c.attempt == attempt;
+    });
+  }
 };
 
-// ---- raylets and the GCS ------------------------------------------------------------------------------------
+// ---- raylets and the GCS
+// ------------------------------------------------------------------------------------
 
 struct NodeRecord {
   uint32_t node = 0;
@@ -681,6 +767,35 @@ struct KvReply {
   template <class C>
   void Fields(C& c) {
     c(nonce, found, value, keys);
+  }
+};
+
+enum class ActorNameOp : uint8_t { kRegister = 0, kFind = 1, kRemove = 2, kList = 3 };
+
+struct ActorName {     // anybody -> GCS; kRemove: its creator, when it is dead
+  uint64_t nonce = 0;  // 0: no reply wanted
+  ActorNameOp op = ActorNameOp::kFind;
+  bool everywhere = false;  // kList: in all namespaces
+  std::string ray_namespace, name;
+  ObjectId actor;  // kRegister, kRemove
+  Blob about;      // kRegister: what makes a handle of it; the binding's own form
+
+  template <class C>
+  void Fields(C& c) {
+    c(nonce, op, everywhere, ray_namespace, name, actor, about);
+  }
+};
+
+struct ActorNameReply {
+  uint64_t nonce = 0;
+  bool found = false;  // kRegister: the name is taken, by this one
+  ObjectId actor;
+  Blob about;
+  std::vector<std::pair<std::string, std::string>> names;  // kList: (namespace, name)
+
+  template <class C>
+  void Fields(C& c) {
+    c(nonce, found, actor, about, names);
   }
 };
 

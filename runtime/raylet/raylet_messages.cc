@@ -34,7 +34,8 @@ void Raylet::OnLaneMessage(uint16_t src_slot, uint32_t src_generation, Bytes mes
   const Bytes body = message.subspan(sizeof header);
   if (header.version != kWireVersion || header.body_bytes != body.size()) return;
   // Nobody speaks for another process.
-  if (header.src.node != node_ || header.src.slot != src_slot || header.src.generation != src_generation) return;
+  if (header.src.node != node_ || header.src.slot != src_slot || header.src.generation != src_generation)
+    return;
   Deliver(header, body);
 }
 
@@ -102,9 +103,11 @@ void Raylet::OnMessage(const MessageHeader& header, Bytes body) {
   if (type < static_cast<uint16_t>(MsgType::kExtentRequest)) {
     const TimeNs now = MonotonicNow();
     if (type == static_cast<uint16_t>(MsgType::kLeaseRequest)) {
-      Handle<LeaseRequest>(body, [&](const LeaseRequest& m) { scheduler_->OnLeaseRequest(header.src, m, now); });
+      Handle<LeaseRequest>(body,
+                           [&](const LeaseRequest& m) { scheduler_->OnLeaseRequest(header.src, m, now); });
     } else if (type == static_cast<uint16_t>(MsgType::kLeaseReturn)) {
-      Handle<LeaseReturn>(body, [&](const LeaseReturn& m) { scheduler_->OnLeaseReturn(m.lease, m.worker_retires, now); });
+      Handle<LeaseReturn>(body,
+                          [&](const LeaseReturn& m) { scheduler_->OnLeaseReturn(m.lease, m.worker, now); });
     }
   } else if (type < static_cast<uint16_t>(MsgType::kBlocked)) {
     OnStoreMessage(header, body);
@@ -174,11 +177,12 @@ void Raylet::OnStoreMessage(const MessageHeader& header, Bytes body) {
 
 std::string Raylet::StoreFullText(uint64_t wanted) const {
   const auto s = store_->GetStats();
-  return "the object store of node " + std::to_string(node_) + " (" + config_.hostname + ") has no room for " +
-         std::to_string(wanted) + " bytes: " + std::to_string(s.used_bytes) + " of " +
+  return "the object store of node " + std::to_string(node_) + " (" + config_.hostname +
+         ") has no room for " + std::to_string(wanted) + " bytes: " + std::to_string(s.used_bytes) + " of " +
          std::to_string(s.capacity_bytes) + " bytes are in use, " + std::to_string(s.primary_bytes) + " by " +
          std::to_string(s.primaries) + " objects that are still referenced, " + std::to_string(s.copy_bytes) +
-         " by copies in use. Drop references, use smaller objects, or start with a larger --object-store-memory";
+         " by copies in use. Drop references, use smaller objects, or start with a larger "
+         "--object-store-memory";
 }
 
 void Raylet::HandleExtent(const Address& from, const ExtentRequest& m, TimeNs now) {
@@ -261,6 +265,8 @@ void Raylet::OnWorkerMessage(const MessageHeader& header, Bytes body) {
       break;
     case MsgType::kKillTask:
       Handle<KillTask>(body, [&](const KillTask& m) {
+        if (scheduler_->Runs(m.worker, m.lease))
+          return Kill(m.worker, "its actor was killed with ray.kill()");
         for (const lane::Claim& claim : board_->ReadClaims(m.worker.slot)) {
           if (claim.task == m.task && claim.attempt == m.attempt && ClientAt(m.worker) != nullptr) {
             Kill(m.worker, "its task was cancelled with force=True");
@@ -341,7 +347,8 @@ void Raylet::OnClusterMessage(const MessageHeader& header, Bytes body) {
       break;
     case MsgType::kAssign:
       Handle<Demand>(body, [&](const Demand& m) {
-        // The head may not have heard yet that its owner, of this node, is gone: nobody would return the lease.
+        // The head may not have heard yet that its owner, of this node, is gone: nobody would return the
+        // lease.
         if (m.owner.node != node_ || ClientAt(m.owner) != nullptr) scheduler_->OnAssign(m, now);
       });
       break;
@@ -374,7 +381,8 @@ void Raylet::OnClusterMessage(const MessageHeader& header, Bytes body) {
   }
 }
 
-// ---- hosts --------------------------------------------------------------------------------------------------------
+// ---- hosts
+// --------------------------------------------------------------------------------------------------------
 
 void Raylet::SendGrant(const Address& owner, const Grant& grant) {
   router_.Send(owner, MsgType::kGrant, grant);

@@ -32,24 +32,6 @@ uint64_t CoreWorker::run_id() const { return impl_->run_id_; }
 uint32_t CoreWorker::node() const { return impl_->self_.node; }
 std::string CoreWorker::session() const { return impl_->session_; }
 
-// A call to the raylet or the GCS: sends, waits for the answer that carries the same nonce, decodes it.
-template <class Request, class Reply>
-Status CoreWorker::Impl::Call(const Address& to, MsgType type, Request request, TimeNs deadline, Reply* reply) {
-  std::unique_lock<std::mutex> lock(mutex_);
-  request.nonce = next_nonce_++;
-  asked_[request.nonce] = true;
-  Send(to, type, request);
-  Blob bytes;
-  Status s;
-  do {
-    s = Ask(lock, request.nonce, deadline, &bytes);
-  } while (s.code() == StatusCode::kInterrupted);
-  if (!s.ok()) return s;
-  Reader reader(bytes.bytes());
-  reader(*reply);
-  return reader.Done() ? Status::Ok() : Status::Internal("an answer of the runtime could not be read");
-}
-
 Status CoreWorker::Export(const std::string& key, Bytes value) {
   if (value.size() > kLargestValue) return TooLarge("the pickled function", value.size());
   KvRequest m;
@@ -75,7 +57,8 @@ Status CoreWorker::Import(const std::string& key, TimeNs deadline, Blob* value) 
   return s;
 }
 
-Status CoreWorker::KvPut(const std::string& ns, const std::string& key, Bytes value, bool overwrite, bool* added) {
+Status CoreWorker::KvPut(const std::string& ns, const std::string& key, Bytes value, bool overwrite,
+                         bool* added) {
   if (value.size() > kLargestValue) return TooLarge("the value of key " + key, value.size());
   KvRequest m;
   m.op = KvOp::kPut;
@@ -132,7 +115,8 @@ void CoreWorker::Impl::OnLogLines(const Address& from, LogLines m) {
 
 Status CoreWorker::Nodes(std::vector<NodeInfo>* out) {
   NodesReply reply;
-  Status s = impl_->Call(GcsAddress(), MsgType::kNodesRequest, Nonce{}, MonotonicNow() + kAnswerPatience, &reply);
+  Status s =
+      impl_->Call(GcsAddress(), MsgType::kNodesRequest, Nonce{}, MonotonicNow() + kAnswerPatience, &reply);
   out->clear();
   for (const NodeRecord& r : reply.nodes) {
     NodeInfo n;
@@ -154,7 +138,10 @@ Status CoreWorker::Nodes(std::vector<NodeInfo>* out) {
 StoreStats CoreWorker::Stats() {
   StoreStats out;
   StatsReply reply;
-  if (!impl_->Call(RayletOf(impl_->self_.node), MsgType::kStats, Nonce{}, MonotonicNow() + kAnswerPatience, &reply).ok()) {
+  if (!impl_
+           ->Call(RayletOf(impl_->self_.node), MsgType::kStats, Nonce{}, MonotonicNow() + kAnswerPatience,
+                  &reply)
+           .ok()) {
     return out;
   }
   const std::lock_guard<std::mutex> lock(impl_->mutex_);
@@ -165,7 +152,7 @@ StoreStats CoreWorker::Stats() {
   out.bytes_read_in_place = impl_->read_in_place_;
   out.owned_entries = impl_->core_.objects().owned_count();
   out.borrowed_entries = impl_->core_.objects().borrowed_count();
-  out.pending_tasks = impl_->core_.submitter().pending_count();
+  out.pending_tasks = impl_->core_.tasks().pending_count();
   return out;
 }
 

@@ -28,7 +28,8 @@ uint32_t next_epoch = 1;
 // Name of the abstract socket in <session>/session.json.
 Status SocketName(const std::string& session, std::string* name) {
   std::ifstream in(session + "/session.json");
-  if (!in) return Status::Unavailable("no ray-mpi runtime at " + session + " (there is no session.json to read)");
+  if (!in)
+    return Status::Unavailable("no ray-mpi runtime at " + session + " (there is no session.json to read)");
   const auto json = nlohmann::json::parse(in, nullptr, false);
   if (json.is_discarded() || !json.contains("socket")) {
     return Status::Unavailable(session + "/session.json is not a session file");
@@ -45,7 +46,8 @@ Status OpenSocket(const std::string& name, UniqueFd* out) {
   std::memcpy(addr.sun_path + 1, name.data(), name.size());  // abstract: starts with a zero byte
   const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
   if (connect(fd.get(), reinterpret_cast<sockaddr*>(&addr), size) != 0) {
-    return Status::Unavailable(fmt::format("cannot connect to the runtime's socket @{}: {}", name, std::strerror(errno)));
+    return Status::Unavailable(
+        fmt::format("cannot connect to the runtime's socket @{}: {}", name, std::strerror(errno)));
   }
   *out = std::move(fd);
   return Status::Ok();
@@ -68,8 +70,9 @@ Status SendHello(int fd, const CoreWorker::Options& options) {
     writer(job);
     datagram.insert(datagram.end(), writer.bytes().begin(), writer.bytes().end());
     if (datagram.size() > kMaxHelloBytes) {
-      return Status::Invalid(fmt::format("the command line of the C++ workers and the namespace are {} bytes: at most {} are taken",
-                                         datagram.size() - sizeof hello, kMaxHelloBytes - sizeof hello));
+      return Status::Invalid(fmt::format(
+          "the command line of the C++ workers and the namespace are {} bytes: at most {} are taken",
+          datagram.size() - sizeof hello, kMaxHelloBytes - sizeof hello));
     }
   }
   if (send(fd, datagram.data(), datagram.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(datagram.size())) {
@@ -84,7 +87,8 @@ Status ReceiveWelcome(int fd, ClientWelcome* welcome, UniqueFd* fds) {
     n = ReceiveFds(fd, welcome, sizeof *welcome, {fds, kWelcomeFds}, 0);
   } while (n < 0 && errno == EINTR);
   if (n != sizeof *welcome || welcome->magic != kHelloMagic) {
-    return Status::Unavailable("the runtime closed the connection before it answered: it is ending, or has failed");
+    return Status::Unavailable(
+        "the runtime closed the connection before it answered: it is ending, or has failed");
   }
   if (welcome->refused) return Status::Unavailable(welcome->text);
   if (!fds[kWelcomeFds - 1].valid()) return Status::Internal("the runtime sent no shared memory");
@@ -192,7 +196,7 @@ void CoreWorker::Impl::Disconnect() {
     std::unique_lock<std::mutex> lock(mutex_);
     const uint64_t nonce = next_nonce_++;
     asked_[nonce] = true;
-    core_.submitter().Drain();
+    core_.tasks().Drain();
     Send(RayletOf(self_.node), MsgType::kJobOver, Nonce{nonce});
     Blob reply;
     const TimeNs start = MonotonicNow();
@@ -217,7 +221,8 @@ void CoreWorker::Impl::Disconnect() {
   notes_ = nullptr;
 }
 
-// ---- Ref ----------------------------------------------------------------------------------------------------------
+// ---- Ref
+// ----------------------------------------------------------------------------------------------------------
 
 Ref::Ref(const Ref& o) : entry_(o.entry_) {
   if (entry_ != nullptr) entry_->handles.fetch_add(1, std::memory_order_relaxed);

@@ -31,7 +31,8 @@ struct Entry;
 class CoreWorker;
 
 // A counted handle on an object (an ObjectRef of user code). Copying, moving and dropping are thread safe;
-// dropping the last one of a process may free the object or tell its owner. Equality is identity of the object.
+// dropping the last one of a process may free the object or tell its owner. Equality is identity of the
+// object.
 class Ref {
  public:
   Ref() = default;
@@ -77,6 +78,9 @@ enum class ErrorType : uint8_t {
   kRuntimeShutdown,
   kFunctionMissing,
   kOutOfMemory,
+  kActorDied,
+  kActorUnavailable,
+  kActorUnschedulable,
 };
 
 // An error made by the runtime itself. `context` is the id of the task or object in hex.
@@ -108,43 +112,55 @@ struct ValueView {
 
 // What a thread does while it waits, besides waiting.
 struct WaitHooks {
-  // Called now and then, and after a signal; no lock is held, and mail is read elsewhere meanwhile. False: stop.
+  // Called now and then, and after a signal; no lock is held, and mail is read elsewhere meanwhile. False:
+  // stop.
   std::function<bool()> go_on;
   bool stop_at_error = false;  // return, with kOk, as soon as one of the refs is known to be an error
 };
 
 constexpr size_t kInlineLimit = 100 * 1024;  // Ray: max_direct_call_object_size
 
-// ---- tasks --------------------------------------------------------------------------------------------------
+// ---- tasks
+// --------------------------------------------------------------------------------------------------
 
 enum class Strategy : uint8_t { kDefault = 0, kSpread = 1, kNodeAffinity = 2 };
 
-using ResourceList = std::vector<std::pair<std::string, double>>;  // name -> amount, precision 1e-4; sorted by name
+using ResourceList =
+    std::vector<std::pair<std::string, double>>;  // name -> amount, precision 1e-4; sorted by name
 
-// Everything about a remote function that does not change between calls. Made once, used for many submissions.
+// Everything about a remote function that does not change between calls. Made once, used for many
+// submissions.
 struct TaskTemplate {
   std::string function_id;    // key under which the function's bytes were exported (CoreWorker::Export)
   std::string function_name;  // module.qualname, for messages
   std::string name;           // the task's name; empty: function_name's last part
   uint8_t language = kPythonLanguage;
   uint32_t num_returns = 1;
-  int32_t max_retries = 3;    // -1: for ever
+  int32_t max_retries = 3;  // -1: for ever
   bool retry_exceptions = false;
   uint32_t max_calls = 0;
-  ResourceList resources;     // with "CPU" unless 0
+  ResourceList resources;  // with "CPU" unless 0
   Strategy strategy = Strategy::kDefault;
   uint32_t affinity_node = 0;  // node number, for kNodeAffinity
   bool affinity_soft = false;
+  bool creates_actor = false;  // `function_id` is a class: its instance is an actor
+  bool ordered = true;         // methods: the actor starts the calls of one caller in their order
   std::string retry_list;      // the binding's own form of a list of exception classes; travels with the task
 };
 
-// One argument list: opaque bytes made by the binding, plus the refs that the runtime must resolve (top level,
-// by position in `refs`) and those merely carried inside the bytes (nested).
+// One argument list: opaque bytes made by the binding, plus the refs that the runtime must resolve (top
+// level, by position in `refs`) and those merely carried inside the bytes (nested).
 struct TaskArgs {
   size_t size = 0;
-  std::function<void(std::byte* dest)> write;  // called once; arguments above the inline limit must be Put by the binding and passed as refs
-  std::vector<Ref> refs;                       // resolved before the task runs: the executor gets their values, in this order
-  std::vector<Ref> nested;                     // held until the task is done
+  std::function<void(std::byte* dest)>
+      write;  // called once; arguments above the inline limit must be Put by the binding and passed as refs
+  std::vector<Ref> refs;    // resolved before the task runs: the executor gets their values, in this order
+  std::vector<Ref> nested;  // held until the task is done
+};
+
+struct ActorOptions {
+  std::string name, ray_namespace;  // no name: found by its handles only
+  Blob about;                       // of a named one: what makes a handle of it; the binding's own form
 };
 
 struct PreparedTemplate;  // made by CoreWorker::Prepare
@@ -162,8 +178,9 @@ struct ExecTask {
   uint32_t max_calls = 0;
   bool retry_exceptions = false;
   int32_t retries_left = 0;
-  Bytes args;                        // what TaskArgs::write wrote
-  std::vector<ValueView> values;     // the resolved TaskArgs::refs (never errors: a failed argument fails the task before)
+  Bytes args;  // what TaskArgs::write wrote
+  std::vector<ValueView>
+      values;  // the resolved TaskArgs::refs (never errors: a failed argument fails the task before)
   std::vector<std::pair<std::string, double>> resources;  // as granted
   // To be in the environment while it runs: they show the devices that it holds, and no others.
   std::vector<std::pair<std::string, std::string>> variables;
@@ -198,15 +215,15 @@ class CoreWorker {
  public:
   enum class Mode { kDriver, kWorker };
   struct Options {
-    std::string session;   // run directory (drivers); workers use the environment's RAY_MPI_SESSION too
+    std::string session;  // run directory (drivers); workers use the environment's RAY_MPI_SESSION too
     Mode mode = Mode::kDriver;
-    uint64_t spawn_token = 0;  // workers: which spawn request of the raylet this process answers
-    std::string name;          // shown in logs
-    std::string ray_namespace; // drivers: the job's namespace
-    uint8_t language = kPythonLanguage;      // of this process
-    // Drivers: the command line of the job's C++ workers (tasks of kCppLanguage) and the folder to run it in. A
-    // worker finds RAY_MPI_SESSION and RAY_MPI_WORKER_TOKEN (Options::spawn_token) in its environment. Empty: the job
-    // has none, and such tasks fail. At most kMaxHelloBytes in all.
+    uint64_t spawn_token = 0;            // workers: which spawn request of the raylet this process answers
+    std::string name;                    // shown in logs
+    std::string ray_namespace;           // drivers: the job's namespace
+    uint8_t language = kPythonLanguage;  // of this process
+    // Drivers: the command line of the job's C++ workers (tasks of kCppLanguage) and the folder to run it in.
+    // A worker finds RAY_MPI_SESSION and RAY_MPI_WORKER_TOKEN (Options::spawn_token) in its environment.
+    // Empty: the job has none, and such tasks fail. At most kMaxHelloBytes in all.
     std::vector<std::string> native_worker;
     std::string native_worker_cwd;
     int log_fd_out = 1, log_fd_err = 2;  // drivers: where the workers' lines are written
@@ -227,31 +244,57 @@ class CoreWorker {
   std::string session() const;
 
   // ---- objects
-  // Stores a value: inline (owner's memory) up to kInlineLimit, else in the node's object store. Blocks while the
-  // store is full (kStoreFull after the grace period, message says what is used).
+  // Stores a value: inline (owner's memory) up to kInlineLimit, else in the node's object store. Blocks while
+  // the store is full (kStoreFull after the grace period, message says what is used).
   Status Put(const ValueSource& source, Ref* out);
-  // Waits until at least num_ready of refs are ready (and, if fetch, local) or the deadline passes; returns how many.
-  // kInterrupted when a signal arrived: look at it and call again (with hooks: go_on has looked, and said stop).
+  // Waits until at least num_ready of refs are ready (and, if fetch, local) or the deadline passes; returns
+  // how many. kInterrupted when a signal arrived: look at it and call again (with hooks: go_on has looked,
+  // and said stop).
   Status Wait(std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline, bool fetch, size_t* ready,
               const WaitHooks* hooks = nullptr);
   // The value of a ref which Wait(fetch) reported ready. kUnavailable: it was lost since; call Wait again.
   Status Read(const Ref& ref, ValueView* out);
-  // Calls fn once, soon after the object is ready AND local, or the runtime is gone (may be immediately, in this
-  // thread). What it is then, Read or Wait say.
+  // Calls fn once, soon after the object is ready AND local, or the runtime is gone (may be immediately, in
+  // this thread). What it is then, Read or Wait say.
   void OnReady(const Ref& ref, std::function<void()> fn);
-  // Whether a ref is of this CoreWorker and not of one that has ended: all others are refused by nobody but you.
+  // Whether a ref is of this CoreWorker and not of one that has ended: all others are refused by nobody but
+  // you.
   bool Knows(const Ref& ref) const;
-  // The ref that names an object by id, e.g. from a pickle. `outer`: the object whose value contained it (nil if
-  // none): its protector until the owner has acknowledged us. kNotFound: of another run.
+  // The ref that names an object by id, e.g. from a pickle. `outer`: the object whose value contained it (nil
+  // if none): its protector until the owner has acknowledged us. kNotFound: of another run.
   Status Borrow(const ObjectId& id, const Ref& outer, Ref* out);
   // A ref that left by a way the runtime does not see (user's own pickle): held until the job ends.
   void PinForJob(const Ref& ref);
 
   // ---- tasks
   TemplateHandle Prepare(const TaskTemplate& t);
-  // Submits one call. Returns num_returns refs. Never blocks except for back-pressure (millions of queued tasks).
+  // Submits one call. Returns num_returns refs. Never blocks except for back-pressure (millions of queued
+  // tasks).
   Status Submit(const TemplateHandle& t, const TaskArgs& args, std::vector<Ref>* returns);
   Status Cancel(const Ref& ref, bool force, bool recursive);
+
+  // ---- actors. A Ref that CreateActor or FindActor gave, or a borrowed copy of it, is a handle: it keeps
+  // the actor. t.creates_actor; t.max_retries: how often it is restarted. Returns at once, but waits for the
+  // head if it is named; then, if the name is taken, kExists, and `handle` and `about` are of the actor that
+  // has it.
+  Status CreateActor(const TemplateHandle& t, const TaskArgs& args, const ActorOptions& options, Ref* handle,
+                     Blob* about);
+  // Calls a method: t.function_id is its name. kFull: max_pending calls of this process wait there (-1: no
+  // limit).
+  Status Call(const Ref& actor, const TemplateHandle& t, const TaskArgs& args, int64_t max_pending,
+              std::vector<Ref>* returns);
+  // Ends its process at once; with no_restart for good.
+  Status KillActor(const Ref& actor, bool no_restart);
+  Status FindActor(const std::string& ray_namespace, const std::string& name, Ref* handle,
+                   Blob* about);  // kNotFound
+  // (namespace, name) of all, or of one namespace.
+  Status ListActors(const std::string* ray_namespace,
+                    std::vector<std::pair<std::string, std::string>>* names);
+  // In an actor: it takes no more calls after this one, and is not restarted.
+  void ExitActor();
+  // This worker's actor, nil: it has none; and which life of it this is, from 0.
+  ObjectId actor() const;
+  uint32_t actor_incarnation() const;
 
   // ---- execution (workers, main thread)
   // Blocks until there is a task. kUnavailable: the runtime is gone or this worker was told to go: leave.
@@ -263,8 +306,8 @@ class CoreWorker {
   // The task running on the main thread, or the driver's own task id.
   TaskId current_task() const;
   // True while the task running on the main thread has been asked to stop (T8). The core sends SIGINT to the
-  // main thread once, after this became true; the binding's handler acts only if it is (a late signal must not
-  // hit the next task). One atomic load: may be called from a signal handler.
+  // main thread once, after this became true; the binding's handler acts only if it is (a late signal must
+  // not hit the next task). One atomic load: may be called from a signal handler.
   bool CancelRequested() const;
   std::string current_task_name() const;
   std::string current_function_name() const;
@@ -274,7 +317,8 @@ class CoreWorker {
   void RetireAfterThisTask();
 
   // ---- functions, key/value (at the head)
-  Status Export(const std::string& key, Bytes value);               // asynchronous; seen before any task submitted after it
+  Status Export(const std::string& key,
+                Bytes value);  // asynchronous; seen before any task submitted after it
   Status Import(const std::string& key, TimeNs deadline, Blob* value);  // blocks until it is there
   Status KvPut(const std::string& ns, const std::string& key, Bytes value, bool overwrite, bool* added);
   Status KvGet(const std::string& ns, const std::string& key, std::optional<Blob>* value);

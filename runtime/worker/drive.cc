@@ -27,7 +27,8 @@ void CoreWorker::Impl::Post(const Address& to, MsgType type, Bytes body) {
     to_self_.emplace_back(header, Blob::Copy(body));
     return;
   }
-  const std::array<Bytes, 2> parts = {Bytes(reinterpret_cast<const std::byte*>(&header), sizeof header), body};
+  const std::array<Bytes, 2> parts = {Bytes(reinterpret_cast<const std::byte*>(&header), sizeof header),
+                                      body};
   const bool here = to.node == self_.node && to.slot != kGcsSlot && to.slot != kRayletSlot;
   if (here && port_->Send(to.slot, to.generation, parts)) return;
   // The raylet passes it on, or says that there is nobody.
@@ -43,8 +44,9 @@ size_t CoreWorker::Impl::DrainLocked() {
         std::memcpy(&header, message.data(), sizeof header);
         const Bytes body = message.subspan(sizeof header);
         if (header.version != kWireVersion || header.body_bytes != body.size()) return;
-        const bool honest = slot == kRayletSlot || (header.src.node == self_.node && header.src.slot == slot &&
-                                                    header.src.generation == generation);
+        const bool honest =
+            slot == kRayletSlot ||
+            (header.src.node == self_.node && header.src.slot == slot && header.src.generation == generation);
         if (!honest) return;
         if (header.type == static_cast<uint16_t>(MsgType::kEof)) {
           eofs_.emplace_back(header, Blob::Copy(body));
@@ -57,14 +59,11 @@ size_t CoreWorker::Impl::DrainLocked() {
     if (peer->slot == kRayletSlot) {
       BecomeGone();
     } else {
-      Send(RayletOf(self_.node), MsgType::kCorruptPeer, CorruptPeer{{self_.node, peer->slot, 0, peer->generation}});
+      Send(RayletOf(self_.node), MsgType::kCorruptPeer,
+           CorruptPeer{{self_.node, peer->slot, 0, peer->generation}});
     }
   }
-  while (!to_self_.empty()) {
-    const auto [header, body] = std::move(to_self_.front());
-    to_self_.pop_front();
-    core_.OnMessage(header, body.bytes(), now);
-  }
+  HandleOwnMail();
   // EOF is the last word of a process: what it wrote to us directly comes first.
   for (size_t i = eofs_.size(); i-- > 0;) {
     const auto [header, body] = std::move(eofs_.front());
@@ -85,6 +84,14 @@ size_t CoreWorker::Impl::DrainLocked() {
   return n;
 }
 
+void CoreWorker::Impl::HandleOwnMail() {
+  while (!to_self_.empty()) {
+    const auto [header, body] = std::move(to_self_.front());
+    to_self_.pop_front();
+    core_.OnMessage(header, body.bytes(), MonotonicNow());
+  }
+}
+
 void CoreWorker::Impl::FlushLanes() {
   port_->Flush();
   if (answered_ != retired_ && port_->total_backlog_bytes() == 0) {
@@ -94,7 +101,8 @@ void CoreWorker::Impl::FlushLanes() {
   WakeOthers();
 }
 
-// What this thread did comes to the others by no mail: an object that became ready, a callback, an earlier deadline.
+// What this thread did comes to the others by no mail: an object that became ready, a callback, an earlier
+// deadline.
 void CoreWorker::Impl::WakeOthers() {
   const uint64_t changes = core_.objects().changes();
   const bool changed = changes != seen_changes_;

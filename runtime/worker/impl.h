@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The inside of CoreWorker.
 //
-// Threads. `mutex_` is the core lock: it guards core_, port_ (but for what port.h allows), client_ and the maps
-// here. At most one thread *drives* (drains the port, sleeps on it): whoever waits in a call; others that wait
-// at the same time sleep on progress_. While nobody waits, the background thread is rung by incoming mail. What a
-// thread changes by itself (a cancel) rings nobody: FlushLanes, at the end of every call, wakes whom it concerns.
+// Threads. `mutex_` is the core lock: it guards core_, port_ (but for what port.h allows), client_ and the
+// maps here. At most one thread *drives* (drains the port, sleeps on it): whoever waits in a call; others
+// that wait at the same time sleep on progress_. While nobody waits, the background thread is rung by
+// incoming mail. What a thread changes by itself (a cancel) rings nobody: FlushLanes, at the end of every
+// call, wakes whom it concerns.
 #pragma once
 
 #include <pthread.h>
@@ -30,6 +31,10 @@
 
 namespace rmpi {
 
+constexpr char kRuntimeGone[] = "the ray-mpi runtime of this node is gone";
+
+Blob BytesOf(const TaskArgs& args);
+
 struct PreparedTemplate {
   std::shared_ptr<core::Template> tmpl;
 };
@@ -48,7 +53,8 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   // ---- driving (drive.cc)
   // Drains a batch and acts on it. Lock held. Returns how many messages there were.
   size_t DrainLocked();
-  // Waits until pred() (called with the lock held). kTimeout, kInterrupted, kUnavailable as core_worker.h says.
+  // Waits until pred() (called with the lock held). kTimeout, kInterrupted, kUnavailable as core_worker.h
+  // says.
   template <class Pred>
   Status WaitUntil(std::unique_lock<std::mutex>& lock, TimeNs deadline, bool in_task, Pred&& pred,
                    const std::function<bool()>& go_on = {});
@@ -70,14 +76,20 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   bool Ready(core::Entry* e, bool fetch);
   void WhenReady(const Ref& ref, std::function<void()> fn);
   void RequestFetch(core::Entry* e);
-  Status StoreValue(const ValueSource& source, const ObjectId& id, uint32_t attempt, std::unique_lock<std::mutex>& lock,
-                    objstore::Locator* at);
+  Status StoreValue(const ValueSource& source, const ObjectId& id, uint32_t attempt,
+                    std::unique_lock<std::mutex>& lock, objstore::Locator* at);
   Status GetExtent(uint64_t bytes, std::unique_lock<std::mutex>& lock);
   Ref Handle(core::Entry* e);
   Status Pinned(const ObjectId& id, uint32_t attempt, const Place& place, uint64_t size, ValueView* out);
   template <class Request, class Reply>
   Status Call(const Address& to, MsgType type, Request request, TimeNs deadline, Reply* reply);
   Status Ask(std::unique_lock<std::mutex>& lock, uint64_t nonce, TimeNs deadline, Blob* reply);
+
+  // ---- tasks (tasks.cc)
+  core::Task* NewTask(TaskKind kind, const PreparedTemplate& t, Blob bytes, const TaskArgs& args);
+  void TakeReturns(core::Task* task, std::vector<Ref>* returns);
+  void Started(TimeNs now);
+  void HandleOwnMail();  // what this process sent to itself
 
   // ---- devices (tasks.cc)
   Status ReadDeviceNames();
@@ -87,7 +99,7 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   bool Claim(const TaskId& task, uint32_t attempt) override;
   void Answered() override { ++answered_; }
   void Interrupt(const TaskId& task, uint32_t attempt) override;
-  void CancelChildren(uint32_t serial, bool force) override { core_.submitter().CancelChildren(serial, force); }
+  void CancelChildren(uint32_t serial, bool force) override { core_.CancelChildren(serial, force); }
   bool PinArgs(core::ExecItem& item) override;
   void OnPullReply(const PullReply& m) override;
   void OnExtentReply(const ExtentReply& m) override { extents_[m.nonce] = m; }
@@ -115,13 +127,14 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   size_t notes_bytes_ = 0;
   std::unique_ptr<LogPrinter> printer_;
 
-  bool driving_ = false;     // some thread in WaitUntil spins or sleeps on the port
+  bool driving_ = false;      // some thread in WaitUntil spins or sleeps on the port
   bool driver_rung_ = false;  // it has been kicked out of its sleep
   TimeNs driver_until_ = 0;   // it sleeps at most so long
-  bool main_waits_ = false;   // the process's main thread is in WaitUntil: it drives, since signals reach it alone
+  bool main_waits_ =
+      false;  // the process's main thread is in WaitUntil: it drives, since signals reach it alone
   uint64_t seen_changes_ = 0;  // of core_.objects().changes()
-  uint32_t foreground_ = 0;  // threads in WaitUntil
-  uint32_t waiters_ = 0;     // of those, on progress_
+  uint32_t foreground_ = 0;    // threads in WaitUntil
+  uint32_t waiters_ = 0;       // of those, on progress_
   std::thread background_;
   std::atomic<bool> stop_{false};
   std::atomic<TimeNs> background_deadline_{kNever};
@@ -130,8 +143,8 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   std::deque<std::pair<MessageHeader, Blob>> eofs_;  // until the dead process's lane is read
 
   uint64_t next_nonce_ = 1;
-  std::unordered_map<uint64_t, Blob> replies_;      // to calls that wait
-  std::unordered_map<uint64_t, bool> asked_;        // nonces that somebody waits for
+  std::unordered_map<uint64_t, Blob> replies_;  // to calls that wait
+  std::unordered_map<uint64_t, bool> asked_;    // nonces that somebody waits for
   std::unordered_map<uint64_t, ExtentReply> extents_;
   std::unordered_map<ObjectId, std::string> fetch_full_;  // gets that found no room here
   std::vector<core::Entry*> pinned_for_job_;
@@ -139,11 +152,12 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   // execution
   pthread_t main_thread_{};
   bool has_main_thread_ = false;
-  std::vector<ValueView> arg_views_;  // of the item whose arguments PinArgs just pinned
+  std::vector<ValueView> arg_views_;     // of the item whose arguments PinArgs just pinned
   uint64_t answered_ = 0, retired_ = 0;  // results posted; of those, known to be in their lanes
-  std::unordered_map<ObjectId, std::vector<std::function<void()>>> local_callbacks_;  // OnReady, until fetched
-  DeviceKinds devices_;        // of this node
-  Variables without_devices_;  // for tasks that hold none
+  std::unordered_map<ObjectId, std::vector<std::function<void()>>>
+      local_callbacks_;                  // OnReady, until fetched
+  DeviceKinds devices_;                  // of this node
+  Variables without_devices_;            // for tasks that hold none
   const WireTemplate* named_ = nullptr;  // whose name stands in notes_
   std::atomic<bool> cancel_requested_{false};
   bool cancel_reported_ = false;  // a wait of the main thread has ended for it
@@ -156,8 +170,8 @@ constexpr TimeNs kFirstLook = 20 * kMillisecond;  // at go_on: a signal may come
 constexpr TimeNs kLastLook = 250 * kMillisecond;
 
 template <class Pred>
-Status CoreWorker::Impl::WaitUntil(std::unique_lock<std::mutex>& lock, TimeNs deadline, bool in_task, Pred&& pred,
-                                   const std::function<bool()>& go_on) {
+Status CoreWorker::Impl::WaitUntil(std::unique_lock<std::mutex>& lock, TimeNs deadline, bool in_task,
+                                   Pred&& pred, const std::function<bool()>& go_on) {
   ++foreground_;
   const bool main = OnProcessMain();
   const bool outer_main = main_waits_;  // a signal handler may wait inside a wait
@@ -170,7 +184,8 @@ Status CoreWorker::Impl::WaitUntil(std::unique_lock<std::mutex>& lock, TimeNs de
     RunDue(lock);
     if (pred()) break;
     if (gone_) {
-      status = Status::Unavailable("the ray-mpi runtime of this node is gone (its raylet or keeper has ended)");
+      status =
+          Status::Unavailable("the ray-mpi runtime of this node is gone (its raylet or keeper has ended)");
       break;
     }
     if (cancel_requested_.load(std::memory_order_relaxed) && !cancel_reported_ && OnMainThread()) {
@@ -203,6 +218,25 @@ Status CoreWorker::Impl::WaitUntil(std::unique_lock<std::mutex>& lock, TimeNs de
   main_waits_ = outer_main;
   Leave();
   return status;
+}
+
+// A call to the raylet or the GCS: sends, waits for the answer that carries the same nonce, decodes it.
+template <class Request, class Reply>
+Status CoreWorker::Impl::Call(const Address& to, MsgType type, Request request, TimeNs deadline,
+                              Reply* reply) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  request.nonce = next_nonce_++;
+  asked_[request.nonce] = true;
+  Send(to, type, request);
+  Blob bytes;
+  Status s;
+  do {
+    s = Ask(lock, request.nonce, deadline, &bytes);
+  } while (s.code() == StatusCode::kInterrupted);
+  if (!s.ok()) return s;
+  Reader reader(bytes.bytes());
+  reader(*reply);
+  return reader.Done() ? Status::Ok() : Status::Internal("an answer of the runtime could not be read");
 }
 
 }  // namespace rmpi

@@ -35,20 +35,20 @@ std::vector<ValueSource> OneForEach(const ValueSource& error, uint32_t returns) 
 TemplateHandle CoreWorker::Prepare(const TaskTemplate& t) {
   const std::lock_guard<std::mutex> lock(impl_->mutex_);
   auto prepared = std::make_shared<PreparedTemplate>();
-  prepared->tmpl = impl_->core_.submitter().Prepare(t);
+  prepared->tmpl = impl_->core_.tasks().Prepare(t);
   return prepared;
 }
 
-Status CoreWorker::Submit(const TemplateHandle& t, const TaskArgs& args, std::vector<Ref>* returns) {
-  Impl& impl = *impl_;
-  Blob bytes;
-  if (args.size != 0) {
-    bytes = Blob::Allocate(args.size);
-    args.write(bytes.mutable_data());
-  }
-  const std::lock_guard<std::mutex> lock(impl.mutex_);
-  if (impl.gone_) return Status::Unavailable("the ray-mpi runtime of this node is gone");
-  auto& objects = impl.core_.objects();
+Blob BytesOf(const TaskArgs& args) {
+  if (args.size == 0) return {};
+  Blob bytes = Blob::Allocate(args.size);
+  args.write(bytes.mutable_data());
+  return bytes;
+}
+
+core::Task* CoreWorker::Impl::NewTask(TaskKind kind, const PreparedTemplate& t, Blob bytes,
+                                      const TaskArgs& args) {
+  auto& objects = core_.objects();
   std::vector<Entry*> refs;
   if (!args.refs.empty() || !args.nested.empty()) {
     refs.reserve(args.refs.size() + args.nested.size());
@@ -56,32 +56,52 @@ Status CoreWorker::Submit(const TemplateHandle& t, const TaskArgs& args, std::ve
     for (const Ref& r : args.nested) refs.push_back(r.entry());
     for (Entry* e : refs) objects.AddHold(e);
   }
-  const core::ExecItem* current = impl.core_.executor().current();
-  const TimeNs now = MonotonicNow();
+  const core::ExecItem* current = core_.executor().current();
   const uint32_t depth = current == nullptr ? 0 : current->depth + 1;
-  const auto top_level = static_cast<uint32_t>(args.refs.size());
-  core::Record* record = impl.core_.submitter().Submit(t->tmpl, std::move(bytes), std::move(refs), top_level, depth,
-                                                       current == nullptr ? 0 : current->serial);
+  return core_.tasks().New(kind, t.tmpl, std::move(bytes), std::move(refs),
+                           static_cast<uint32_t>(args.refs.size()), depth,
+                           current == nullptr ? 0 : current->serial);
+}
+
+void CoreWorker::Impl::TakeReturns(core::Task* task, std::vector<Ref>* returns) {
   returns->clear();
-  for (uint32_t i = 0; i < record->returns; ++i) returns->push_back(impl.Handle(objects.ReturnOf(record, i)));
-  impl.core_.submitter().Start(record, now);
-  impl.core_.Settle(now);
-  impl.FlushLanes();
+  for (uint32_t i = 0; i < task->record->returns; ++i) {
+    returns->push_back(Handle(core_.objects().ReturnOf(task->record, i)));
+  }
+}
+
+void CoreWorker::Impl::Started(TimeNs now) {
+  core_.Settle(now);
+  FlushLanes();
+}
+
+Status CoreWorker::Submit(const TemplateHandle& t, const TaskArgs& args, std::vector<Ref>* returns) {
+  Impl& impl = *impl_;
+  Blob bytes = BytesOf(args);
+  const std::lock_guard<std::mutex> lock(impl.mutex_);
+  if (impl.gone_) return Status::Unavailable(kRuntimeGone);
+  core::Task* task = impl.NewTask(TaskKind::kNormal, *t, std::move(bytes), args);
+  impl.TakeReturns(task, returns);
+  const TimeNs now = MonotonicNow();
+  impl.core_.submitter().Start(task, now);
+  impl.Started(now);
   return Status::Ok();
 }
 
 Status CoreWorker::Cancel(const Ref& ref, bool force, bool recursive) {
   const std::lock_guard<std::mutex> lock(impl_->mutex_);
-  impl_->core_.submitter().Cancel(ref.entry(), force, recursive);
+  impl_->core_.Cancel(ref.entry(), force, recursive);
   impl_->core_.Settle(MonotonicNow());
   impl_->FlushLanes();
   return Status::Ok();
 }
 
-// ---- devices ------------------------------------------------------------------------------------------------------
+// ---- devices
+// ------------------------------------------------------------------------------------------------------
 
 Status CoreWorker::Impl::ReadDeviceNames() {
-  if (Status s = DecodeDevices(FromEnvironment(kDevicesVariable).value_or("[]"), &devices_); !s.ok()) return s;
+  if (Status s = DecodeDevices(FromEnvironment(kDevicesVariable).value_or("[]"), &devices_); !s.ok())
+    return s;
   without_devices_ = NoDeviceVariables(devices_, FromEnvironment);
   return Status::Ok();
 }
@@ -107,7 +127,8 @@ std::vector<TaskDevices> CoreWorker::current_devices() const {
   return out;
 }
 
-// ---- execution ----------------------------------------------------------------------------------------------------
+// ---- execution
+// ----------------------------------------------------------------------------------------------------
 
 bool CoreWorker::Impl::Claim(const TaskId& task, uint32_t attempt) {
   if (board_->PushClaim(self_.slot, {task, attempt})) return true;
@@ -156,7 +177,7 @@ Status CoreWorker::NextTask(ExecTask* out) {
       const auto leaving = [&] {
         // Objects that others still use keep this process, without tasks, until nobody does (R7).
         return (executor.retiring() || impl.exit_requested_) && executor.unsettled() == 0 &&
-               impl.core_.objects().owned_count() == 0 && impl.core_.submitter().pending_count() == 0 &&
+               impl.core_.objects().owned_count() == 0 && impl.core_.tasks().pending_count() == 0 &&
                impl.core_.submitter().lease_count() == 0;
       };
       Status s = impl.WaitUntil(lock, kNever, false, [&] { return executor.has_ready() || leaving(); });
@@ -171,7 +192,8 @@ Status CoreWorker::NextTask(ExecTask* out) {
   }
   impl.cancel_requested_.store(false);
   impl.cancel_reported_ = false;
-  if (item->tmpl.get() != impl.named_) {
+  // An actor's lines bear its class, which its creation named.
+  if (item->tmpl.get() != impl.named_ && item->task.kind() != TaskKind::kActorCall) {
     impl.named_ = item->tmpl.get();
     SlotNotes& slot = impl.notes_[impl.self_.slot];
     std::strncpy(slot.name, item->tmpl->name.c_str(), sizeof slot.name - 1);
@@ -214,13 +236,15 @@ Status CoreWorker::FinishTask(ExecTask& task, std::span<const ValueSource> resul
     results = for_each;
   }
   std::vector<WireValue> values(results.size());
-  // What one message carries is bounded: of many small results the later ones are stored, too. An error stands
-  // for all of a task's returns, which cannot be told with the place of one object.
+  // What one message carries is bounded: of many small results the later ones are stored, too. An error
+  // stands for all of a task's returns, which cannot be told with the place of one object.
   std::vector<bool> stored(results.size());
   size_t inline_bytes = 0;
   for (size_t i = 0; i < results.size(); ++i) {
-    const bool for_all = results.size() == 1 && task.num_returns > 1;
-    stored[i] = !for_all && (results[i].size > kInlineLimit || inline_bytes + results[i].size > kInlineResults);
+    const bool for_all =
+        results.size() == 1 && (task.num_returns > 1 || task.id.kind() == TaskKind::kActorCreation);
+    stored[i] =
+        !for_all && (results[i].size > kInlineLimit || inline_bytes + results[i].size > kInlineResults);
     if (!stored[i]) inline_bytes += results[i].size;
     values[i].kind = static_cast<uint8_t>(results[i].kind);
     for (const Ref& r : results[i].contained) values[i].contained.push_back(r.id());
@@ -243,7 +267,7 @@ Status CoreWorker::FinishTask(ExecTask& task, std::span<const ValueSource> resul
     values[i].places = {{impl.self_.node, at.segment, at.offset}};
   }
   std::vector<Entry*> contained;
-  if (!status.ok()) {  // the result has no room: that is the task's result
+  if (!status.ok()) {                             // the result has no room: that is the task's result
     for (size_t i = 0; i < values.size(); ++i) {  // those before it had
       if (values[i].state != ValueState::kStored) continue;
       FreeObject free;
@@ -253,7 +277,8 @@ Status CoreWorker::FinishTask(ExecTask& task, std::span<const ValueSource> resul
     }
     values.assign(1, WireValue{});
     values[0].kind = static_cast<uint8_t>(ValueKind::kSystemError);
-    const auto type = status.code() == StatusCode::kStoreFull ? ErrorType::kObjectStoreFull : ErrorType::kWorkerCrashed;
+    const auto type =
+        status.code() == StatusCode::kStoreFull ? ErrorType::kObjectStoreFull : ErrorType::kWorkerCrashed;
     values[0].bytes = core::EncodeSystemError(static_cast<uint8_t>(type), status.message(), Hex(task.id));
   } else {
     for (const ValueSource& r : results) {
@@ -263,7 +288,8 @@ Status CoreWorker::FinishTask(ExecTask& task, std::span<const ValueSource> resul
       }
     }
   }
-  impl.core_.executor().Finish(std::move(values), std::move(contained), retryable_error && status.ok(), MonotonicNow());
+  impl.core_.executor().Finish(std::move(values), std::move(contained), retryable_error && status.ok(),
+                               MonotonicNow());
   impl.cancel_requested_.store(false);
   impl.cancel_reported_ = false;
   task.internal = nullptr;
@@ -296,7 +322,8 @@ ResourceList CoreWorker::current_resources() const {
   const std::lock_guard<std::mutex> lock(impl_->mutex_);
   ResourceList out;
   if (const core::ExecItem* item = impl_->core_.executor().current()) {
-    for (const auto& [name, amount] : item->tmpl->resources) out.emplace_back(name, static_cast<double>(amount) / 10000);
+    for (const auto& [name, amount] : item->tmpl->resources)
+      out.emplace_back(name, static_cast<double>(amount) / 10000);
   }
   return out;
 }

@@ -18,7 +18,7 @@ class LoneCore : public testing::Test, public Core::Host {
     TaskTemplate t;
     t.function_name = "f";
     t.resources = {{"CPU", 1.0}};
-    template_ = core_.submitter().Prepare(t);
+    template_ = core_.tasks().Prepare(t);
   }
   template <class M>
   void Tell(const Address& from, MsgType type, const M& m) {
@@ -42,10 +42,12 @@ class LoneCore : public testing::Test, public Core::Host {
   // A call whose arguments are `refs`; its one result, with one handle.
   Entry* Submit(const std::vector<Entry*>& refs) {
     for (Entry* e : refs) core_.objects().AddHold(e);
-    Record* record = core_.submitter().Submit(template_, Blob::Allocate(16), refs, static_cast<uint32_t>(refs.size()), 0, 0);
+    Task* task = core_.tasks().New(TaskKind::kNormal, template_, Blob::Allocate(16), refs,
+                                   static_cast<uint32_t>(refs.size()), 0, 0);
+    Record* record = task->record;
     Entry* e = core_.objects().ReturnOf(record, 0);
     e->handles.fetch_add(1);
-    core_.submitter().Start(record, now_);
+    core_.submitter().Start(task, now_);
     core_.Settle(now_);
     return e;
   }

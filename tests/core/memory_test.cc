@@ -43,13 +43,14 @@ class MemoryTest : public testing::Test {
     TaskTemplate t;
     t.function_name = "f";
     t.resources = {{"CPU", 1.0}};
-    template_ = core_.submitter().Prepare(t);
+    template_ = core_.tasks().Prepare(t);
   }
   Entry* SubmitOne() {
-    Record* record = core_.submitter().Submit(template_, Blob::Allocate(16), {}, 0, 0, 0);
+    Task* task = core_.tasks().New(TaskKind::kNormal, template_, Blob::Allocate(16), {}, 0, 0, 0);
+    Record* record = task->record;
     Entry* e = core_.objects().ReturnOf(record, 0);
     e->handles.fetch_add(1);
-    core_.submitter().Start(record, 0);
+    core_.submitter().Start(task, 0);
     return e;
   }
 
@@ -67,15 +68,15 @@ TEST_F(MemoryTest, AMillionQueuedTasks) {
   const size_t before = HeapBytes();
   for (size_t i = 0; i < kTasks; ++i) refs.push_back(SubmitOne());
   const size_t per_task = (HeapBytes() - before) / kTasks;
-  std::printf("%zu bytes per queued task: entry %zu, record %zu, task %zu\n", per_task, sizeof(Entry), sizeof(Record),
-              sizeof(Task));
+  std::printf("%zu bytes per queued task: entry %zu, record %zu, task %zu\n", per_task, sizeof(Entry),
+              sizeof(Record), sizeof(Task));
   EXPECT_LE(per_task, 300U);
   // A burst of submissions is not a burst of messages.
   EXPECT_LE(outbox_.messages, 25U);
-  for (Entry* e : refs) core_.submitter().Cancel(e, false, false);
+  for (Entry* e : refs) core_.Cancel(e, false, false);
   core_.Settle(0);
   for (Entry* e : refs) core_.objects().DropHandle(e);
-  EXPECT_EQ(core_.submitter().pending_count(), 1U);
+  EXPECT_EQ(core_.tasks().pending_count(), 1U);
   EXPECT_LE(HeapBytes(), before + kTasks) << "less than a byte per task is left";
 }
 

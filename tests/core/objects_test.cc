@@ -122,7 +122,7 @@ TEST_F(ObjectsTest, ACallWithMoreSmallArgumentsThanAMessageHoldsIsRefused) {
   EXPECT_NE(error.message.find("ray.put"), std::string::npos) << error.message;
   refs.resize(1000);
   EXPECT_TRUE(Submit(refs)->pending());
-  EXPECT_EQ(core_.submitter().pending_count(), 1U);  // freed with the core, though nobody answers
+  EXPECT_EQ(core_.tasks().pending_count(), 1U);  // freed with the core, though nobody answers
 }
 
 }  // namespace

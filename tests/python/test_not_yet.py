@@ -16,15 +16,36 @@ def refused(word):
     return pytest.raises(NotImplementedError, match=word)
 
 
-def test_actors():
-    with refused("[Aa]ctor"):
+class Plain:
+    def value(self):
+        return 1
 
-        @ray.remote
-        class Counter:
-            def value(self):
-                return 1
 
-        Counter.remote()
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_concurrency": 2},
+        {"lifetime": "detached", "name": "later"},
+        {"runtime_env": {"env_vars": {"A": "b"}}},
+    ],
+)
+def test_options_of_actors(options):
+    with refused(next(iter(options))):
+        ray.remote(**options)(Plain).remote()
+
+
+def test_concurrency_groups():
+    with refused("concurrency_groups"):
+        ray.remote(concurrency_groups={"io": 2})(Plain).remote()
+
+
+def test_async_actors():
+    class Waiting:
+        async def value(self):
+            return 1
+
+    with refused("async"):
+        ray.remote(Waiting)
 
 
 def test_generators():
@@ -50,11 +71,6 @@ def test_placement_groups():
 def test_runtime_env():
     with refused("runtime_env"):
         ray.remote(runtime_env={"env_vars": {"A": "b"}})(one).remote()
-
-
-def test_named_actors():
-    with pytest.raises((NotImplementedError, ValueError)):
-        ray.get_actor("nobody")
 
 
 def test_tasks_still_work_afterwards():

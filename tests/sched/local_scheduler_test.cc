@@ -63,7 +63,9 @@ class LocalSchedulerTest : public testing::Test, public LocalScheduler::Host {
     ++starts_;
     last_language_ = language;
   }
-  void SendUnschedulable(const Address& owner, const Unschedulable& m) override { refused_.emplace_back(owner, m); }
+  void SendUnschedulable(const Address& owner, const Unschedulable& m) override {
+    refused_.emplace_back(owner, m);
+  }
   void StopWorker(const Address& w) override { stopped_.push_back(w); }
 
   struct Assignment {
@@ -114,10 +116,10 @@ TEST_F(LocalSchedulerTest, AWakingTaskMayPutThePoolIntoDebtAndNothingElse) {
   scheduler_->OnUnblocked(first.worker, first.lease, now_);
   EXPECT_EQ(FreeCpu(), -1);
   EXPECT_EQ(grants_.size(), 2U) << "no grant from a debt";
-  scheduler_->OnLeaseReturn(grants_[1].second.lease, false, now_);
+  scheduler_->OnLeaseReturn(grants_[1].second.lease, WorkerAfter::kIdle, now_);
   EXPECT_EQ(FreeCpu(), 0);
   EXPECT_EQ(grants_.size(), 2U) << "the debt is only just repaid";
-  scheduler_->OnLeaseReturn(first.lease, false, now_);
+  scheduler_->OnLeaseReturn(first.lease, WorkerAfter::kIdle, now_);
   EXPECT_EQ(grants_.size(), 3U);
 }
 
@@ -137,7 +139,7 @@ TEST_F(LocalSchedulerTest, AMessageAboutAFormerLeaseChangesNothing) {
   AddWorkers(1);
   scheduler_->OnLeaseRequest(kOwner, Wants(2), now_);
   const Grant first = grants_[0].second;
-  scheduler_->OnLeaseReturn(first.lease, false, now_);
+  scheduler_->OnLeaseReturn(first.lease, WorkerAfter::kIdle, now_);
   ASSERT_EQ(grants_.size(), 2U);
   scheduler_->OnBlocked(first.worker, first.lease, 0, now_);
   EXPECT_EQ(FreeCpu(), 0);
@@ -227,7 +229,7 @@ TEST_F(LocalSchedulerTest, APromiseIsReportedEvenIfNothingSeemsToHaveChanged) {
   EXPECT_EQ(scheduler_->TakeReport(), (Amounts{{"CPU", kResourceUnit}}));
   EXPECT_FALSE(scheduler_->ReportDue());
   scheduler_->OnAssign(Assigned(1), now_);
-  scheduler_->OnLeaseReturn(grants_[0].second.lease, false, now_);  // between two reports
+  scheduler_->OnLeaseReturn(grants_[0].second.lease, WorkerAfter::kIdle, now_);  // between two reports
   EXPECT_TRUE(scheduler_->ReportDue());
 }
 
@@ -262,7 +264,7 @@ TEST_F(LocalSchedulerTest, WorkersBeyondOnePerCpuEnd) {
   Start(1);
   AddWorkers(3);
   scheduler_->OnLeaseRequest(kOwner, Wants(1), now_);
-  scheduler_->OnLeaseReturn(grants_[0].second.lease, false, now_);
+  scheduler_->OnLeaseReturn(grants_[0].second.lease, WorkerAfter::kIdle, now_);
   Pass(3 * kSecond);
   EXPECT_EQ(stopped_.size(), 2U);
   EXPECT_EQ(scheduler_->worker_count(), 1U);
@@ -342,7 +344,7 @@ TEST_F(LocalSchedulerTest, AProcessRunsWithTheSameDevicesToItsEnd) {
   AddWorkers(1);
   scheduler_->OnLeaseRequest(kOwner, WantsGpu(1, 1), now_);
   const Address first = grants_[0].second.worker;
-  scheduler_->OnLeaseReturn(grants_[0].second.lease, false, now_);
+  scheduler_->OnLeaseReturn(grants_[0].second.lease, WorkerAfter::kIdle, now_);
   scheduler_->OnLeaseRequest(kOwner, Wants(1), now_);
   EXPECT_EQ(grants_.size(), 1U) << "no task without devices in a process that has used one";
   EXPECT_EQ(starts_, 1);
@@ -351,7 +353,7 @@ TEST_F(LocalSchedulerTest, AProcessRunsWithTheSameDevicesToItsEnd) {
   scheduler_->OnLeaseRequest(kOwner, WantsGpu(1, 0.5), now_);
   ASSERT_EQ(grants_.size(), 3U);
   EXPECT_EQ(grants_[2].second.worker, first) << "device 0 again";
-  scheduler_->OnLeaseReturn(grants_[2].second.lease, false, now_);
+  scheduler_->OnLeaseReturn(grants_[2].second.lease, WorkerAfter::kIdle, now_);
   EXPECT_TRUE(stopped_.empty());
   scheduler_->OnLeaseRequest(kOther, WantsGpu(1, 2), now_);
   AddWorkers(1);
@@ -365,7 +367,7 @@ TEST_F(LocalSchedulerTest, DevicesOfALeavingProcessAreFreeWhenItHasLeft) {
   AddWorkers(2);
   scheduler_->OnLeaseRequest(kOwner, WantsGpu(2, 1), now_);
   const Grant g = grants_[0].second;
-  scheduler_->OnLeaseReturn(g.lease, true, now_);
+  scheduler_->OnLeaseReturn(g.lease, WorkerAfter::kRetires, now_);
   EXPECT_EQ(FreeCpu(), 4);
   EXPECT_EQ(grants_.size(), 1U);
   scheduler_->OnWorkerGone(g.worker, now_);
@@ -378,7 +380,7 @@ TEST_F(LocalSchedulerTest, AProcessThatStaysForItsObjectsKeepsNoDevices) {
   AddWorkers(2);
   scheduler_->OnLeaseRequest(kOwner, WantsGpu(2, 1), now_);
   scheduler_->OnRetire(grants_[0].second.worker, now_);
-  scheduler_->OnLeaseReturn(grants_[0].second.lease, true, now_);
+  scheduler_->OnLeaseReturn(grants_[0].second.lease, WorkerAfter::kRetires, now_);
   Pass(kSecond / 2);
   EXPECT_EQ(grants_.size(), 1U);
   Pass(kSecond / 2);
@@ -395,7 +397,7 @@ TEST_F(LocalSchedulerTest, AnIdleProcessOfTheWrongKindMakesRoom) {
   scheduler_ = std::make_unique<LocalScheduler>(options, this);
   AddWorkers(1);
   scheduler_->OnLeaseRequest(kOwner, Wants(1), now_);
-  scheduler_->OnLeaseReturn(grants_[0].second.lease, false, now_);
+  scheduler_->OnLeaseReturn(grants_[0].second.lease, WorkerAfter::kIdle, now_);
   scheduler_->OnLeaseRequest(kOwner, WantsGpu(1, 1), now_);
   EXPECT_EQ(stopped_.size(), 1U);
   EXPECT_EQ(starts_, 1);

@@ -13,12 +13,14 @@ void World::OnSubmit(const TaskId& task, int32_t max_retries) { tasks_[task].max
 void World::OnClaim(const Address& worker, const TaskId& task, uint32_t attempt) {
   ++started_;
   TaskFacts& facts = tasks_[task];
-  const std::string who = "task " + Hex(task) + " attempt " + std::to_string(attempt) + " claimed by " + ToString(worker);
+  const std::string who =
+      "task " + Hex(task) + " attempt " + std::to_string(attempt) + " claimed by " + ToString(worker);
   if (std::find(facts.claimed.begin(), facts.claimed.end(), attempt) != facts.claimed.end()) {
     Fail(who + ": a second claim of that attempt (1)");
   }
   facts.claimed.push_back(attempt);
-  if (facts.claimed.size() > static_cast<size_t>(facts.max_retries) + 1) Fail(who + ": more claims than retries (2)");
+  if (facts.claimed.size() > static_cast<size_t>(facts.max_retries) + 1)
+    Fail(who + ": more claims than retries (2)");
   if (cancelled_.count(task) != 0) Fail(who + ": after its CANCEL was handled (16)");
 }
 
@@ -30,14 +32,24 @@ void World::CheckDevices(uint32_t node) {
   }
   for (const auto& [device, amount] : use) {
     if (amount <= sched::kResourceUnit) continue;
-    Fail("tasks that run on node " + std::to_string(node) + " hold " + std::to_string(amount) + "/10000 of device " +
-         std::to_string(device) + " (8)");
+    Fail("tasks that run on node " + std::to_string(node) + " hold " + std::to_string(amount) +
+         "/10000 of device " + std::to_string(device) + " (8)");
+  }
+}
+
+// 10
+void World::OnActorRuns(const SimProcess& host) {
+  for (const auto& [address, p] : processes_) {
+    if (p.get() == &host || !p->alive() || p->actor() != host.actor()) continue;
+    Fail("actor " + Hex(host.actor()) + " runs in " + ToString(host.self()) + " and still lives in " +
+         ToString(address) + " (10)");
   }
 }
 
 void World::OnGone(const Address& borrower, const ObjectId& id) {
   if (deaths_ == 0 && Live(id.owner()) != nullptr) {
-    Fail("GONE for object " + Hex(id) + " to its borrower " + ToString(borrower) + " though nobody has died (3, 4)");
+    Fail("GONE for object " + Hex(id) + " to its borrower " + ToString(borrower) +
+         " though nobody has died (3, 4)");
   }
 }
 
@@ -53,12 +65,17 @@ void World::OnError(const Address& reader, const ObjectId& id, uint8_t kind, Byt
       expected = true;  // infeasible ones are always cancelled, and their users fail with them
       break;
     case ErrorType::kTaskUnschedulable:
+    case ErrorType::kActorUnschedulable:
       expected = true;
+      break;
+    case ErrorType::kActorDied:  // on purpose, but never while somebody holds it
+      expected |= message.find("all references") == std::string::npos;
       break;
     default:
       break;
   }
-  if (!expected) Fail(ToString(reader) + " read an error from object " + Hex(id) + " though nobody has died: " + message);
+  if (!expected)
+    Fail(ToString(reader) + " read an error from object " + Hex(id) + " though nobody has died: " + message);
 }
 
 // 3 and 4: whoever holds an acknowledged use finds the entry at its owner; without deaths, an unacknowledged
@@ -95,9 +112,11 @@ void World::CheckEmpty() {
   for (const auto& [a, p] : processes_) {
     core::Core& c = p->core();
     if (!p->alive()) continue;
-    if (c.objects().owned_count() != 0 || c.objects().borrowed_count() != 0 || c.objects().unacknowledged_count() != 0 ||
-        c.submitter().pending_count() != 0 || c.executor().unsettled() != 0 || c.executor().unclaimed() != 0) {
-      Fail("tables are not empty at the end (5):\n" + p->Describe());
+    if (c.objects().owned_count() != 0 || c.objects().borrowed_count() != 0 ||
+        c.objects().unacknowledged_count() != 0 || c.tasks().pending_count() != 0 ||
+        c.executor().unsettled() != 0 || c.executor().unclaimed() != 0 || c.actor_owner().count() != 0 ||
+        c.actor_calls().count() != 0) {
+      Fail("tables are not empty at the end (5):\n" + p->Describe() + "all:\n" + Describe());
     }
     if (c.malformed() != 0) Fail("malformed messages at " + ToString(a));
     for (const auto& [key, q] : c.submitter().shapes()) {
@@ -106,12 +125,15 @@ void World::CheckEmpty() {
   }
   for (const auto& [node, r] : raylets_) {
     const auto& s = r->scheduler();
-    if (s.lease_count() != 0 || s.demand_count() != 0) Fail("leases or demands at the end (5):\n" + r->Describe());
+    if (s.lease_count() != 0 || s.demand_count() != 0)
+      Fail("leases or demands at the end (5):\n" + r->Describe());
     for (const auto& [name, amount] : s.total()) {
-      if (sched::AmountOf(s.available(), name) != amount) Fail("a pool is not full at the end (8):\n" + r->Describe());
+      if (sched::AmountOf(s.available(), name) != amount)
+        Fail("a pool is not full at the end (8):\n" + r->Describe());
     }
     for (uint32_t d = 0; d < s.pool().device_count(); ++d) {
-      if (s.pool().free_of(d) != sched::kResourceUnit) Fail("a device is not free at the end (8):\n" + r->Describe());
+      if (s.pool().free_of(d) != sched::kResourceUnit)
+        Fail("a device is not free at the end (8):\n" + r->Describe());
     }
     if (!r->store().empty()) Fail("the store is not empty at the end (5):\n" + r->Describe());
     if (r->gcs() != nullptr && r->gcs()->pending_demands() != 0) {

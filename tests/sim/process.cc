@@ -20,7 +20,8 @@ SimProcess::SimProcess(World* world, const Address& self, JobId job, bool driver
   core_.SetIdentity(self, job);
 }
 
-// ---- mail ---------------------------------------------------------------------------------------------------------
+// ---- mail
+// ---------------------------------------------------------------------------------------------------------
 
 void SimProcess::Post(const Address& to, MsgType type, Bytes body) {
   MessageHeader header;
@@ -87,7 +88,8 @@ void SimProcess::Handle(const Packet& packet) {
       TaskRef m;
       in(m);
       const core::ExecItem* current = core_.executor().current();
-      if (current == nullptr || current->task != m.task || current->attempt != m.attempt) world_->OnCancelHandled(m.task);
+      if (current == nullptr || current->task != m.task || current->attempt != m.attempt)
+        world_->OnCancelHandled(m.task);
     }
   }
   core_.OnMessage(h, packet.body.bytes(), world_->now());
@@ -103,9 +105,8 @@ void SimProcess::HandleEofs() {
     reader(eof);
     const bool near = eof.who.node == self_.node;
     const bool waiting = near && (world_->InFlight(eof.who, self_) != 0 ||
-                                  std::any_of(inbox_.begin(), inbox_.end(), [&](const Packet& p) {
-                                    return p.header.src == eof.who;
-                                  }));
+                                  std::any_of(inbox_.begin(), inbox_.end(),
+                                              [&](const Packet& p) { return p.header.src == eof.who; }));
     if (waiting) {
       eofs_.push_back(packet);
     } else {
@@ -137,13 +138,14 @@ void SimProcess::Settled() {
 void SimProcess::Flush(bool all) {
   if (backlog_.empty() && answered_ == 0) return;
   if (!all) {
-    Guarded(world_->now() + static_cast<TimeNs>(1 + world_->rng().Below(300)) * kMicrosecond, [this] { Flush(true); });
+    Guarded(world_->now() + static_cast<TimeNs>(1 + world_->rng().Below(300)) * kMicrosecond,
+            [this] { Flush(true); });
     return;
   }
   for (Packet& p : backlog_) {
     const Address& to = p.header.dst;
-    const bool lane = to.node == self_.node && to.slot != kGcsSlot && to.slot != kRayletSlot &&
-                      world_->Live(to) != nullptr;
+    const bool lane =
+        to.node == self_.node && to.slot != kGcsSlot && to.slot != kRayletSlot && world_->Live(to) != nullptr;
     world_->Hop(self_, lane ? to : RayletOf(self_.node), p.header, std::move(p.body));
   }
   backlog_.clear();
@@ -173,7 +175,8 @@ void SimProcess::Exit() {
   world_->RayletAt(self_.node)->StartDeath(self_);
 }
 
-// ---- the main thread ----------------------------------------------------------------------------------------------
+// ---- the main thread
+// ----------------------------------------------------------------------------------------------
 
 void SimProcess::Wake(uint64_t token, TimeNs when) {
   Guarded(when, [this, token] {
@@ -191,7 +194,7 @@ bool SimProcess::LookForTask() {
     return false;
   }
   const bool leaving = (executor.retiring() || exit_requested_) && executor.unsettled() == 0 &&
-                       core_.objects().owned_count() == 0 && core_.submitter().pending_count() == 0 &&
+                       core_.objects().owned_count() == 0 && core_.tasks().pending_count() == 0 &&
                        core_.submitter().lease_count() == 0;
   if (leaving) Exit();
   return false;
@@ -283,7 +286,9 @@ void SimProcess::RequestFetch(Entry* e) {
 
 void SimProcess::OnPullReply(const PullReply& m) {
   Entry* e = core_.objects().Find(m.id);
-  if (e == nullptr || !e->details || e->details->fetch != core::Fetch::kRequested || e->details->attempt != m.attempt) return;
+  if (e == nullptr || !e->details || e->details->fetch != core::Fetch::kRequested ||
+      e->details->attempt != m.attempt)
+    return;
   core::Details& d = *e->details;
   d.fetch = core::Fetch::kNone;
   if (m.failed) {
@@ -294,7 +299,8 @@ void SimProcess::OnPullReply(const PullReply& m) {
   }
 }
 
-// ---- execution ----------------------------------------------------------------------------------------------------
+// ---- execution
+// ----------------------------------------------------------------------------------------------------
 
 bool SimProcess::Claim(const TaskId& task, uint32_t attempt) {
   claims_.push_back({task, attempt, false, false});
@@ -324,29 +330,56 @@ bool SimProcess::Quiet() const {
   const bool resting = driver_ ? main_ == Main::kOver : main_ == Main::kIdle;
   auto* self = const_cast<SimProcess*>(this);
   return resting && inbox_.empty() && backlog_.empty() && to_self_.empty() && eofs_.empty() &&
-         self->core_.submitter().pending_count() == 0 && self->core_.executor().unclaimed() == 0;
+         self->core_.tasks().pending_count() == self->core_.actor_owner().alive_count() &&
+         self->core_.executor().unclaimed() == 0;
 }
 
 std::string SimProcess::Describe() {
-  std::string out = "  process " + ToString(self_) + (driver_ ? " driver" : "") + (alive_ ? "" : " dead") + ": main " +
-                    std::to_string(static_cast<int>(main_)) + (waiting_.blocked ? " blocked" : "") + ", owned " +
-                    std::to_string(core_.objects().owned_count()) + ", borrowed " +
-                    std::to_string(core_.objects().borrowed_count()) + ", unacknowledged " +
-                    std::to_string(core_.objects().unacknowledged_count()) + ", pending tasks " +
-                    std::to_string(core_.submitter().pending_count()) + ", unsettled " +
-                    std::to_string(core_.executor().unsettled()) + ", unclaimed " +
-                    std::to_string(core_.executor().unclaimed()) + ", kept " + std::to_string(kept_.size()) + "\n";
+  std::string out =
+      "  process " + ToString(self_) + (driver_ ? " driver" : "") + (alive_ ? "" : " dead") + ": main " +
+      std::to_string(static_cast<int>(main_)) + (waiting_.blocked ? " blocked" : "") + ", owned " +
+      std::to_string(core_.objects().owned_count()) + ", borrowed " +
+      std::to_string(core_.objects().borrowed_count()) + ", unacknowledged " +
+      std::to_string(core_.objects().unacknowledged_count()) + ", pending tasks " +
+      std::to_string(core_.tasks().pending_count()) + ", unsettled " +
+      std::to_string(core_.executor().unsettled()) + ", unclaimed " +
+      std::to_string(core_.executor().unclaimed()) + ", kept " + std::to_string(kept_.size()) + "\n";
   for (const auto& [key, q] : core_.submitter().shapes()) {
-    if (q->queued == 0 && q->leases.empty()) continue;
+    if (q->queue.size == 0 && q->leases.empty()) continue;
     out += "    shape " + std::to_string(key) + " " + sched::ToString(q->shape.resources) + " strategy " +
            std::to_string(q->shape.strategy) + " depth " + std::to_string(q->shape.depth) + ": queued " +
-           std::to_string(q->queued) + ", requested " + std::to_string(q->requested) + ", leases";
+           std::to_string(q->queue.size) + ", requested " + std::to_string(q->requested) + ", leases";
     for (const auto& l : q->leases) {
-      out += " " + ToString(l->worker) + "(" + std::to_string(l->inflight.size()) + (l->blocked ? " blocked" : "") +
-             (l->revoking ? " revoking" : "") + (l->retiring ? " retiring" : "") + (l->idle ? " idle" : "") + ")";
+      out += " " + ToString(l->worker) + "(" + std::to_string(l->inflight.size()) +
+             (l->blocked ? " blocked" : "") + (l->revoking ? " revoking" : "") +
+             (l->retiring ? " retiring" : "") + (l->idle ? " idle" : "") + ")";
     }
     out += "\n";
   }
+  for (const auto& [actor, q] : core_.actor_calls().queues()) {
+    out += "    actor " + Hex(actor) + " phase " + std::to_string(static_cast<int>(q->state.phase)) + " at " +
+           ToString(q->state.worker) + ": waiting " + std::to_string(q->waiting.size) + ", in flight " +
+           std::to_string(q->inflight.size) + " to " + ToString(q->pushed_to) + ", lost " +
+           std::to_string(q->lost.size) + ", not ready " + std::to_string(q->unready);
+    out += "\n";
+  }
+  core_.objects().ForEachTask([&](const core::Task* t) {
+    if (t->unresolved == 0) return;
+    out += "    task " + Hex(t->id()) + " lacks " + std::to_string(t->unresolved) + ":";
+    for (uint32_t i = 0; i < t->top_level; ++i) {
+      if ((*t->refs)[i]->pending()) out += " " + Hex((*t->refs)[i]->id);
+    }
+    out += "\n";
+  });
+  core_.objects().ForEachEntry([&](const Entry* e) {
+    if (!world_->finishing()) return;
+    out += "    " + std::string(e->owned ? "owns " : "borrows ") + Hex(e->id) + ": holds " +
+           std::to_string(e->holds) + ", handles " + std::to_string(e->handles.load()) + ", borrowers";
+    if (e->details) {
+      for (const Address& b : e->details->borrowers) out += " " + ToString(b);
+    }
+    out += "\n";
+  });
   for (const Entry* e : waiting_.refs) {
     out += "    waits for " + Hex(e->id) + " of " + ToString(e->id.owner()) + " state " +
            std::to_string(static_cast<int>(e->state.load())) + " fetch " +

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <deque>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,15 +18,16 @@ namespace rmpi::sim {
 // What a task's argument bytes say.
 struct SimArgs {
   uint64_t seed = 0;
-  uint32_t budget = 0;      // tasks that it and its children may submit
+  uint32_t budget = 0;  // tasks that it and its children may submit
   uint32_t depth_left = 0;
-  bool leaf = false;        // holds a resource that blocking does not give back: it must not wait
+  bool leaf = false;  // holds a resource that blocking does not give back: it must not wait
   bool fast = true;
+  uint32_t call = 0;  // of an actor: the caller's count of its calls there
   std::vector<ObjectId> nested;
 
   template <class C>
   void Fields(C& c) {
-    c(seed, budget, depth_left, leaf, fast, nested);
+    c(seed, budget, depth_left, leaf, fast, call, nested);
   }
 };
 
@@ -55,9 +57,10 @@ class SimProcess : public Outbox, public core::Core::Host {
   void StartDriver(uint32_t budget);
   void Arrive(const Packet& packet);
   void Suspend(TimeNs until);
-  void Die();         // between two instructions: what is not in a lane is lost
+  void Die();  // between two instructions: what is not in a lane is lost
   void DropKept();
   bool running() const { return frame_ != nullptr; }
+  const ObjectId& actor() const { return const_cast<SimProcess*>(this)->core_.executor().actor(); }
 
   void AddDeviceUse(std::map<uint32_t, int64_t>* use) const;
 
@@ -70,15 +73,16 @@ class SimProcess : public Outbox, public core::Core::Host {
     Rng rng{0};
     SimArgs args;
     int steps = 0;
-    std::vector<core::Entry*> refs;  // one handle each
+    std::vector<core::Entry*> refs;      // one handle each
+    std::vector<core::Entry*> actors;    // handles
     std::vector<core::Entry*> hopeless;  // returns of tasks that no node can run
-    bool ending = false;             // the driver's last phase
+    bool ending = false;                 // the driver's last phase
   };
   struct Waiting {
     std::vector<core::Entry*> refs;
     size_t num_ready = 0;
     bool fetch = true;
-    bool read = true;   // a get: look at the values
+    bool read = true;  // a get: look at the values
     bool blocked = false;
     TimeNs deadline = kNever;
     TimeNs spin_until = 0;
@@ -107,6 +111,14 @@ class SimProcess : public Outbox, public core::Core::Host {
   void SubmitTask();
   std::shared_ptr<core::Template> PickTemplate(bool* leaf, bool* fast, bool* hopeless);
   void PutValue();
+
+  // ---- actors (actors.cc)
+  void ActorStep();
+  void CreateActor();
+  void CallActor();
+  void KillActor();
+  void DropActor();
+  void CheckCall();
   void StartWait();
   bool ReadValues();
   bool ReadOne(core::Entry* e);
@@ -118,13 +130,13 @@ class SimProcess : public Outbox, public core::Core::Host {
   core::Entry* AnyRef();
   void Keep(core::Entry* e);  // one more handle in the frame
   void Release(core::Entry* e);
-  std::vector<ObjectId> SomeIds(size_t most, std::vector<core::Entry*>* entries);
+  std::vector<ObjectId> SomeIds(size_t most, std::vector<core::Entry*>* entries, bool actors);
 
   // ---- core::Core::Host
   bool Claim(const TaskId& task, uint32_t attempt) override;
   void Answered() override { ++answered_; }
   void Interrupt(const TaskId& task, uint32_t attempt) override;
-  void CancelChildren(uint32_t serial, bool force) override { core_.submitter().CancelChildren(serial, force); }
+  void CancelChildren(uint32_t serial, bool force) override { core_.CancelChildren(serial, force); }
   bool PinArgs(core::ExecItem& item) override;
   void OnPullReply(const PullReply& m) override;
   void OnExtentReply(const ExtentReply&) override {}
@@ -159,6 +171,9 @@ class SimProcess : public Outbox, public core::Core::Host {
   bool exit_requested_ = false;
   bool retire_ = false;
   uint32_t calls_ = 0;
+  std::map<ObjectId, uint32_t> called_;          // actors, and how often
+  std::map<Address, uint32_t> started_in_turn_;  // as an actor: the last call of each caller
+  std::vector<std::shared_ptr<core::Template>> methods_;
   std::optional<sched::Devices> devices_;  // of its tasks, since the first one
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What user code does: a random program per task, made from the seed in its arguments. References only lead to
-// what existed before, so that no program waits for itself.
+// What user code does: a random program per task, made from the seed in its arguments. References only lead
+// to what existed before, so that no program waits for itself.
 #include <algorithm>
 
 #include "tests/sim/process.h"
@@ -28,11 +28,12 @@ using core::EntryState;
 
 uint64_t TagOf(const ObjectId& id) { return std::hash<ObjectId>()(id) | 1; }
 
-// ---- references ---------------------------------------------------------------------------------------------------
+// ---- references
+// ---------------------------------------------------------------------------------------------------
 
 void SimProcess::Keep(Entry* e) {
   e->handles.fetch_add(1);
-  frame_->refs.push_back(e);
+  (e->id.task.kind() == TaskKind::kActorCreation ? frame_->actors : frame_->refs).push_back(e);
 }
 
 void SimProcess::Release(Entry* e) { core_.objects().DropHandle(e); }
@@ -42,10 +43,11 @@ Entry* SimProcess::AnyRef() {
   return frame_->refs[frame_->rng.Below(frame_->refs.size())];
 }
 
-std::vector<ObjectId> SimProcess::SomeIds(size_t most, std::vector<Entry*>* entries) {
+std::vector<ObjectId> SimProcess::SomeIds(size_t most, std::vector<Entry*>* entries, bool actors) {
   std::vector<ObjectId> ids;
   for (uint64_t n = frame_->rng.Below(most + 1); n-- > 0;) {
-    Entry* e = AnyRef();
+    const bool handle = actors && !frame_->actors.empty() && frame_->rng.Percent(30);
+    Entry* e = handle ? frame_->actors[frame_->rng.Below(frame_->actors.size())] : AnyRef();
     if (e == nullptr) break;
     ids.push_back(e->id);
     entries->push_back(e);
@@ -59,7 +61,8 @@ void SimProcess::Learn(Bytes bytes, const ObjectId& id, Entry* outer) {
   Reader in(bytes);
   in(v);
   if (!in.Done() || v.tag != TagOf(id)) {
-    world_->Fail("process " + ToString(self_) + " read another value than that of object " + Hex(id) + " (6)");
+    world_->Fail("process " + ToString(self_) + " read another value than that of object " + Hex(id) +
+                 " (6)");
     return;
   }
   for (const ObjectId& inner : v.contained) {
@@ -73,7 +76,8 @@ void SimProcess::Learn(Bytes bytes, const ObjectId& id, Entry* outer) {
   }
 }
 
-// ---- tasks --------------------------------------------------------------------------------------------------------
+// ---- tasks
+// --------------------------------------------------------------------------------------------------------
 
 void SimProcess::StartDriver(uint32_t budget) {
   frame_ = std::make_unique<Frame>();
@@ -93,10 +97,12 @@ void SimProcess::StartTask(core::ExecItem* item) {
   in(frame_->args);
   if (!in.Done()) world_->Fail("a task's arguments are damaged");
   frame_->rng = Rng(frame_->args.seed + 1000 * item->attempt);
-  frame_->steps = frame_->args.leaf || frame_->args.depth_left == 0 ? 1 : static_cast<int>(1 + frame_->rng.Below(6));
+  frame_->steps =
+      frame_->args.leaf || frame_->args.depth_left == 0 ? 1 : static_cast<int>(1 + frame_->rng.Below(6));
   interrupted_ = false;
   if (item->tmpl->language != language_) world_->Fail("a task runs in a worker of another language");
   CheckOwnDevices();
+  if (item->of_actor()) CheckCall();
   for (const auto& [id, bytes] : arg_values_) Learn(bytes.bytes(), id, nullptr);
   arg_values_.clear();
   for (const ObjectId& id : frame_->args.nested) {
@@ -126,7 +132,8 @@ void SimProcess::CheckOwnDevices() {
   const auto wanted = static_cast<size_t>((want + sched::kResourceUnit - 1) / sched::kResourceUnit);
   const std::string who = "process " + ToString(self_) + " runs a task ";
   if (devices.size() != wanted) {
-    world_->Fail(who + "for " + std::to_string(wanted) + " devices with " + std::to_string(devices.size()) + " (17)");
+    world_->Fail(who + "for " + std::to_string(wanted) + " devices with " + std::to_string(devices.size()) +
+                 " (17)");
   }
   if (devices_ && *devices_ != devices) world_->Fail(who + "with other devices than the one before (17)");
   devices_ = devices;
@@ -144,6 +151,11 @@ void SimProcess::Step() {
   if (frame_->steps-- <= 0) {
     if (frame_->item == nullptr) return EndDriver();
     return FinishTask();
+  }
+  if (world_->features().actors && frame_->rng.Percent(25)) {
+    ActorStep();
+    Wake(++token_, world_->now() + static_cast<TimeNs>(1 + frame_->rng.Below(100)) * kMicrosecond);
+    return;
   }
   const bool can_wait = !frame_->args.leaf;
   const uint64_t dice = frame_->rng.Below(100);
@@ -165,7 +177,7 @@ void SimProcess::Step() {
       waiting_.fetch = frame_->rng.Percent(50);
     }
     // A get of what may never come, or come late, has a time limit, in the driver.
-    if (frame_->item == nullptr || frame_->rng.Percent(30)) {
+    if (frame_->item == nullptr || frame_->item->of_actor() || frame_->rng.Percent(30)) {
       waiting_.deadline = world_->now() + static_cast<TimeNs>(frame_->rng.Below(200)) * kMillisecond;
       waiting_.read = false;
     }
@@ -178,8 +190,9 @@ void SimProcess::Step() {
     e->handles.fetch_add(1);
     kept_.push_back(e);
   }
-  const TimeNs pause = frame_->rng.Percent(10) ? static_cast<TimeNs>(frame_->rng.Below(20)) * kMillisecond
-                                               : static_cast<TimeNs>(1 + frame_->rng.Below(100)) * kMicrosecond;
+  const TimeNs pause = frame_->rng.Percent(10)
+                           ? static_cast<TimeNs>(frame_->rng.Below(20)) * kMillisecond
+                           : static_cast<TimeNs>(1 + frame_->rng.Below(100)) * kMicrosecond;
   Wake(++token_, world_->now() + pause);
 }
 
@@ -206,19 +219,22 @@ std::shared_ptr<core::Template> SimProcess::PickTemplate(bool* leaf, bool* fast,
     if (kind == 12) t.max_calls = static_cast<uint32_t>(1 + rng.Below(3));
     if (kind == 13) t.resources = {{"CPU", 1000.0}};
     if (kind >= 14) {  // part of a GPU, or whole ones
-      const double amounts[] = {0.2, 0.5, 0.7, 1, std::min(2.0, static_cast<double>(gpus)), static_cast<double>(gpus)};
+      const double amounts[] = {
+          0.2, 0.5, 0.7, 1, std::min(2.0, static_cast<double>(gpus)), static_cast<double>(gpus)};
       t.resources = {{"CPU", kind == 14 ? 0.0 : 1.0}, {"GPU", amounts[rng.Below(6)]}};
       t.max_calls = rng.Percent(50) ? 1 : 0;
     }
-    if (kind >= 13 || kind == 11 || kind == 6) t.num_returns = std::max(1U, t.num_returns);  // it can be cancelled
+    if (kind >= 13 || kind == 11 || kind == 6)
+      t.num_returns = std::max(1U, t.num_returns);  // it can be cancelled
     t.name = kind == 11 || kind >= 14 ? "leaf" : kind == 13 ? "hopeless" : rng.Percent(60) ? "fast" : "slow";
     // What needs a node that may die becomes hopeless with it.
     if ((kind == 11 || kind == 6 || kind >= 14) && world_->features().node_kills) t.name = "hopeless";
-    templates_.push_back(core_.submitter().Prepare(t));
+    templates_.push_back(core_.tasks().Prepare(t));
     templates_.back()->function_name = t.name;
   }
   const auto& chosen = templates_[frame_->rng.Below(templates_.size())];
-  if (chosen->function_name == "hopeless" && frame_->item != nullptr) return nullptr;  // only the driver cancels them
+  if (chosen->function_name == "hopeless" && frame_->item != nullptr)
+    return nullptr;  // only the driver cancels them
   *leaf = chosen->function_name == "leaf";
   *fast = chosen->function_name == "fast";
   *hopeless = chosen->function_name == "hopeless";
@@ -240,8 +256,8 @@ void SimProcess::SubmitTask() {
     mine.budget -= args.budget;
   }
   std::vector<Entry*> refs, nested;
-  if (frame_->rng.Percent(50)) SomeIds(2, &refs);
-  if (frame_->rng.Percent(50)) args.nested = SomeIds(2, &nested);
+  if (frame_->rng.Percent(50)) SomeIds(2, &refs, false);
+  if (frame_->rng.Percent(50)) args.nested = SomeIds(2, &nested, true);
   const auto top_level = static_cast<uint32_t>(refs.size());
   refs.insert(refs.end(), nested.begin(), nested.end());
   // What depends on a hopeless task is hopeless: it ends with the driver's cancel.
@@ -249,9 +265,10 @@ void SimProcess::SubmitTask() {
   Writer w;
   w(args);
   const core::ExecItem* current = frame_->item;
-  core::Record* record =
-      core_.submitter().Submit(tmpl, Blob::Copy(w.bytes()), std::move(refs), top_level,
-                               current == nullptr ? 0 : current->depth + 1, current == nullptr ? 0 : current->serial);
+  core::Task* task = core_.tasks().New(TaskKind::kNormal, tmpl, Blob::Copy(w.bytes()), std::move(refs),
+                                       top_level, current == nullptr ? 0 : current->depth + 1,
+                                       current == nullptr ? 0 : current->serial);
+  core::Record* record = task->record;
   world_->OnSubmit(record->first.id.task, tmpl->max_retries);
   for (uint32_t i = 0; i < record->returns; ++i) {
     Entry* e = core_.objects().ReturnOf(record, i);
@@ -259,13 +276,13 @@ void SimProcess::SubmitTask() {
     e->handles.fetch_add(1);
     (hopeless ? frame_->hopeless : frame_->refs).push_back(e);
   }
-  core_.submitter().Start(record, world_->now());
+  core_.submitter().Start(task, world_->now());
 }
 
 void SimProcess::PutValue() {
   auto& objects = core_.objects();
   std::vector<Entry*> contained;
-  const std::vector<ObjectId> ids = SomeIds(2, &contained);
+  const std::vector<ObjectId> ids = SomeIds(2, &contained, true);
   core::Record* record = objects.NewRecord(TaskKind::kPut, 1);
   Entry* e = objects.ReturnOf(record, 0);
   for (Entry* inner : contained) {
@@ -330,7 +347,7 @@ void SimProcess::CancelOne() {
   if (e == nullptr) return;
   const bool force = frame_->rng.Percent(30);
   if (force) world_->OnDeath();
-  core_.submitter().Cancel(e, force, frame_->rng.Percent(50));
+  core_.Cancel(e, force, frame_->rng.Percent(50));
 }
 
 void SimProcess::DropKept() {
@@ -340,7 +357,8 @@ void SimProcess::DropKept() {
   });
 }
 
-// ---- ends ---------------------------------------------------------------------------------------------------------
+// ---- ends
+// ---------------------------------------------------------------------------------------------------------
 
 void SimProcess::FinishTask() {
   core::ExecItem* item = frame_->item;
@@ -350,7 +368,8 @@ void SimProcess::FinishTask() {
   if (interrupted_) {
     values.resize(1);
     values[0].kind = static_cast<uint8_t>(ValueKind::kSystemError);
-    values[0].bytes = core::EncodeSystemError(static_cast<uint8_t>(ErrorType::kTaskCancelled), "cancelled", "");
+    values[0].bytes =
+        core::EncodeSystemError(static_cast<uint8_t>(ErrorType::kTaskCancelled), "cancelled", "");
   } else if (frame_->rng.Percent(8)) {
     values.resize(1);
     values[0].kind = static_cast<uint8_t>(ValueKind::kAppError);
@@ -361,7 +380,7 @@ void SimProcess::FinishTask() {
       WireValue& v = values[i];
       const ObjectId id{item->task, i, 0};
       std::vector<Entry*> inner;
-      v.contained = SomeIds(2, &inner);
+      v.contained = SomeIds(2, &inner, true);
       for (Entry* e : inner) {
         core_.objects().AddHold(e);
         contained.push_back(e);
@@ -378,10 +397,13 @@ void SimProcess::FinishTask() {
       Send(RayletOf(self_.node), MsgType::kSealed, ObjectAt{id, item->attempt, kBig, v.places[0]});
     }
   }
+  const bool exits = item->task.kind() == TaskKind::kActorCall && frame_->rng.Percent(2);
   core_.executor().Finish(std::move(values), std::move(contained), retryable, world_->now());
+  if (exits) core_.executor().ExitActor();
   interrupted_ = false;
   const std::unique_ptr<Frame> over = std::move(frame_);
   for (Entry* e : over->refs) Release(e);
+  for (Entry* e : over->actors) Release(e);
   main_ = Main::kIdle;
   ++token_;
   if (retire_) core_.executor().Retire();
@@ -391,7 +413,7 @@ void SimProcess::FinishTask() {
 void SimProcess::EndDriver() {
   if (!frame_->ending) {
     frame_->ending = true;
-    for (Entry* e : frame_->hopeless) core_.submitter().Cancel(e, false, false);
+    for (Entry* e : frame_->hopeless) core_.Cancel(e, false, false);
     for (Entry* e : frame_->hopeless) Release(e);
     frame_->hopeless.clear();
     for (Entry* e : frame_->refs) {
@@ -402,7 +424,9 @@ void SimProcess::EndDriver() {
     return StartWait();
   }
   for (Entry* e : frame_->refs) Release(e);
+  for (Entry* e : frame_->actors) Release(e);
   frame_->refs.clear();
+  frame_->actors.clear();
   main_ = Main::kOver;
   world_->DriverDone();
 }

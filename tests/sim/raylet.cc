@@ -46,7 +46,8 @@ NodeRecord SimRaylet::Record() const {
   return r;
 }
 
-// ---- mail ---------------------------------------------------------------------------------------------------------
+// ---- mail
+// ---------------------------------------------------------------------------------------------------------
 
 void SimRaylet::Arrive(const Packet& packet) {
   if (packet.header.src.node != node_ && gone_nodes_.count(packet.header.src.node) != 0) return;
@@ -123,13 +124,16 @@ void SimRaylet::OnMessage(const MessageHeader& header, Bytes body) {
   }
   switch (static_cast<MsgType>(header.type)) {
     case MsgType::kLeaseRequest:
-      Handle<LeaseRequest>(world_, body, [&](const LeaseRequest& m) { scheduler_.OnLeaseRequest(from, m, now); });
+      Handle<LeaseRequest>(world_, body,
+                           [&](const LeaseRequest& m) { scheduler_.OnLeaseRequest(from, m, now); });
       break;
     case MsgType::kLeaseReturn:
-      Handle<LeaseReturn>(world_, body, [&](const LeaseReturn& m) { scheduler_.OnLeaseReturn(m.lease, m.worker_retires, now); });
+      Handle<LeaseReturn>(world_, body,
+                          [&](const LeaseReturn& m) { scheduler_.OnLeaseReturn(m.lease, m.worker, now); });
       break;
     case MsgType::kBlocked:
-      Handle<Blocked>(world_, body, [&](const Blocked& m) { scheduler_.OnBlocked(from, m.lease, m.depth, now); });
+      Handle<Blocked>(world_, body,
+                      [&](const Blocked& m) { scheduler_.OnBlocked(from, m.lease, m.depth, now); });
       break;
     case MsgType::kUnblocked:
       Handle<Blocked>(world_, body, [&](const Blocked& m) { scheduler_.OnUnblocked(from, m.lease, now); });
@@ -141,6 +145,7 @@ void SimRaylet::OnMessage(const MessageHeader& header, Bytes body) {
       Handle<KillTask>(world_, body, [&](const KillTask& m) {
         const SimProcess* p = world_->Live(m.worker);
         if (p == nullptr) return;
+        if (scheduler_.Runs(m.worker, m.lease)) return Kill(m.worker);
         for (const TaskRef& claim : p->claims()) {
           if (claim.task == m.task && claim.attempt == m.attempt) {
             Kill(m.worker);
@@ -188,7 +193,8 @@ void SimRaylet::OnNodeDeath(const NodeRecord& record, Bytes body) {
   Broadcast(MsgType::kNodeDead, body);
 }
 
-// ---- time ---------------------------------------------------------------------------------------------------------
+// ---- time
+// ---------------------------------------------------------------------------------------------------------
 
 void SimRaylet::Turn() {
   if (turning_) return;
@@ -207,7 +213,8 @@ void SimRaylet::Turn() {
   if (!local_.empty()) return Turn();
   TimeNs next = std::min(scheduler_.NextDeadline(), next_heartbeat_);
   if (gcs_) next = std::min(next, gcs_->NextDeadline());
-  const bool dying = std::any_of(clients_.begin(), clients_.end(), [](const auto& c) { return c.second.dying; });
+  const bool dying =
+      std::any_of(clients_.begin(), clients_.end(), [](const auto& c) { return c.second.dying; });
   if (dying) next = std::min(next, now + 10 * kMillisecond);
   if (next == kNever || (timer_at_ > now && timer_at_ <= next)) return;
   timer_at_ = std::max(next, now + 1);
@@ -239,7 +246,8 @@ void SimRaylet::Heartbeat() {
   Send(GcsAddress(), MsgType::kHeartbeat, m);
 }
 
-// ---- clients ------------------------------------------------------------------------------------------------------
+// ---- clients
+// ------------------------------------------------------------------------------------------------------
 
 Address SimRaylet::OpenSlot() {
   uint16_t slot = 1;
@@ -357,18 +365,22 @@ void SimRaylet::EndOwner(const Address& owner) {
 }
 
 bool SimRaylet::Quiet() const {
-  const bool dying = std::any_of(clients_.begin(), clients_.end(), [](const auto& c) { return c.second.dying; });
+  const bool dying =
+      std::any_of(clients_.begin(), clients_.end(), [](const auto& c) { return c.second.dying; });
   return !dying && local_.empty() && transfers_.empty();
 }
 
 std::string SimRaylet::Describe() const {
-  std::string out = "node " + std::to_string(node_) + ": available " + sched::ToString(scheduler_.available()) + " of " +
-                    sched::ToString(scheduler_.total()) + ", workers " + std::to_string(scheduler_.worker_count()) +
-                    ", leases " + std::to_string(scheduler_.lease_count()) + ", demands " +
+  std::string out = "node " + std::to_string(node_) + ": available " +
+                    sched::ToString(scheduler_.available()) + " of " + sched::ToString(scheduler_.total()) +
+                    ", workers " + std::to_string(scheduler_.worker_count()) + ", leases " +
+                    std::to_string(scheduler_.lease_count()) + ", demands " +
                     std::to_string(scheduler_.demand_count()) + ", starting " + std::to_string(starting_) +
                     ", transfers " + std::to_string(transfers_.size());
   if (gcs_) out += ", head's demands " + std::to_string(gcs_->pending_demands());
-  for (const auto& [v, s] : store_) out += "\n  stored " + Hex(v.id) + " attempt " + std::to_string(v.attempt) + (s.creator.nil() ? " copy" : " primary");
+  for (const auto& [v, s] : store_)
+    out += "\n  stored " + Hex(v.id) + " attempt " + std::to_string(v.attempt) +
+           (s.creator.nil() ? " copy" : " primary");
   return out + "\n";
 }
 

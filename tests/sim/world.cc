@@ -37,6 +37,7 @@ void World::ChooseFeatures() {
   f.lossy_backlog = f.kills && rng_.Percent(70);
   f.start_failures = rng_.Percent(15);
   f.latency = static_cast<int>(rng_.Below(3));
+  f.actors = seed_ % 3 == 2;
   f.gpus.resize(f.nodes);
   if (seed_ % 4 != 1) return;
   for (uint32_t& n : f.gpus) n = static_cast<uint32_t>(rng_.Below(4));
@@ -45,7 +46,8 @@ void World::ChooseFeatures() {
 void World::Build() {
   for (uint32_t node = 1; node <= features_.nodes; ++node) {
     sched::Amounts total{{"CPU", features_.cpus[node - 1] * sched::kResourceUnit}};
-    if (const uint32_t gpus = features_.gpus[node - 1]; gpus != 0) total.emplace_back("GPU", gpus * sched::kResourceUnit);
+    if (const uint32_t gpus = features_.gpus[node - 1]; gpus != 0)
+      total.emplace_back("GPU", gpus * sched::kResourceUnit);
     if (node == features_.nodes) total.emplace_back("disk", sched::kResourceUnit);
     raylets_[node] = std::make_unique<SimRaylet>(this, node, total, features_.nodes);
   }
@@ -53,9 +55,10 @@ void World::Build() {
   SimProcess* driver = AddProcess(raylets_.at(kHeadNode)->OpenSlot(), JobId{1}, true);
   driver->StartDriver(features_.tasks);
   if (verbose_) {
-    std::printf("seed %llu: %u nodes, %u tasks, kills %d, node kills %d, cancels %d, suspends %d, latency %d\n",
-                static_cast<unsigned long long>(seed_), features_.nodes, features_.tasks, features_.kills,
-                features_.node_kills, features_.cancels, features_.suspends, features_.latency);
+    std::printf(
+        "seed %llu: %u nodes, %u tasks, kills %d, node kills %d, cancels %d, suspends %d, latency %d\n",
+        static_cast<unsigned long long>(seed_), features_.nodes, features_.tasks, features_.kills,
+        features_.node_kills, features_.cancels, features_.suspends, features_.latency);
   }
 }
 
@@ -96,7 +99,8 @@ void World::At(TimeNs when, std::function<void()> fn) {
   events_.push({std::max(when, now_), next_order_++, std::move(fn)});
 }
 
-// ---- links --------------------------------------------------------------------------------------------------------
+// ---- links
+// --------------------------------------------------------------------------------------------------------
 
 TimeNs World::Delay() {
   const auto micro = static_cast<TimeNs>(1 + rng_.Below(30)) * kMicrosecond;
@@ -133,7 +137,8 @@ void World::Deliver(const LinkKey& key) {
   }
 }
 
-// ---- inhabitants --------------------------------------------------------------------------------------------------
+// ---- inhabitants
+// --------------------------------------------------------------------------------------------------
 
 SimProcess* World::Any(const Address& a) const {
   const auto it = processes_.find(a);
@@ -220,7 +225,8 @@ void World::ScheduleTrouble() {
   After(50 * kMillisecond, *again);
 }
 
-// ---- reports ------------------------------------------------------------------------------------------------------
+// ---- reports
+// ------------------------------------------------------------------------------------------------------
 
 // Most bodies begin with a task's or an object's id: its first bytes tell what the message is about.
 void World::Trace(const Packet& packet) {
@@ -239,7 +245,8 @@ void World::Trace(const Packet& packet) {
 std::string World::TraceText() const {
   std::string out = "the last deliveries:\n";
   for (const auto& [at, h] : trace_) {
-    out += "  " + Seconds(at) + "  " + ToString(h.src) + " -> " + ToString(h.dst) + "  type " + std::to_string(h.type) + "\n";
+    out += "  " + Seconds(at) + "  " + ToString(h.src) + " -> " + ToString(h.dst) + "  type " +
+           std::to_string(h.type) + "\n";
   }
   return out;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// World: virtual time, the links between the inhabitants, and PROTOCOL's invariants. Each hop is a FIFO of its
-// own: a process's lane to a neighbour or to its raylet, a raylet's lane to a process, a link between two nodes.
+// World: virtual time, the links between the inhabitants, and PROTOCOL's invariants. Each hop is a FIFO of
+// its own: a process's lane to a neighbour or to its raylet, a raylet's lane to a process, a link between two
+// nodes.
 #pragma once
 
 #include <array>
@@ -29,12 +30,13 @@ struct Features {
   uint32_t tasks = 100;
   std::vector<uint32_t> cpus;
   std::vector<uint32_t> gpus;  // of a quarter of the seeds
-  bool kills = false;       // of workers
+  bool kills = false;          // of workers
   bool node_kills = false;
   bool cancels = false;
   bool suspends = false;
   bool lossy_backlog = false;  // a process that dies loses what was not yet in its lanes
   bool start_failures = false;
+  bool actors = false;
   int latency = 0;  // 0: microseconds; 1: up to milliseconds; 2: now and then seconds
 };
 
@@ -75,7 +77,11 @@ class World {
   void OnClaim(const Address& worker, const TaskId& task, uint32_t attempt);
   // A task begins with (all of) what its raylet told its process.
   void CheckDevices(uint32_t node);
-  void OnCancelHandled(const TaskId& task) { cancelled_.insert(task); }  // by an executor that does not run it
+  // A call, or the constructor, of an actor begins in that process.
+  void OnActorRuns(const SimProcess& host);
+  void OnCancelHandled(const TaskId& task) {
+    cancelled_.insert(task);
+  }  // by an executor that does not run it
   void OnGone(const Address& borrower, const ObjectId& id);
   void OnDeath() { ++deaths_; }
   uint64_t deaths() const { return deaths_; }

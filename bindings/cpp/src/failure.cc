@@ -42,6 +42,8 @@ abi::Code FailWithSystemError(const ValueView& view, const Ref& ref) {
     case ErrorType::kWorkerCrashed:
     case ErrorType::kNodeDied:
     case ErrorType::kOutOfMemory:
+    case ErrorType::kActorDied:
+    case ErrorType::kActorUnavailable:
       return Fail(abi::kWorkerDied, e.message.empty() ? "the worker of the task died" : e.message);
     case ErrorType::kTaskCancelled:
       return Fail(abi::kCancelled, e.message.empty() ? "the task was cancelled" : e.message);
@@ -52,6 +54,7 @@ abi::Code FailWithSystemError(const ValueView& view, const Ref& ref) {
     case ErrorType::kObjectStoreFull:
       return Fail(abi::kStoreFull, e.message);
     case ErrorType::kTaskUnschedulable:
+    case ErrorType::kActorUnschedulable:
       return Fail(abi::kUnschedulable, e.message);
     case ErrorType::kFunctionMissing:
       return Fail(abi::kFunctionNotFound, e.message);

@@ -35,10 +35,8 @@ from ray_mpi._names import Language, LoggingConfig  # noqa: E402
 from ray_mpi._names import getattr_lazily as __getattr__
 from ray_mpi._remote import (  # noqa: E402
     client,
-    get_actor,
     java_actor_class,
     java_function,
-    kill,
     method,
     remote,
 )
@@ -51,6 +49,7 @@ from ray_mpi._worker import (  # noqa: E402
     is_initialized,
     shutdown,
 )
+from ray_mpi.actor import get_actor, kill  # noqa: E402
 from ray_mpi.cross_language import cpp_function  # noqa: E402
 from ray_mpi.runtime_context import get_runtime_context  # noqa: E402
 

@@ -15,6 +15,7 @@ def status_error(code, message):
         2: ValueError,
         3: exceptions.GetTimeoutError,
         5: exceptions.ObjectStoreFullError,
+        10: exceptions.PendingCallsLimitExceeded,
     }
     return makers.get(code, exceptions.RaySystemError)(message)
 
@@ -38,11 +39,15 @@ def raise_system(kind, message, context, object_hex):
         error = (exceptions.ObjectLostError if kind == 3 else exceptions.OwnerDiedError)(object_hex, None, "")
         error.reason = message
         raise error
+    if kind == 12:
+        raise exceptions.ActorUnavailableError(message, None)
     makers = {
         5: exceptions.NodeDiedError,
         6: exceptions.ObjectStoreFullError,
         7: exceptions.TaskUnschedulableError,
         10: exceptions.OutOfMemoryError,
+        11: exceptions.ActorDiedError,
+        13: exceptions.ActorUnschedulableError,
     }
     raise makers.get(kind, exceptions.RaySystemError)(message)
 

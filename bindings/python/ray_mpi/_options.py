@@ -187,6 +187,32 @@ def validate_task_options(options, in_options):
         raise ValueError("Placement groups should be specified via the scheduling_strategy option, not beside it.")
 
 
+def validate_actor_options(options, in_options):
+    """The same for actor classes."""
+    for keyword, value in options.items():
+        option = actor_options.get(keyword)
+        if option is None:
+            raise ValueError(
+                f"Invalid option keyword {keyword} for actors. Valid ones are {list(actor_options)}."
+            )
+        option.validate(keyword, value)
+    if in_options and "concurrency_groups" in options:
+        raise ValueError("Setting 'concurrency_groups' is not supported in '.options()'.")
+    if options.get("lifetime") not in (None, "detached", "non_detached"):
+        raise ValueError("actor `lifetime` argument must be one of 'detached', 'non_detached' and 'None'.")
+    if options.get("get_if_exists") and not in_options and options.get("name") is None:
+        raise ValueError("The actor name must be specified to use `get_if_exists`.")
+
+
+def validate_method_options(options):
+    """The same for the methods of actors, those of .options() and of @ray.method."""
+    for keyword in ("num_returns", "retry_exceptions", "name"):
+        if keyword in options:
+            task_options[keyword].validate(keyword, options[keyword])
+    if "max_task_retries" in options:
+        actor_options["max_task_retries"].validate("max_task_retries", options["max_task_retries"])
+
+
 def default_of(keyword):
     return task_options[keyword].default
 

@@ -44,16 +44,18 @@ def _make(target, options):
 def _actor_class(cls, options):
     from ray_mpi.actor import ActorClass
 
-    for keyword in options:
-        if keyword not in _options.actor_options:
-            raise ValueError(
-                f"Invalid option keyword {keyword} for actors. Valid ones are {list(_options.actor_options)}."
-            )
+    _options.validate_actor_options(options, in_options=False)
     return ActorClass(cls, options)
 
 
 def method(*args, **kwargs):
-    """Options of an actor's method; kept on the function for when actors are there."""
+    """Options of an actor's method: num_returns, max_task_retries, retry_exceptions, concurrency_group."""
+    from ray_mpi.actor import _METHOD_OPTIONS
+
+    for name in kwargs:
+        if name not in _METHOD_OPTIONS:
+            raise ValueError(f"Invalid option keyword {name} for ray.method. Valid ones are {list(_METHOD_OPTIONS)}.")
+    _options.validate_method_options(kwargs)
     if args:
         raise AssertionError("ray.method takes options by name, for example @ray.method(num_returns=2)")
 
@@ -63,20 +65,6 @@ def method(*args, **kwargs):
         return function
 
     return annotate
-
-
-def kill(actor, *, no_restart=True):
-    """End an actor: not there yet."""
-    raise ValueError(f"ray.kill() only supported for actors. For tasks, try ray.cancel(). Got: {type(actor)}.")
-
-
-def get_actor(name, namespace=None):
-    """A handle on a named actor: not there yet, so nobody has a name."""
-    if not name:
-        raise ValueError("Please supply a non-empty value to get_actor")
-    raise ValueError(
-        f"Failed to look up actor with name '{name}': actors are not there yet in this version of ray-mpi."
-    )
 
 
 def java_function(class_name, function_name):

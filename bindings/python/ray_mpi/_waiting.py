@@ -43,5 +43,7 @@ def cancel(ray_waitable, *, force=False, recursive=True):
         raise TypeError(
             f"ray.cancel() only supported for object refs. For actors, try ray.kill(). Got: {type(ray_waitable)}."
         )
+    if force and _core.is_actor_call(ray_waitable):
+        raise ValueError("force=True is not supported for actor tasks.")
     auto_init()
     _core.cancel(ray_waitable, force, recursive)

@@ -34,6 +34,8 @@ class Worker:
         self.lock = threading.RLock()
         self.node_ip = None
         self.pid = os.getpid()
+        self.actor = None  # the instance, in its own worker
+        self.actor_class_id = self.actor_name = self.actor_namespace = None
 
     @property
     def connected(self):

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 
-from ray_mpi import _core, _serialization, exceptions
+from ray_mpi import _core, _serialization, actor, exceptions
 from ray_mpi._errors import traceback_text
 from ray_mpi._ids import TaskID
 from ray_mpi._worker import WORKER_MODE, global_worker, ignore_step_signals, node_ip_address
@@ -145,14 +145,46 @@ def split_results(result, count):
     return list(result)
 
 
-def make_error(error, tb, function_name, name, retry_list, retry_exceptions, task_id):
+def actor_constructor(class_id, class_name, names):
+    """What makes this worker's actor from the arguments of its constructor."""
+    cls = load_function(class_id, class_name)
+    global_worker.actor_class_id = class_id
+    global_worker.actor_name, global_worker.actor_namespace = _serialization.loads(names, [])
+
+    def construct(*args, **kwargs):
+        global_worker.actor = cls(*args, **kwargs)
+
+    return construct
+
+
+def actor_method(name):
+    """What runs a method of this worker's actor."""
+    if name == "__ray_ready__":
+        return lambda: True
+    if name == "__ray_terminate__":
+        return actor.exit_actor
+    if name == "__ray_call__":
+        return lambda function, *args, **kwargs: function(global_worker.actor, *args, **kwargs)
+    return getattr(global_worker.actor, name)
+
+
+_ACTOR_CREATION, _ACTOR_CALL = 3, 4  # TaskKind of ids.h
+
+
+def make_error(error, tb, function_name, name, retry_list, retry_exceptions, task_id, kind):
     """What to store for an exception of a task, and what other languages are told of it: (error, whether it may be
-    retried, class, message, host, text)."""
+    retried, class, message, host, text, whether the actor is to end)."""
+    of_actor = kind in (_ACTOR_CREATION, _ACTOR_CALL)
     if isinstance(error, SystemExit):
-        raise error  # the process ends
+        if not of_actor or error.code not in (None, 0):
+            raise error  # the process ends
+        exited = exceptions.ActorDiedError(
+            f"{exceptions.ActorDiedError.BASE_ERROR_MSG} The actor is dead because it ended itself with exit_actor()."
+        )
+        return exited, False, "ray::RayActorException", str(exited), _hostname(), str(exited), True
     if isinstance(error, KeyboardInterrupt):
         cancelled = exceptions.TaskCancelledError(TaskID(task_id))
-        return cancelled, False, "ray::RayTaskCancelledException", str(cancelled), _hostname(), str(cancelled)
+        return cancelled, False, "ray::RayTaskCancelledException", str(cancelled), _hostname(), str(cancelled), False
     retry = bool(retry_exceptions) and isinstance(error, Exception)
     if retry and retry_list:
         retry = isinstance(error, tuple(_serialization.loads(retry_list, [])))
@@ -161,9 +193,16 @@ def make_error(error, tb, function_name, name, retry_list, retry_exceptions, tas
         cause = error.cause
     text = traceback_text(error, tb)
     proctitle = f"ray::{name or function_name.rpartition('.')[2]}()"
-    task_error = exceptions.RayTaskError(function_name, text, cause, proctitle, os.getpid(), node_ip_address())
-    stored = exceptions.StoredTaskError(task_error)
-    return stored, retry, _class_name(cause), _safe_text(cause), _hostname(), stored.text
+    actor_repr = actor_id = None
+    if of_actor:
+        proctitle = f"ray::{function_name}.__init__()" if kind == _ACTOR_CREATION else f"ray::{name}()"
+        actor_id = _core.actor_id_of(_core.current_actor()[0]).hex()
+        actor_repr = object.__repr__(global_worker.actor) if global_worker.actor is not None else function_name
+    task_error = exceptions.RayTaskError(
+        function_name, text, cause, proctitle, os.getpid(), node_ip_address(), actor_repr, actor_id
+    )
+    stored = exceptions.StoredTaskError(task_error, kind == _ACTOR_CREATION)
+    return stored, retry, _class_name(cause), _safe_text(cause), _hostname(), stored.text, False
 
 
 def _class_name(error):

@@ -1,36 +1,426 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Actors are not there yet: a class can be decorated, so that modules import, but not used."""
+"""@ray.remote on classes: creating actors, handles on them, calling their methods.
 
-_NOT_YET = "Actors are not there yet in this version of ray-mpi: {} cannot be created"
+A handle is an ObjectRef of the object that stands for the actor, and what its class looks like from outside. All
+handles on actors of one class share that, and the prepared templates of the methods.
+"""
 
+import inspect
 
-class ActorClass:
-    """A class under @ray.remote."""
+from ray_mpi import _core, _options, _serialization
+from ray_mpi._ids import ActorID
+from ray_mpi._worker import global_worker
+from ray_mpi.remote_function import _NOT_YET, _Code, _Shape, _strategy
 
-    def __init__(self, cls, options):
-        self.__ray_actor_class__ = cls
-        self.__name__ = cls.__name__
-        self.__doc__ = cls.__doc__
-        self._options = options
-
-    def remote(self, *args, **kwargs):
-        raise NotImplementedError(_NOT_YET.format(self.__name__))
-
-    def options(self, **options):
-        return ActorClass(self.__ray_actor_class__, {**self._options, **options})
-
-    def __call__(self, *args, **kwargs):
-        raise TypeError(
-            f"Actors cannot be instantiated directly. Instead of '{self.__name__}()', use '{self.__name__}.remote()'."
-        )
+_ANY_ARGUMENTS = _Shape(
+    [("args", inspect.Parameter.VAR_POSITIONAL, False), ("kwargs", inspect.Parameter.VAR_KEYWORD, False)]
+)
+# Every actor has these: when the constructor is done; exit after the calls before; call fn(actor, ...).
+_IMPLICIT_METHODS = ("__ray_ready__", "__ray_terminate__", "__ray_call__")
+_METHOD_OPTIONS = (
+    "num_returns", "concurrency_group", "max_task_retries", "retry_exceptions", "name", "enable_task_events",
+    "_generator_backpressure_num_objects", "tensor_transport",
+)  # fmt: skip
 
 
-class ActorHandle:
-    """A reference to an actor; there are none yet."""
-
-    def __init__(self, *args, **kwargs):
-        raise NotImplementedError(_NOT_YET.format("an actor"))
+class ActorExit(SystemExit):
+    """Raised by exit_actor() through the running method."""
 
 
 def exit_actor():
-    raise TypeError("exit_actor called on a non-actor worker.")
+    """End the actor that runs this, on purpose: it is not restarted, and its calls fail with ActorDiedError."""
+    if not _core.connected() or _core.current_actor() is None:
+        raise TypeError("exit_actor called on a non-actor worker.")
+    raise ActorExit(0)
+
+
+# ---- classes --------------------------------------------------------------------------------------------------------
+
+
+class _Methods:
+    """What callers know about a class: its name, its methods and their options."""
+
+    def __init__(self, class_id, class_name, methods):
+        self.class_id = class_id
+        self.class_name = class_name
+        self.methods = methods  # name -> (shape, {option: value})
+        self._codes = {}
+
+    def code(self, name, options):
+        key = (name, *(options[word] for word in sorted(options)))
+        try:
+            return self._codes[key]
+        except (KeyError, TypeError):  # TypeError: an option that cannot be a key
+            pass
+        code = _MethodCode(self, name, options)
+        try:
+            self._codes[key] = code
+        except TypeError:
+            pass
+        return code
+
+
+_known = {}  # class id -> _Methods
+
+
+def _methods_of(class_id):
+    if class_id not in _known:
+        class_name, methods = _serialization.loads(_core.import_bytes(class_id + ":methods"), [])
+        _known[class_id] = _Methods(class_id, class_name, methods)
+    return _known[class_id]
+
+
+def _collect_methods(cls):
+    methods = dict.fromkeys(_IMPLICIT_METHODS, (_ANY_ARGUMENTS, {}))
+    for name in dir(cls):
+        member = inspect.getattr_static(cls, name)
+        bound = not isinstance(member, staticmethod)
+        function = member.__func__ if isinstance(member, (staticmethod, classmethod)) else member
+        if name == "__init__" or not (inspect.isfunction(function) or _is_cython(function)):
+            continue
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise NotImplementedError(f"{cls.__name__}.{name}: async methods of actors {_NOT_YET}")
+        shape = _Shape.of(function)
+        options = {
+            word: getattr(function, f"__ray_{word}__") for word in _METHOD_OPTIONS if hasattr(function, f"__ray_{word}__")
+        }
+        methods[name] = (_Shape(shape.parameters[1:]) if bound else shape, options)
+    return methods
+
+
+def _is_cython(function):
+    return type(function).__name__ == "cython_function_or_method"
+
+
+class _ClassCode(_Code):
+    """The class, pickled and exported once per session, with a description of its methods beside it."""
+
+    what = "actor class"
+
+    def __init__(self, cls):
+        constructor = inspect.getattr_static(cls, "__init__", None)
+        parameters = _Shape.of(constructor).parameters[1:] if inspect.isfunction(constructor) else []
+        super().__init__(cls, _Shape(parameters))
+        _collect_methods(cls)  # for its errors
+
+    def export(self):
+        class_id = super().export()
+        if class_id not in _known and class_id != (self._foreign_id or (0, None))[1]:
+            methods = _collect_methods(self.function)
+            _known[class_id] = _Methods(class_id, self.name, methods)
+            _core.export_bytes(class_id + ":methods", _serialization.dumps_inband((self.name, methods)))
+        return class_id
+
+
+class ActorClass:
+    """A class whose instances are actors: make one with Class.remote(...)."""
+
+    def __init__(self, cls, options, code=None):
+        self._code = _ClassCode(cls) if code is None else code
+        self._options = options
+        self._creation = _core.Caller(_CreationCode(self._code, options), 0, 0)
+        self.__doc__ = cls.__doc__ if cls is not None else None
+
+    @property
+    def __ray_actor_class__(self):
+        return self._code.function
+
+    def remote(self, *args, **kwargs):
+        """Create an actor; returns its handle at once.
+
+        Raises TypeError for arguments that the constructor does not take, ValueError for a name that is taken.
+        """
+        self._code.shape.check(args, kwargs)
+        return self._create(args, kwargs)
+
+    def options(self, **actor_options):
+        """The same class with other options; see ray.remote for the words."""
+        merged = _options.update_options(self._options, actor_options)
+        _options.validate_actor_options(actor_options, in_options=True)
+        _options.validate_actor_options(merged, in_options=False)
+        return ActorClass(None, merged, self._code)
+
+    def _remote(self, args=None, kwargs=None, **actor_options):
+        target = self.options(**actor_options) if actor_options else self
+        return target.remote(*(args or ()), **(kwargs or {}))
+
+    def bind(self, *args, **kwargs):
+        raise NotImplementedError(f"bind() (graphs of actors, ray.dag) {_NOT_YET}")
+
+    def _create(self, args, kwargs):
+        from ray_mpi import _worker, exceptions
+
+        _worker.auto_init()
+        options = self._options
+        name, where = _name_of(options)
+        handle_options = {
+            "max_task_retries": options.get("max_task_retries") or 0,
+            "max_pending_calls": options.get("max_pending_calls", -1),
+            "ordered": not options.get("allow_out_of_order_execution"),
+        }
+        if name is None:
+            about = b""
+        else:
+            about = _serialization.dumps_inband((self._code.export(), handle_options))
+        ref, taken = _core.create_actor(self._creation, args, kwargs, name or "", where, about)
+        if taken is None:
+            return ActorHandle(ref, _methods_of(self._code.export()), handle_options)
+        if not options.get("get_if_exists"):
+            raise exceptions.ActorAlreadyExistsError(
+                f"The name {name} (namespace={where}) is already taken. Please use a different name or get the "
+                f"existing actor using ray.get_actor('{name}', namespace='{where}')"
+            )
+        return _handle_from(ref, taken)
+
+    def __call__(self, *args, **kwargs):
+        name = self._code.name
+        raise TypeError(f"Actors cannot be instantiated directly. Instead of '{name}()', use '{name}.remote()'.")
+
+    def __reduce__(self):
+        return ActorClass, (None, self._options, self._code)
+
+    def __repr__(self):
+        return f"<ray.actor.ActorClass({self._code.name})>"
+
+
+def _name_of(options):
+    """(name or None, namespace) of a new actor."""
+    name = options.get("name")
+    if name == "":
+        raise ValueError("Actor name cannot be an empty string.")
+    if options.get("get_if_exists") and name is None:
+        raise ValueError("The actor name must be specified to use `get_if_exists`.")
+    where = options.get("namespace")
+    if where == "":
+        raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
+    return name, where or global_worker.namespace or ""
+
+
+class _CreationCode:
+    """Binds the template of creations of one class with one set of options."""
+
+    def __init__(self, code, options):
+        self._code = code
+        self._options = options
+
+    def _prepare(self, caller):
+        _core.bind(caller, _creation_template(self._code, self._options))
+
+
+def _creation_template(code, options):
+    for keyword in ("runtime_env", "label_selector", "fallback_strategy", "concurrency_groups", "enable_tensor_transport"):
+        if options.get(keyword):
+            raise NotImplementedError(f"the option {keyword} of actors {_NOT_YET}")
+    if options.get("placement_group", "default") not in ("default", None):
+        raise NotImplementedError(f"the option placement_group: placement groups {_NOT_YET}")
+    if (options.get("max_concurrency") or 1) > 1:
+        raise NotImplementedError(f"max_concurrency above 1 (actors with several threads) {_NOT_YET}")
+    if options.get("lifetime") == "detached":
+        raise NotImplementedError(f"lifetime='detached' {_NOT_YET}: keep a handle for as long as the actor is needed")
+    strategy, node, soft = _strategy(options.get("scheduling_strategy"))
+    # Without a number an actor needs no CPU while it runs. Such actors fill no node: they are spread.
+    resources = _options.task_resources({**options, "num_cpus": options.get("num_cpus") or 0})
+    if not resources and strategy == 0:
+        strategy = 1
+    name, where = _name_of(options)
+    return {
+        "function_id": code.export(),
+        "function_name": code.name,
+        "name": code.name,
+        "language": 1,
+        "num_returns": 1,
+        "max_retries": options.get("max_restarts") or 0,
+        "max_calls": 0,
+        "retry_exceptions": False,
+        "retry_list": _serialization.dumps_inband((name, where)),
+        "resources": resources,
+        "strategy": strategy,
+        "affinity_node": node,
+        "affinity_soft": soft,
+        "creates_actor": True,
+        "ordered": True,
+    }
+
+
+# ---- handles --------------------------------------------------------------------------------------------------------
+
+
+class ActorHandle:
+    """A reference to an actor. The actor lives as long as some process has a handle on it, or a call to it pending."""
+
+    def __init__(self, ref, methods, options):
+        self._ref = ref
+        self._methods = methods
+        self._options = options
+
+    def __getattr__(self, name):
+        found = self.__dict__["_methods"].methods.get(name) if "_methods" in self.__dict__ else None
+        if found is None:
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        method = ActorMethod(self._ref, self._methods, name, self._options, found[1])
+        self.__dict__[name] = method
+        return method
+
+    def __dir__(self):
+        return [*super().__dir__(), *self._methods.methods]
+
+    @property
+    def _actor_id(self):
+        return ActorID(_core.actor_id_of(self._ref))
+
+    @property
+    def _ray_actor_id(self):
+        return self._actor_id
+
+    def __eq__(self, other):
+        return isinstance(other, ActorHandle) and self._ref == other._ref
+
+    def __hash__(self):
+        return hash(self._ref)
+
+    def __repr__(self):
+        return f"Actor({self._methods.class_name}, {self._actor_id.hex()})"
+
+    def __reduce__(self):
+        return _rebuild_handle, (self._ref, self._methods.class_id, self._options)
+
+
+def _rebuild_handle(ref, class_id, options):
+    return ActorHandle(ref, _methods_of(class_id), options)
+
+
+def _handle_from(ref, about):
+    return _rebuild_handle(ref, *_serialization.loads(about, []))
+
+
+class _MethodCode:
+    """One method with one set of options: checks arguments, prepares the template that all its callers share."""
+
+    def __init__(self, methods, name, options):
+        self._name = name
+        self._class_name = methods.class_name
+        self._options = options
+        self.shape = methods.methods[name][0]
+        self._shared = None
+
+    def _check(self, args, kwargs):
+        self.shape.check(args, kwargs)
+
+    def _prepare(self, caller):
+        if caller is self._shared:
+            _core.bind(caller, self._template())
+            return
+        if self._shared is None:
+            self._shared = _core.Caller(self, self.shape.min_args, self.shape.max_args)
+        _core.bind_like(caller, self._shared)
+
+    def _template(self):
+        options = self._options
+        if options.get("concurrency_group"):
+            raise NotImplementedError(f"concurrency groups of actors {_NOT_YET}")
+        num_returns = options.get("num_returns")
+        if isinstance(num_returns, str):
+            raise NotImplementedError(f"num_returns={num_returns!r}: generators {_NOT_YET}")
+        retry = options.get("retry_exceptions") or False
+        full_name = f"{self._class_name}.{self._name}"
+        return {
+            "function_id": self._name,
+            "function_name": full_name,
+            "name": options.get("name") or full_name,
+            "language": 1,
+            "num_returns": 1 if num_returns is None else num_returns,
+            "max_retries": options["max_task_retries"],
+            "max_calls": 0,
+            "retry_exceptions": bool(retry),
+            "retry_list": b"" if isinstance(retry, bool) else _serialization.dumps_inband(tuple(retry)),
+            "resources": [],
+            "strategy": 0,
+            "affinity_node": 0,
+            "affinity_soft": False,
+            "creates_actor": False,
+            "ordered": options["ordered"],
+        }
+
+
+class ActorMethod:
+    """A method of an actor: call it with handle.method.remote(...)."""
+
+    def __init__(self, ref, methods, name, handle_options, own_options):
+        self._where = ref, methods, handle_options
+        self._method_name = name
+        self._own = own_options
+        options = {
+            **own_options,
+            "ordered": handle_options["ordered"],
+            "max_task_retries": own_options.get("max_task_retries", handle_options["max_task_retries"]),
+        }
+        code = methods.code(name, options)
+        # The Caller must not lead back here: a handle that nobody has ends its actor at once.
+        self.remote = _core.Caller(
+            code, code.shape.min_args, code.shape.max_args, ref, handle_options["max_pending_calls"] or -1
+        )
+
+    def options(self, **method_options):
+        """The same method with other options: num_returns, name, max_task_retries, retry_exceptions."""
+        for word in method_options:
+            if word not in _METHOD_OPTIONS:
+                raise ValueError(f"Invalid option keyword {word} for actor methods. Valid ones are {list(_METHOD_OPTIONS)}.")
+        _options.validate_method_options(method_options)
+        ref, methods, handle_options = self._where
+        return ActorMethod(ref, methods, self._method_name, handle_options, {**self._own, **method_options})
+
+    def _remote(self, args=None, kwargs=None, **method_options):
+        target = self.options(**method_options) if method_options else self
+        return target.remote(*(args or ()), **(kwargs or {}))
+
+    def bind(self, *args, **kwargs):
+        raise NotImplementedError(f"bind() (graphs of actors, ray.dag) {_NOT_YET}")
+
+    def __call__(self, *args, **kwargs):
+        name = self._method_name
+        raise TypeError(
+            f"Actor methods cannot be called directly. Instead of running 'object.{name}()', "
+            f"try 'object.{name}.remote()'."
+        )
+
+
+# ---- ray.kill, ray.get_actor ----------------------------------------------------------------------------------------
+
+
+def kill(actor, *, no_restart=True):
+    """End an actor's process at once: no atexit, no pending calls. no_restart=False: it may be restarted.
+
+    Returns before it is dead. ValueError if `actor` is no handle.
+    """
+    if not isinstance(actor, ActorHandle):
+        raise ValueError(f"ray.kill() only supported for actors. For tasks, try ray.cancel(). Got: {type(actor)}.")
+    _core.kill_actor(actor._ref, no_restart)
+
+
+def get_actor(name, namespace=None):
+    """A handle on the actor of this name in this namespace (None: the job's). ValueError if there is none."""
+    from ray_mpi import _worker
+
+    if not name:
+        raise ValueError("Please supply a non-empty value to get_actor")
+    if namespace == "":
+        raise ValueError('"" is not a valid namespace. Pass None to not specify a namespace.')
+    _worker.auto_init()
+    found = _core.find_actor(namespace or global_worker.namespace or "", name)
+    if found is None:
+        raise ValueError(
+            f"Failed to look up actor with name '{name}'. This could because 1. You are trying to look up a named "
+            "actor you didn't create. 2. The named actor died. 3. You did not use a namespace matching the namespace "
+            "of the actor."
+        )
+    return _handle_from(*found)
+
+
+def list_named_actors(all_namespaces=False):
+    """The names of the job's namespace; or [{"name":.., "namespace":..}] of all."""
+    from ray_mpi import _worker
+
+    _worker.auto_init()
+    if all_namespaces:
+        return [{"name": name, "namespace": where} for where, name in _core.list_actors(None)]
+    return [name for _, name in _core.list_actors(global_worker.namespace or "")]

@@ -54,7 +54,8 @@ class RayTaskError(RayError):
         )
 
     def __str__(self):
-        where = f"{self.proctitle} (pid={self.pid}, ip={self.ip})"
+        actor = f", actor_id={self._actor_id}, repr={self.actor_repr}" if self._actor_id else ""
+        where = f"{self.proctitle} (pid={self.pid}, ip={self.ip}{actor})"
         return f"{where}\n{self.traceback_str.removeprefix(_TRACEBACK_HEAD)}".rstrip()
 
     def as_instanceof_cause(self):
@@ -204,11 +205,12 @@ class ActorDiedError(RayActorError):
 
 
 class ActorUnavailableError(RayActorError):
-    """The actor may come back."""
+    """The actor may come back. actor_id None: the message has it."""
 
     def __init__(self, error_message, actor_id):
         actor = actor_id.hex() if isinstance(actor_id, bytes) else actor_id
-        super().__init__(actor, f"The actor {actor} is unavailable: {error_message}")
+        text = error_message if actor is None else f"The actor {actor} is unavailable: {error_message}"
+        super().__init__(actor, text)
         self.args = (error_message, actor_id)
 
 
@@ -504,7 +506,8 @@ class StoredTaskError:
     """How a task's error is stored: the cause pickled by itself, so that an error whose class cannot be
     rebuilt in the reader still tells its text (UnserializableException)."""
 
-    def __init__(self, error):
+    def __init__(self, error, creates_actor=False):
+        self.creates_actor = creates_actor
         self.fields = error.__reduce__()[1]
         text = str(error)
         function_name, traceback_str, cause, *rest = self.fields
@@ -520,10 +523,11 @@ class StoredTaskError:
         self.text = text
 
     def restore(self):
-        """The RayTaskError, or an UnserializableException."""
+        """The RayTaskError, or an UnserializableException; of an actor's constructor: the ActorDiedError."""
         try:
             cause = cloudpickle.loads(self.cause)
         except Exception:  # noqa: BLE001
             return UnserializableException(f"ray.exceptions.RayTaskError: {self.text}\n")
         function_name, traceback_str, _, *rest = self.fields
-        return RayTaskError(function_name, traceback_str, cause, *rest)
+        error = RayTaskError(function_name, traceback_str, cause, *rest)
+        return ActorDiedError(error) if self.creates_actor else error

@@ -57,6 +57,8 @@ class _Shape:
 class _Code:
     """The function itself, shared by all its wrappers: pickled and exported once per session."""
 
+    what = "function"
+
     language = 1  # TaskTemplate::language of the runtime
 
     def __init__(self, function, shape):
@@ -100,7 +102,7 @@ class _Code:
         try:
             return _serialization.dumps_inband(function)
         except Exception as error:
-            raise TypeError(_serialization.explain(f"the function {self.full_name}", function, error)) from error
+            raise TypeError(_serialization.explain(f"the {self.what} {self.full_name}", function, error)) from error
 
     def __getstate__(self):
         state = {"shape": self.shape, "name": self.name, "full_name": self.full_name, "_id": None, "_epoch": 0}
@@ -247,6 +249,8 @@ def _template(code, options):
         "strategy": strategy,
         "affinity_node": node,
         "affinity_soft": soft,
+        "creates_actor": False,
+        "ordered": True,
     }
 
 

@@ -5,7 +5,7 @@ import os
 import warnings
 
 from ray_mpi import _core, _worker
-from ray_mpi._ids import JobID, NodeID, TaskID
+from ray_mpi._ids import ActorID, JobID, NodeID, TaskID
 from ray_mpi._options import UNIT_RESOURCES
 from ray_mpi._worker import WORKER_MODE, global_worker
 
@@ -45,10 +45,13 @@ class RuntimeContext:
         return _core.current_function_name() if global_worker.mode == WORKER_MODE else None
 
     def get_actor_id(self):
-        return None
+        """This worker's actor's; None elsewhere."""
+        found = _current_actor()
+        return None if found is None else _core.actor_id_of(found[0]).hex()
 
     def get_actor_name(self):
-        return None
+        """This worker's actor's, "" if it has none; None elsewhere."""
+        return None if _current_actor() is None else global_worker.actor_name or ""
 
     def get_placement_group_id(self):
         return None
@@ -116,11 +119,19 @@ class RuntimeContext:
 
     @property
     def actor_id(self):
-        return None
+        text = _deprecated("actor_id", self.get_actor_id())
+        return ActorID.from_hex(text) if text else None
 
     @property
     def current_actor(self):
-        raise RuntimeError("This method is only available in an actor.")
+        """A handle on the actor that this runs in."""
+        from ray_mpi.actor import _rebuild_handle
+
+        found = _current_actor()
+        if found is None:
+            raise RuntimeError("This method is only available in an actor.")
+        options = {"max_task_retries": 0, "max_pending_calls": -1, "ordered": True}
+        return _rebuild_handle(found[0], global_worker.actor_class_id, options)
 
     @property
     def current_placement_group_id(self):
@@ -132,7 +143,15 @@ class RuntimeContext:
 
     @property
     def was_current_actor_reconstructed(self):
-        raise RuntimeError("This property should only be called inside an actor.")
+        """Whether this is a later life of the actor, after a restart."""
+        found = _current_actor()
+        if found is None:
+            raise RuntimeError("This property should only be called inside an actor.")
+        return found[1] > 0
+
+
+def _current_actor():
+    return _core.current_actor() if global_worker.mode == WORKER_MODE else None
 
 
 def _deprecated(name, value):

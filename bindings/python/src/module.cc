@@ -12,6 +12,7 @@ NB_MODULE(_core, m) {
   InitBuffer(m);
   InitObjectRef(m);
   InitSubmit(m);
+  InitActors(m);
   InitObjects(m);
   InitCompletion(m);
   InitWorker(m);

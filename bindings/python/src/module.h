@@ -14,6 +14,7 @@ namespace rmpi::python {
 using namespace nanobind::literals;
 
 void InitSubmit(nb::module_& m);      // Caller, bind
+void InitActors(nb::module_& m);      // create_actor, kill_actor, find_actor, list_actors
 void InitObjects(nb::module_& m);     // get, wait, put, cancel, encode, decode
 void InitCompletion(nb::module_& m);  // Completions
 void InitWorker(nb::module_& m);      // run_worker, fork_worker

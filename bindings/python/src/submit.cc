@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Caller: the object behind f.remote and f.options(..).remote. It holds the prepared template of one remote
-// function with one set of options, so that a call is: look at the arguments, encode, submit, wrap the refs.
-// Everything rare (export, options, a wrong number of arguments) is its owner's, in Python.
+// Caller: the object behind f.remote and f.options(..).remote, and behind the .remote of an actor's method.
+// It holds the prepared template of one function or method with one set of options, so that a call is: look
+// at the arguments, encode, submit, wrap the refs. Everything rare (export, options, a wrong number of
+// arguments) is its owner's, in Python.
+#include "bindings/python/src/submit.h"
+
 #include <cstddef>
 #include <utility>
 
@@ -21,6 +24,8 @@ struct Caller {
   uint64_t epoch;  // of the session that `handle` belongs to
   bool foreign;    // the function is in another language
   TemplateHandle handle;
+  PyObject* actor;      // an ObjectRef: whose method it is; null: of none
+  int64_t max_pending;  // calls of this process that may wait at the actor; < 0: no limit
 };
 
 PyTypeObject* g_type = nullptr;
@@ -41,6 +46,14 @@ void CheckArguments(Caller* self, PyObject* const* args, size_t positional, PyOb
   Steal(PyObject_CallMethod(self->owner, "_check", "OO", list.ptr(), keywords.ptr()));
 }
 
+// Its owner binds it, the first time in each session.
+void Prepare(Caller* self) {
+  if (self->epoch == Session::Get().epoch()) return;
+  Steal(PyObject_CallMethod(self->owner, "_prepare", "O", self));
+  if (self->epoch != Session::Get().epoch())
+    Raise(PyExc_RuntimeError, "the remote function was not prepared");
+}
+
 nb::object Wrap(std::vector<Ref>& returns) {
   if (returns.size() == 1) return WrapRef(std::move(returns[0]));
   if (returns.empty()) return nb::none();
@@ -56,11 +69,7 @@ nb::object Submit(Caller* self, PyObject* const* args, size_t positional, PyObje
   const bool keywords = names != nullptr && PyTuple_GET_SIZE(names) > 0;
   const auto n = static_cast<Py_ssize_t>(positional);
   if (keywords || n < self->min_args || n > self->max_args) CheckArguments(self, args, positional, names);
-  if (self->epoch != Session::Get().epoch()) {
-    Steal(PyObject_CallMethod(self->owner, "_prepare", "O", self));
-    if (self->epoch != Session::Get().epoch())
-      Raise(PyExc_RuntimeError, "the remote function was not prepared");
-  }
+  Prepare(self);
   ArgsEncoder encoder;
   encoder.Encode(core, args, positional, names, self->foreign);
   const TaskArgs list = encoder.Take();
@@ -70,9 +79,12 @@ nb::object Submit(Caller* self, PyObject* const* args, size_t positional, PyObje
   thread_local std::vector<Ref> spare;
   std::vector<Ref> returns = std::move(spare);
   Status status;
-  while ((status = core->Submit(handle, list, &returns)).code() == StatusCode::kInterrupted) {
-    Check(PyErr_CheckSignals() == 0);
-  }
+  const auto submit = [&] {
+    return self->actor == nullptr
+               ? core->Submit(handle, list, &returns)
+               : core->Call(LiveRef(self->actor), handle, list, self->max_pending, &returns);
+  };
+  while ((status = submit()).code() == StatusCode::kInterrupted) Check(PyErr_CheckSignals() == 0);
   CheckStatus(status);
   nb::object result = Wrap(returns);
   returns.clear();
@@ -88,9 +100,14 @@ PyObject* Vectorcall(PyObject* self, PyObject* const* args, size_t nargsf, PyObj
 }
 
 PyObject* New(PyTypeObject* type, PyObject* args, PyObject*) {
-  PyObject* owner = nullptr;
+  PyObject *owner = nullptr, *actor = nullptr;
   Py_ssize_t min_args = 0, max_args = 0;
-  if (!PyArg_ParseTuple(args, "Onn", &owner, &min_args, &max_args)) return nullptr;
+  long long max_pending = -1;
+  if (!PyArg_ParseTuple(args, "Onn|OL", &owner, &min_args, &max_args, &actor, &max_pending)) return nullptr;
+  if (actor != nullptr && !IsObjectRef(actor)) {
+    PyErr_SetString(PyExc_TypeError, "Caller() wants an actor's ObjectRef");
+    return nullptr;
+  }
   auto* self = reinterpret_cast<Caller*>(type->tp_alloc(type, 0));
   if (self == nullptr) return nullptr;
   self->vectorcall = &Vectorcall;
@@ -101,16 +118,21 @@ PyObject* New(PyTypeObject* type, PyObject* args, PyObject*) {
   self->epoch = 0;
   self->foreign = false;
   new (&self->handle) TemplateHandle;
+  Py_XINCREF(actor);
+  self->actor = actor;
+  self->max_pending = max_pending;
   return reinterpret_cast<PyObject*>(self);
 }
 
 int Traverse(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(Cast(self)->owner);
+  Py_VISIT(Cast(self)->actor);
   Py_VISIT(Py_TYPE(self));
   return 0;
 }
 int Clear(PyObject* self) {
   Py_CLEAR(Cast(self)->owner);
+  Py_CLEAR(Cast(self)->actor);
   return 0;
 }
 void Dealloc(PyObject* self) {
@@ -164,6 +186,8 @@ TaskTemplate TemplateOf(const nb::dict& options) {
   t.strategy = static_cast<Strategy>(nb::cast<int>(options["strategy"]));
   t.affinity_node = nb::cast<uint32_t>(options["affinity_node"]);
   t.affinity_soft = nb::cast<bool>(options["affinity_soft"]);
+  t.creates_actor = nb::cast<bool>(options["creates_actor"]);
+  t.ordered = nb::cast<bool>(options["ordered"]);
   return t;
 }
 
@@ -177,13 +201,27 @@ void Bind(nb::handle caller, const nb::dict& options) {
   self->epoch = Session::Get().epoch();
 }
 
+// Gives a caller the template of another one: those of one method of many actors share it.
+void BindLike(nb::handle caller, nb::handle other) {
+  if (Py_TYPE(caller.ptr()) != g_type) Raise(PyExc_TypeError, "bind_like() wants Callers");
+  Cast(caller.ptr())->handle = BoundTemplate(other);
+  Cast(caller.ptr())->epoch = Session::Get().epoch();
+}
+
 }  // namespace
+
+TemplateHandle BoundTemplate(nb::handle caller) {
+  if (Py_TYPE(caller.ptr()) != g_type) Raise(PyExc_TypeError, "a Caller is wanted");
+  Prepare(Cast(caller.ptr()));
+  return Cast(caller.ptr())->handle;
+}
 
 void InitSubmit(nb::module_& m) {
   nb::object type = Steal(PyType_FromSpec(&g_spec));
   g_type = reinterpret_cast<PyTypeObject*>(type.ptr());
   m.attr("Caller") = type;
   (void)type.release();
+  m.def("bind_like", &BindLike, "caller"_a, "other"_a, "Gives a Caller the template of another one.");
   m.def("bind", &Bind, "caller"_a, "options"_a, "Gives a Caller the template of its calls in this session.");
 }
 

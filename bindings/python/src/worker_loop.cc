@@ -20,6 +20,8 @@ Imported g_set_threads("ray_mpi._worker_main", "set_threads");
 Imported g_set_variables("ray_mpi._worker_main", "set_variables");
 Imported g_load_function("ray_mpi._worker_main", "load_function");
 Imported g_make_error("ray_mpi._worker_main", "make_error");
+Imported g_actor_constructor("ray_mpi._worker_main", "actor_constructor");
+Imported g_actor_method("ray_mpi._worker_main", "actor_method");
 Imported g_split_results("ray_mpi._worker_main", "split_results");
 
 bool g_in_task = false;  // main thread only: user code of a task is running
@@ -93,7 +95,8 @@ void WorkerLoop::Execute(ExecTask& task) {
 }
 
 void WorkerLoop::Enter(const ExecTask& task) {
-  SetOutputName(task.name);
+  // An actor's lines bear its class, which its creation named.
+  if (task.id.kind() != TaskKind::kActorCall) SetOutputName(task.name);
   double cpus = 0;
   for (const auto& [name, amount] : task.resources) {
     if (name == "CPU") cpus = amount;
@@ -102,7 +105,7 @@ void WorkerLoop::Enter(const ExecTask& task) {
     Steal(PyObject_CallFunction(g_enter_job.get(), "I", static_cast<unsigned>(task.id.job.value)));
     job_ = task.id.job.value;
   }
-  if (cpus != cpus_) {
+  if (cpus != cpus_ && task.id.kind() != TaskKind::kActorCall) {
     Steal(PyObject_CallFunction(g_set_threads.get(), "d", cpus));
     cpus_ = cpus;
   }
@@ -113,11 +116,25 @@ void WorkerLoop::Enter(const ExecTask& task) {
   }
 }
 
+// What an actor is made with, its method, or a remote function.
+nb::object WorkerLoop::LoadCallable(const ExecTask& task) {
+  const char* id = task.function_id.c_str();
+  switch (task.id.kind()) {
+    case TaskKind::kActorCreation:
+      return Steal(PyObject_CallFunction(g_actor_constructor.get(), "ssy#", id, task.function_name.c_str(),
+                                         task.retry_list.data(),
+                                         static_cast<Py_ssize_t>(task.retry_list.size())));
+    case TaskKind::kActorCall:
+      return Steal(PyObject_CallFunction(g_actor_method.get(), "s", id));
+    default:
+      return Steal(PyObject_CallFunction(g_load_function.get(), "ss", id, task.function_name.c_str()));
+  }
+}
+
 WorkerLoop::Function& WorkerLoop::Load(const ExecTask& task) {
   const auto it = functions_.find(task.function_id);
   if (it != functions_.end()) return it->second;
-  nb::object callable = Steal(PyObject_CallFunction(g_load_function.get(), "ss", task.function_id.c_str(),
-                                                    task.function_name.c_str()));
+  nb::object callable = LoadCallable(task);
   return functions_.emplace(task.function_id, Function{std::move(callable), 0}).first->second;
 }
 
@@ -160,12 +177,15 @@ void WorkerLoop::Fail(ExecTask& task) {
   // make_error lets SystemExit through; for all else it returns (exception to store, may be retried).
   nb::python_error raised;
   nb::object made = Steal(PyObject_CallFunction(
-      g_make_error.get(), "OOssy#iy#", raised.value().ptr(),
+      g_make_error.get(), "OOssy#iy#i", raised.value().ptr(),
       raised.traceback().is_valid() ? raised.traceback().ptr() : Py_None, task.function_name.c_str(),
       task.name.c_str(), task.retry_list.data(), static_cast<Py_ssize_t>(task.retry_list.size()),
-      task.retry_exceptions ? 1 : 0, ToBinary(task.id).data(), static_cast<Py_ssize_t>(kTaskIdSize)));
+      task.retry_exceptions ? 1 : 0, ToBinary(task.id).data(), static_cast<Py_ssize_t>(kTaskIdSize),
+      static_cast<int>(task.id.kind())));
   // In front of the exception itself: what a reader in another language is told.
-  const auto field = [&made](Py_ssize_t i) { return nb::cast<std::string>(nb::handle(PyTuple_GET_ITEM(made.ptr(), i))); };
+  const auto field = [&made](Py_ssize_t i) {
+    return nb::cast<std::string>(nb::handle(PyTuple_GET_ITEM(made.ptr(), i)));
+  };
   TaskError neutral;
   neutral.language = "Python";
   neutral.function = task.function_name;
@@ -181,6 +201,7 @@ void WorkerLoop::Fail(ExecTask& task) {
   encoder.Value(PyTuple_GET_ITEM(made.ptr(), 0));
   const ValueSource source = SourceOf(encoder, ValueKind::kAppError);
   Finish(task, {&source, 1}, PyTuple_GET_ITEM(made.ptr(), 1) == Py_True);
+  if (PyTuple_GET_ITEM(made.ptr(), 6) == Py_True) core_->ExitActor();
 }
 
 void WorkerLoop::Finish(ExecTask& task, std::span<const ValueSource> results, bool retryable) {

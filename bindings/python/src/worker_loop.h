@@ -28,6 +28,7 @@ class WorkerLoop {
 
   void Execute(ExecTask& task);
   Function& Load(const ExecTask& task);
+  nb::object LoadCallable(const ExecTask& task);
   nb::object Call(const Function& function, const CallArgs& args);
   void Succeed(ExecTask& task, nb::object result);
   // The error that is set becomes the task's result.

@@ -2,7 +2,8 @@
 """ray._private.worker: the process's state and the functions of `ray`."""
 
 from ray_mpi._core import get, put
-from ray_mpi._remote import get_actor, kill, remote
+from ray_mpi.actor import get_actor, kill
+from ray_mpi._remote import remote
 from ray_mpi._waiting import cancel, wait
 from ray_mpi._worker import (
     LOCAL_MODE,

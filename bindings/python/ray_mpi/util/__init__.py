@@ -4,13 +4,14 @@
 import socket
 
 from ray_mpi import _core, _waiting
+from ray_mpi.actor import list_named_actors
 from ray_mpi.util import debug, scheduling_strategies, serialization
+from ray_mpi.util.actor_pool import ActorPool
 from ray_mpi.util.check_serialize import inspect_serializability
 from ray_mpi.util.debug import disable_log_once_globally, enable_periodic_logging, log_once
 from ray_mpi.util.serialization import deregister_serializer, register_serializer
 
 _NO_GROUPS = "Placement groups are not there yet in this version of ray-mpi"
-_NO_ACTORS = "Actors are not there yet in this version of ray-mpi"
 
 
 def get_node_ip_address(address="8.8.8.8:53"):
@@ -75,21 +76,9 @@ def get_current_placement_group():
     return None
 
 
-def list_named_actors(all_namespaces=False):
-    """No actors: nobody has a name."""
-    return []
-
-
 def get_node_instance_id():
     """The cloud's id of this machine; there is none on a cluster."""
     return ""
-
-
-class ActorPool:
-    """Work spread over actors: not there yet."""
-
-    def __init__(self, actors):
-        raise NotImplementedError(f"ray.util.ActorPool: {_NO_ACTORS}")
 
 
 def connect(*args, **kwargs):

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/core/actor_calls.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace rmpi::core {
+
+ActorQueue* ActorCalls::QueueOf(const ObjectId& actor) {
+  auto& q = queues_[actor];
+  if (!q) {
+    q = std::make_unique<ActorQueue>();
+    q->actor = actor;
+    outbox_->Send(actor.owner(), MsgType::kActorLocate, ActorLocate{actor, false});
+  }
+  return q.get();
+}
+
+size_t ActorCalls::pending(const ObjectId& actor) const {
+  const auto it = queues_.find(actor);
+  return it == queues_.end() ? 0 : it->second->pending();
+}
+
+void ActorCalls::Forget(const ObjectId& actor) {
+  if (queues_.erase(actor) == 0) return;
+  if (actor.owner() != objects_->self())
+    outbox_->Send(actor.owner(), MsgType::kActorLocate, ActorLocate{actor, true});
+}
+
+void ActorCalls::Start(Task* t, Entry* handle) {
+  ActorQueue* q = QueueOf(handle->id);
+  t->calls = q;
+  t->handle = handle;
+  objects_->AddHold(handle);
+  const bool ready = tasks_->Resolve(t);
+  if (!ready && !t->tmpl->ordered) {
+    ++q->unready;
+    return;
+  }
+  t->state = ready ? TaskState::kQueued : TaskState::kWaitArgs;
+  q->waiting.PushBack(t);
+  if (q->waiting.head == t) Pump(q);
+}
+
+void ActorCalls::OnReady(Task* t) {
+  ActorQueue* q = t->calls;
+  t->state = TaskState::kQueued;
+  if (t->list == nullptr) {
+    --q->unready;
+    q->waiting.PushBack(t);
+  }
+  if (q->waiting.head == t) Pump(q);
+}
+
+// Sends what may go. Nothing goes to a new worker before all that the old one had is settled: the order of
+// retries.
+void ActorCalls::Pump(ActorQueue* q) {
+  if (q->state.phase == ActorPhase::kDead) {
+    if (q->inflight.empty()) Die(q, q->state.kind, q->state.error);
+    return;
+  }
+  if (q->state.phase != ActorPhase::kAlive) return;
+  if (q->pushed_to != q->state.worker) {
+    if (!q->inflight.empty()) return;
+    q->pushed_to = q->state.worker;
+    q->leaving = false;
+    q->templates_sent.clear();
+  }
+  while (Task* t = q->waiting.head) {
+    if (q->leaving || t->state != TaskState::kQueued) return;
+    PushNext(q, t);
+  }
+}
+
+void ActorCalls::PushNext(ActorQueue* q, Task* t) {
+  if (tasks_->LacksArgs(t) && !tasks_->Resolve(t)) {  // one was lost again: it keeps its turn, if it has one
+    if (t->tmpl->ordered) return;
+    q->waiting.Remove(t);
+    ++q->unready;
+    return;
+  }
+  if (!tasks_->CheckArgs(t)) return;  // failed
+  q->waiting.Remove(t);
+  t->state = TaskState::kPushed;
+  q->inflight.PushBack(t);
+  outbox_->Send(q->pushed_to, MsgType::kPush, tasks_->MakePush(t, &q->templates_sent));
+}
+
+// ---- answers
+// ----------------------------------------------------------------------------------------------------
+
+Task* ActorCalls::PushedTask(const TaskId& task, uint32_t attempt, const Address& worker) {
+  Task* t = tasks_->Find(task);
+  if (t == nullptr || t->calls == nullptr || t->list != &t->calls->inflight) return nullptr;
+  return t->attempt == attempt && t->calls->pushed_to == worker ? t : nullptr;
+}
+
+void ActorCalls::OnResult(const Address& from, Result& m) {
+  Task* t = PushedTask(m.task, m.attempt, from);
+  if (t == nullptr) return tasks_->DropResult(from, m);
+  ActorQueue* q = t->calls;
+  q->inflight.Remove(t);
+  if (m.retryable_error && !t->cancelled && TaskTable::ChargeRetry(t)) {
+    tasks_->DropResult(from, m);
+    t->state = TaskState::kQueued;
+    q->waiting.PushBack(t);
+  } else {
+    tasks_->Complete(t, from, m);
+  }
+  if (!q->waiting.empty() || q->state.phase == ActorPhase::kDead) Pump(q);
+}
+
+void ActorCalls::OnReturned(const Address& from, const Returned& m) {
+  ActorQueue* q = nullptr;
+  for (auto it = m.tasks.rbegin(); it != m.tasks.rend(); ++it) {  // back to front: the old order
+    Task* t = PushedTask(it->task, it->attempt, from);
+    if (t == nullptr) continue;
+    q = t->calls;
+    q->inflight.Remove(t);
+    t->state = TaskState::kQueued;
+    q->waiting.PushFront(t);
+    if (t->cancelled)
+      tasks_->FailWith(t, ErrorType::kTaskCancelled, "the call was cancelled before it started");
+  }
+  if (q == nullptr) return;
+  q->leaving |= m.retiring;
+  Pump(q);
+}
+
+// ---- what the creator says
+// --------------------------------------------------------------------------------------
+
+void ActorCalls::OnState(const ActorState& m) {
+  const auto it = queues_.find(m.actor);
+  if (it == queues_.end()) return;
+  ActorQueue* q = it->second.get();
+  if (q->state.phase == ActorPhase::kDead) return;
+  q->state = m;
+  if (m.phase == ActorPhase::kRestarting || m.phase == ActorPhase::kAlive) FailLost(q);
+  Pump(q);
+}
+
+void ActorCalls::FailLost(ActorQueue* q) {
+  while (Task* t = q->lost.head) {
+    tasks_->FailWith(t, ErrorType::kActorUnavailable,
+                     "The actor " + ActorHex(q->actor) + " is unavailable: it restarts, and this call (" +
+                         t->tmpl->function_name + ") was running and has no retries. " + q->state.cause);
+  }
+}
+
+// The caller makes sure that nothing is in flight: its worker's word comes first.
+void ActorCalls::Die(ActorQueue* q, uint8_t kind, const Blob& error) {
+  while (Task* t = q->lost.head) tasks_->Fail(t, kind, error);
+  while (Task* t = q->waiting.head) tasks_->Fail(t, kind, error);
+}
+
+// ---- death
+// ------------------------------------------------------------------------------------------------------
+
+void ActorCalls::LoseWorker(ActorQueue* q, const Eof& eof) {
+  while (Task* t = q->inflight.tail) {
+    q->inflight.Remove(t);
+    t->state = TaskState::kQueued;
+    const bool claimed = eof.Claimed(t->id(), t->attempt);
+    if (claimed) tasks_->FreeUnannounced(t, eof.who.node);
+    if (tasks_->draining()) {
+      tasks_->FailWith(t, ErrorType::kRuntimeShutdown, "the job has ended");
+    } else if (t->cancelled) {
+      tasks_->FailWith(t, ErrorType::kTaskCancelled, "the call was cancelled");
+    } else if (!claimed || TaskTable::ChargeRetry(t)) {
+      q->waiting.PushFront(t);
+    } else {
+      q->lost.PushFront(t);
+    }
+  }
+  q->pushed_to = {};
+  q->templates_sent.clear();
+  if (q->state.worker == eof.who && q->state.phase == ActorPhase::kAlive)
+    q->state.phase = ActorPhase::kPending;
+  if (q->state.phase != ActorPhase::kDead && q->state.phase != ActorPhase::kPending) FailLost(q);
+  Pump(q);
+}
+
+void ActorCalls::OnEof(const Eof& eof) {
+  for (auto& [actor, q] : queues_) {
+    if (q->pushed_to == eof.who || q->state.worker == eof.who) LoseWorker(q.get(), eof);
+    if (actor.owner() != eof.who) continue;
+    ActorState m;
+    m.actor = actor;
+    m.phase = ActorPhase::kDead;
+    m.kind = static_cast<uint8_t>(ValueKind::kSystemError);
+    m.error =
+        EncodeSystemError(static_cast<uint8_t>(ErrorType::kActorDied),
+                          "The actor is dead because its owner has died. " + eof.cause, ActorHex(actor));
+    OnState(m);
+  }
+}
+
+void ActorCalls::OnNodeDead(uint32_t node, const std::string& reason) {
+  std::vector<Address> gone;
+  for (auto& [actor, q] : queues_) {
+    if (q->pushed_to.node == node) gone.push_back(q->pushed_to);
+    if (q->state.worker.node == node) gone.push_back(q->state.worker);
+    if (actor.owner().node == node) gone.push_back(actor.owner());
+  }
+  std::sort(gone.begin(), gone.end());
+  gone.erase(std::unique(gone.begin(), gone.end()), gone.end());
+  for (const Address& who : gone) {
+    Eof eof;
+    eof.who = who;
+    eof.claims_known = false;
+    eof.cause = reason;
+    OnEof(eof);
+  }
+}
+
+void ActorCalls::Cancel(Task* t, bool recursive) {
+  t->cancelled = true;
+  if (t->list == &t->calls->inflight) {
+    outbox_->Send(t->calls->pushed_to, MsgType::kCancel, TaskRef{t->id(), t->attempt, false, recursive});
+    return;
+  }
+  ActorQueue* q = t->calls;
+  if (t->list == nullptr) --q->unready;
+  tasks_->FailWith(t, ErrorType::kTaskCancelled, "the call was cancelled before it started");
+  Pump(q);  // it may have stood before others
+}
+
+}  // namespace rmpi::core

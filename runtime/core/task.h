@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// A task as its owner keeps it, and what its remote function and options fix for all its calls.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/base/blob.h"
+#include "runtime/core/entry.h"
+#include "runtime/core/object_table.h"
+#include "runtime/message/messages.h"
+
+namespace rmpi::core {
+
+struct ActorQueue;
+struct Lease;
+struct ShapeQueue;
+struct TaskList;
+
+struct Template {  // a prepared TaskTemplate
+  uint32_t number = 0;
+  uint32_t num_returns = 1;
+  int32_t max_retries = 3;
+  Blob wire;  // WireTemplate
+  Shape shape;
+  std::string function_name;
+  bool ordered = true;  // a method: its actor starts the calls of one caller in the order of their submission
+  double mean_us = -1;  // of the runs seen; < 0: none yet
+  std::vector<ShapeQueue*> by_depth;  // the queue of its shape at each nesting depth
+};
+
+// kAlive: a creation task whose actor has started. It keeps its lease and its arguments until the actor is
+// dead.
+enum class TaskState : uint8_t { kWaitArgs, kQueued, kPushed, kAlive };
+
+struct Task {
+  Record* record = nullptr;
+  std::shared_ptr<Template> tmpl;
+  ShapeQueue* shape = nullptr;
+  Lease* lease = nullptr;
+  Blob args;
+  std::unique_ptr<std::vector<Entry*>> refs;  // top-level arguments, then nested ones; one hold each
+  uint32_t top_level = 0;                     // how many of refs are arguments to resolve
+  uint32_t unresolved = 0;
+  uint32_t attempt = 0;
+  int32_t retries_left = 0;
+  uint32_t depth = 0;   // of nesting
+  uint32_t parent = 0;  // serial of the task that submitted it (Executor), for recursive cancel
+  TaskState state = TaskState::kWaitArgs;
+  bool cancelled = false;
+  float cost_us = 0;         // what it adds to its lease's load
+  TaskList* list = nullptr;  // that it stands in, with its neighbours there
+  Task* prev = nullptr;
+  Task* next = nullptr;
+  ActorQueue* calls = nullptr;  // a method call: of this actor, whose handle it holds
+  Entry* handle = nullptr;
+
+  TaskId id() const { return record->first.id.task; }
+  bool creates_actor() const { return id().kind() == TaskKind::kActorCreation; }
+};
+
+// Tasks in order; each is in one list at most.
+struct TaskList {
+  Task* head = nullptr;
+  Task* tail = nullptr;
+  size_t size = 0;
+
+  bool empty() const { return head == nullptr; }
+  void PushBack(Task* t);
+  void PushFront(Task* t);
+  void Remove(Task* t);
+};
+
+}  // namespace rmpi::core

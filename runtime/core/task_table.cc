@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/core/task_table.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace rmpi::core {
+namespace {
+
+constexpr uint64_t kMostPushed =
+    128 << 20;  // bytes of one task in a message; the largest message has twice that
+constexpr auto kPlainValue = static_cast<uint8_t>(ValueKind::kValue);
+
+}  // namespace
+
+void TaskList::PushBack(Task* t) {
+  t->list = this;
+  t->prev = tail;
+  t->next = nullptr;
+  (tail != nullptr ? tail->next : head) = t;
+  tail = t;
+  ++size;
+}
+
+void TaskList::PushFront(Task* t) {
+  t->list = this;
+  t->next = head;
+  t->prev = nullptr;
+  (head != nullptr ? head->prev : tail) = t;
+  head = t;
+  ++size;
+}
+
+void TaskList::Remove(Task* t) {
+  (t->prev != nullptr ? t->prev->next : head) = t->next;
+  (t->next != nullptr ? t->next->prev : tail) = t->prev;
+  t->prev = t->next = nullptr;
+  t->list = nullptr;
+  --size;
+}
+
+TaskTable::~TaskTable() {
+  objects_->ForEachTask([](Task* t) { delete t; });
+}
+
+std::shared_ptr<Template> TaskTable::Prepare(const TaskTemplate& t) {
+  auto p = std::make_shared<Template>();
+  p->number = next_template_++;
+  p->num_returns = t.num_returns;
+  p->max_retries = t.max_retries;
+  p->function_name = t.function_name;
+  p->ordered = t.ordered;
+  for (const auto& [name, amount] : t.resources) {
+    if (amount > 0) p->shape.resources.emplace_back(name, std::llround(amount * 10000));
+  }
+  std::sort(p->shape.resources.begin(), p->shape.resources.end());
+  p->shape.strategy = static_cast<uint8_t>(t.strategy);
+  p->shape.affinity_node = t.strategy == Strategy::kNodeAffinity ? t.affinity_node : 0;
+  p->shape.affinity_soft = t.affinity_soft;
+  p->shape.language = t.language;
+  p->shape.job = objects_->job();
+  p->shape.actor = t.creates_actor;
+  WireTemplate w;
+  w.function_id = t.function_id;
+  w.function_name = t.function_name;
+  w.name = t.name;
+  w.retry_list = t.retry_list;
+  w.language = t.language;
+  w.retry_exceptions = t.retry_exceptions;
+  w.ordered = t.ordered;
+  w.num_returns = t.num_returns;
+  w.max_calls = t.max_calls;
+  w.resources = p->shape.resources;
+  Writer writer;
+  writer(w);
+  p->wire = Blob::Copy(writer.bytes());
+  return p;
+}
+
+Task* TaskTable::New(TaskKind kind, const std::shared_ptr<Template>& tmpl, Blob args,
+                     std::vector<Entry*> refs, uint32_t top_level, uint32_t depth, uint32_t parent) {
+  Record* record = objects_->NewRecord(kind, tmpl->num_returns);
+  auto* t = new Task;
+  t->record = record;
+  record->task = t;
+  t->tmpl = tmpl;
+  t->args = std::move(args);
+  t->top_level = top_level;
+  t->retries_left = tmpl->max_retries;
+  t->depth = depth;
+  t->parent = parent;
+  if (!refs.empty()) t->refs = std::make_unique<std::vector<Entry*>>(std::move(refs));
+  ++pending_;
+  return t;
+}
+
+// ---- arguments
+// --------------------------------------------------------------------------------------------------
+
+bool TaskTable::Resolve(Task* t) {
+  t->state = TaskState::kWaitArgs;
+  for (uint32_t i = 0; i < t->top_level; ++i) {
+    Entry* e = (*t->refs)[i];
+    if (!e->pending()) continue;
+    ++t->unresolved;
+    e->more().dependents.push_back(t);
+    objects_->Resolve(e);
+  }
+  return t->unresolved == 0;
+}
+
+Task* TaskTable::TakeReady() {
+  while (!ready_.empty()) {
+    Task* t = ready_.front();
+    ready_.pop_front();
+    if (--t->unresolved == 0) return t;
+  }
+  return nullptr;
+}
+
+bool TaskTable::CheckArgs(Task* t) {
+  uint64_t pushed = t->args.size();
+  for (uint32_t i = 0; i < t->top_level; ++i) {
+    const Entry* e = (*t->refs)[i];
+    if (e->kind != kPlainValue) {
+      Fail(t, e->kind, e->value);
+      return false;
+    }
+    if (e->state.load(std::memory_order_relaxed) != EntryState::kStored) pushed += e->value.size();
+  }
+  if (pushed <= kMostPushed) return true;
+  FailWith(t, ErrorType::kTaskUnschedulable,
+           "the arguments of one call of " + t->tmpl->function_name + " have " + std::to_string(pushed) +
+               " bytes that travel in its message, more than " + std::to_string(kMostPushed) +
+               ": pass large data as a few large objects (ray.put), not as many small ones");
+  return false;
+}
+
+bool TaskTable::LacksArgs(const Task* t) const {
+  for (uint32_t i = 0; i < t->top_level; ++i) {
+    const Entry* e = (*t->refs)[i];
+    if (e->pending() || e->kind != kPlainValue) return true;
+  }
+  return false;
+}
+
+Push TaskTable::MakePush(Task* t, std::vector<bool>* templates_sent) const {
+  Push p;
+  p.task = t->id();
+  p.attempt = t->attempt;
+  p.retries_left = t->retries_left;
+  p.depth = t->depth;
+  p.template_number = t->tmpl->number;
+  if (templates_sent->size() <= p.template_number) templates_sent->resize(p.template_number + 1);
+  if (!(*templates_sent)[p.template_number]) {
+    (*templates_sent)[p.template_number] = true;
+    p.template_bytes = t->tmpl->wire;
+  }
+  p.args = t->args;
+  p.resolved.resize(t->top_level);
+  for (uint32_t i = 0; i < t->top_level; ++i) {
+    const Entry* e = (*t->refs)[i];
+    p.resolved[i].id = e->id;
+    p.resolved[i].value = objects_->ToWire(*e);
+  }
+  return p;
+}
+
+// ---- ends
+// -------------------------------------------------------------------------------------------------------
+
+Task* TaskTable::Find(const TaskId& id) const {
+  Record* record = objects_->FindRecord(id.sequence);
+  return record == nullptr ? nullptr : record->task;
+}
+
+bool TaskTable::ChargeRetry(Task* t) {
+  if (t->retries_left == 0) return false;
+  if (t->retries_left > 0) --t->retries_left;
+  ++t->attempt;
+  return true;
+}
+
+void TaskTable::DropResult(const Address& from, const Result& m) {
+  uint32_t index = 0;
+  for (const WireValue& v : m.values) {
+    FreeObject f;
+    f.id = {m.task, index++, 0};
+    f.attempt = v.attempt;
+    if (v.state != ValueState::kStored) continue;
+    for (const Place& p : v.places) outbox_->Send(RayletOf(p.node), MsgType::kFree, f);
+  }
+  if (m.needs_ack) outbox_->Send(from, MsgType::kResultAck, TaskRef{m.task, m.attempt, false, false});
+}
+
+void TaskTable::FreeUnannounced(const Task* t, uint32_t node) {
+  for (uint32_t i = 0; i < t->record->returns; ++i) {
+    FreeObject f;
+    f.id = objects_->ReturnOf(t->record, i)->id;
+    f.attempt = t->attempt;
+    outbox_->Send(RayletOf(node), MsgType::kFree, f);
+  }
+}
+
+void TaskTable::Complete(Task* t, const Address& from, Result& m) {
+  Record* record = t->record;
+  const bool one_error_for_all = m.values.size() == 1 && m.values[0].kind != kPlainValue;
+  if (!one_error_for_all && m.values.size() != record->returns) {
+    DropResult(from, m);
+    FailWith(t, ErrorType::kWorkerCrashed,
+             "worker " + ToString(from) + " answered task " + t->tmpl->function_name + " with " +
+                 std::to_string(m.values.size()) + " values instead of " + std::to_string(record->returns));
+    return;
+  }
+  for (uint32_t i = 0; i < record->returns; ++i) {
+    const WireValue& v = m.values[one_error_for_all ? 0 : i];
+    Entry* e = objects_->ReturnOf(record, i);
+    objects_->SetContained(e, v.contained);
+    if (v.state == ValueState::kStored) {
+      objects_->SetStored(e, v.kind, v.attempt, v.size, v.places);
+    } else {
+      objects_->SetInline(e, v.kind, v.bytes);
+    }
+  }
+  if (m.needs_ack) {
+    waiting_acks_.push_back({from, {m.task, m.attempt, false, false}, objects_->last_nonce()});
+    FlushAcks();
+  }
+  Finish(t);
+}
+
+void TaskTable::FlushAcks() {
+  while (!waiting_acks_.empty()) {
+    const WaitingAck& w = waiting_acks_.front();
+    if (objects_->Unacknowledged(w.to, w.upto)) return;
+    outbox_->Send(w.to, MsgType::kResultAck, w.task);
+    waiting_acks_.pop_front();
+  }
+}
+
+void TaskTable::OnEof(const Address& who) {
+  std::erase_if(waiting_acks_, [&](const WaitingAck& w) { return w.to == who; });
+}
+
+void TaskTable::OnNodeDead(uint32_t node) {
+  std::erase_if(waiting_acks_, [&](const WaitingAck& w) { return w.to.node == node; });
+}
+
+void TaskTable::FailWith(Task* t, ErrorType type, const std::string& message) {
+  Fail(t, static_cast<uint8_t>(ValueKind::kSystemError),
+       EncodeSystemError(static_cast<uint8_t>(type), message, Hex(t->id())));
+}
+
+void TaskTable::Fail(Task* t, uint8_t kind, Blob error) {
+  if (t->list != nullptr) t->list->Remove(t);
+  Record* record = t->record;
+  t->state = TaskState::kPushed;  // no longer waits: its own returns becoming ready must not touch it
+  for (uint32_t i = 0; i < record->returns; ++i) {
+    Entry* e = objects_->ReturnOf(record, i);
+    if (e->live) objects_->SetInline(e, kind, error);
+  }
+  if (t->creates_actor()) actors_->OnActorDead(t, kind, error);
+  Finish(t);
+}
+
+void TaskTable::Finish(Task* t) {
+  Record* record = t->record;
+  const uint64_t sequence = record->first.id.task.sequence;
+  if (t->refs) {
+    // A task that failed while it waited is still listed with its unresolved arguments.
+    for (uint32_t i = 0; i < t->top_level && t->unresolved != 0; ++i) {
+      Entry* e = (*t->refs)[i];
+      if (e->details) std::erase(e->details->dependents, t);
+    }
+    if (t->unresolved != 0) std::erase(ready_, t);
+    for (Entry* e : *t->refs) objects_->DropHold(e);
+  }
+  if (t->handle != nullptr) objects_->DropHold(t->handle);
+  if (!t->creates_actor()) {
+    for (uint32_t i = 0; i < record->returns; ++i) objects_->DropHold(objects_->ReturnOf(record, i));
+  }
+  record->task = nullptr;
+  delete t;
+  --pending_;
+  objects_->MaybeDropRecord(sequence);
+}
+
+}  // namespace rmpi::core

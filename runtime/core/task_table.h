@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tasks that this process submitted, whoever runs them (Submitter: plain tasks and the creation of
+// actors, ActorCalls: methods): what they are made of, the arguments they wait for, how they end (PROTOCOL
+// T1, T5, R3).
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/core/task.h"
+#include "runtime/worker/core_worker.h"
+
+namespace rmpi::core {
+
+// What becomes of the actors whose creation is a task of ours.
+class ActorListener {
+ public:
+  virtual ~ActorListener() = default;
+  virtual void OnActorAlive(Task* creation) = 0;
+  virtual void OnActorRestarting(Task* creation, const std::string& cause) = 0;
+  // Its process has died, and it may not be restarted: what to tell its callers.
+  virtual std::string WhyDead(Task* creation, const std::string& cause) = 0;
+  // The task has ended: the actor is dead, or never was.
+  virtual void OnActorDead(Task* creation, uint8_t kind, const Blob& error) = 0;
+};
+
+class TaskTable {
+ public:
+  TaskTable(Outbox* outbox, ObjectTable* objects, ActorListener* actors)
+      : outbox_(outbox), objects_(objects), actors_(actors) {}
+  ~TaskTable();  // drops the tasks that are not done; nobody is told
+  TaskTable(const TaskTable&) = delete;
+  TaskTable& operator=(const TaskTable&) = delete;
+
+  std::shared_ptr<Template> Prepare(const TaskTemplate& t);
+  // refs: one hold each, taken over. Nothing happens before it is started, so that the caller can take
+  // handles on the returns first. An actor's creation has one return that nobody holds: it stands for the
+  // actor (R6).
+  Task* New(TaskKind kind, const std::shared_ptr<Template>& tmpl, Blob args, std::vector<Entry*> refs,
+            uint32_t top_level, uint32_t depth, uint32_t parent);
+  // Asks for the arguments that are not known yet. True: all are.
+  bool Resolve(Task* t);
+  // An argument became known. Only noted, and acted on at the end of every event, so that a long chain of
+  // dependent tasks needs no deep stack.
+  void OnDependencyReady(Task* t) { ready_.push_back(t); }
+  Task* TakeReady();  // the next that lacks no argument any more, or null
+  // Whether all arguments are values that a message can carry. If not, it fails the task.
+  bool CheckArgs(Task* t);
+  // Whether an argument was lost since it became known.
+  bool LacksArgs(const Task* t) const;
+  Push MakePush(Task* t, std::vector<bool>* templates_sent) const;
+
+  // The task if it is where `ref`, said by `worker`, has it: pushed there with that attempt.
+  Task* Find(const TaskId& id) const;
+  void Complete(Task* t, const Address& from, Result& result);
+  void Fail(Task* t, uint8_t kind, Blob error);
+  void FailWith(Task* t, ErrorType type, const std::string& message);
+  void DropResult(const Address& from, const Result& m);  // it came too late, or from a former attempt
+  // A claimed task whose worker is gone may have stored results that it could not announce any more.
+  void FreeUnannounced(const Task* t, uint32_t node);
+  // Charges a retry. False: none is left.
+  static bool ChargeRetry(Task* t);
+
+  // Registrations that held back a RESULT_ACK may have been acknowledged.
+  void FlushAcks();
+  void OnEof(const Address& who);
+  void OnNodeDead(uint32_t node);
+  // The job is over (PROTOCOL C5): from here on deaths are not failures, and nothing is retried.
+  void Drain() { draining_ = true; }
+  bool draining() const { return draining_; }
+  size_t pending_count() const { return pending_; }
+
+ private:
+  struct WaitingAck {
+    Address to;
+    TaskRef task;
+    uint64_t upto;
+  };
+
+  void Finish(Task* t);
+
+  Outbox* outbox_;
+  ObjectTable* objects_;
+  ActorListener* actors_;
+  uint32_t next_template_ = 0;
+  std::deque<WaitingAck> waiting_acks_;
+  std::deque<Task*> ready_;
+  bool draining_ = false;
+  size_t pending_ = 0;
+};
+
+}  // namespace rmpi::core

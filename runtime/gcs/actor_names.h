@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which actor has which name in which namespace. A name is its actor's from registration until its creator
+// takes it back or is dead itself.
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+
+#include "runtime/core/outbox.h"
+
+namespace rmpi {
+
+class ActorNames {
+ public:
+  explicit ActorNames(Outbox* outbox) : outbox_(outbox) {}
+
+  void OnRequest(const Address& from, const ActorName& m);
+  void OnEof(const Address& who);
+  void OnNodeDead(uint32_t node);
+  size_t count() const { return names_.size(); }
+
+ private:
+  using Key = std::pair<std::string, std::string>;  // namespace, name
+  struct Named {
+    ObjectId actor;
+    Blob about;
+  };
+
+  Outbox* outbox_;
+  std::map<Key, Named> names_;
+};
+
+}  // namespace rmpi

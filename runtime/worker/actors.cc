@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// CoreWorker: actors.
+#include "runtime/worker/impl.h"
+
+namespace rmpi {
+namespace {
+
+constexpr TimeNs kAnswerPatience = 60 * kSecond;
+
+}  // namespace
+
+Status CoreWorker::CreateActor(const TemplateHandle& t, const TaskArgs& args, const ActorOptions& options,
+                               Ref* handle, Blob* about) {
+  Impl& impl = *impl_;
+  Blob bytes = BytesOf(args);
+  std::unique_lock<std::mutex> lock(impl.mutex_);
+  if (impl.gone_) return Status::Unavailable(kRuntimeGone);
+  core::Task* task = impl.NewTask(TaskKind::kActorCreation, *t, std::move(bytes), args);
+  Ref mine = impl.Handle(&task->record->first);
+  if (!options.name.empty()) {
+    ActorName m;
+    m.op = ActorNameOp::kRegister;
+    m.ray_namespace = options.ray_namespace;
+    m.name = options.name;
+    m.actor = mine.id();
+    m.about = options.about;
+    ActorNameReply reply;
+    lock.unlock();
+    Status s = impl.Call(GcsAddress(), MsgType::kActorName, m, MonotonicNow() + kAnswerPatience, &reply);
+    lock.lock();
+    if (!s.ok() || reply.found) impl.core_.actor_owner().Abandon(task);
+    if (!s.ok()) return s;
+    if (reply.found) {
+      lock.unlock();
+      *about = std::move(reply.about);
+      s = Borrow(reply.actor, Ref(), handle);
+      return s.ok() ? Status(StatusCode::kExists, "the name is taken") : s;
+    }
+  }
+  const TimeNs now = MonotonicNow();
+  impl.core_.actor_owner().Create(task, {options.name, options.ray_namespace}, now);
+  impl.Started(now);
+  lock.unlock();
+  *handle = std::move(mine);
+  return Status::Ok();
+}
+
+Status CoreWorker::Call(const Ref& actor, const TemplateHandle& t, const TaskArgs& args, int64_t max_pending,
+                        std::vector<Ref>* returns) {
+  Impl& impl = *impl_;
+  Blob bytes = BytesOf(args);
+  const std::lock_guard<std::mutex> lock(impl.mutex_);
+  if (impl.gone_) return Status::Unavailable(kRuntimeGone);
+  core::ActorCalls& calls = impl.core_.actor_calls();
+  if (max_pending > 0 && calls.pending(actor.id()) >= static_cast<size_t>(max_pending)) {
+    return {StatusCode::kFull,
+            "The task " + t->tmpl->function_name + " could not be submitted to actor " +
+                ActorHex(actor.id()) + ": " + std::to_string(max_pending) +
+                " calls of this process are pending there, as many as max_pending_calls allows"};
+  }
+  core::Task* task = impl.NewTask(TaskKind::kActorCall, *t, std::move(bytes), args);
+  impl.TakeReturns(task, returns);
+  calls.Start(task, actor.entry());
+  impl.HandleOwnMail();  // it may be an actor of ours
+  impl.Started(MonotonicNow());
+  return Status::Ok();
+}
+
+Status CoreWorker::KillActor(const Ref& actor, bool no_restart) {
+  Impl& impl = *impl_;
+  const std::lock_guard<std::mutex> lock(impl.mutex_);
+  if (impl.gone_) return Status::Unavailable(kRuntimeGone);
+  impl.Send(actor.id().owner(), MsgType::kActorKill, ::rmpi::ActorKill{actor.id(), no_restart});
+  impl.HandleOwnMail();
+  impl.Started(MonotonicNow());
+  return Status::Ok();
+}
+
+Status CoreWorker::FindActor(const std::string& ray_namespace, const std::string& name, Ref* handle,
+                             Blob* about) {
+  ActorName m;
+  m.ray_namespace = ray_namespace;
+  m.name = name;
+  ActorNameReply reply;
+  Status s = impl_->Call(GcsAddress(), MsgType::kActorName, m, MonotonicNow() + kAnswerPatience, &reply);
+  if (!s.ok()) return s;
+  if (!reply.found)
+    return Status::NotFound("no actor has the name '" + name + "' in namespace '" + ray_namespace + "'");
+  *about = std::move(reply.about);
+  return Borrow(reply.actor, Ref(), handle);
+}
+
+Status CoreWorker::ListActors(const std::string* ray_namespace,
+                              std::vector<std::pair<std::string, std::string>>* names) {
+  ActorName m;
+  m.op = ActorNameOp::kList;
+  m.everywhere = ray_namespace == nullptr;
+  if (ray_namespace != nullptr) m.ray_namespace = *ray_namespace;
+  ActorNameReply reply;
+  Status s = impl_->Call(GcsAddress(), MsgType::kActorName, m, MonotonicNow() + kAnswerPatience, &reply);
+  if (s.ok()) *names = std::move(reply.names);
+  return s;
+}
+
+void CoreWorker::ExitActor() {
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);
+  impl_->core_.executor().ExitActor();
+  impl_->exit_requested_ = true;
+  impl_->FlushLanes();
+}
+
+ObjectId CoreWorker::actor() const {
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);
+  return impl_->core_.executor().actor();
+}
+
+uint32_t CoreWorker::actor_incarnation() const {
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);
+  return impl_->core_.executor().incarnation();
+}
+
+}  // namespace rmpi

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Actors on three ranks: where they are, calls between nodes, and what a node's death does to them."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+
+from test_mpirun import THREE, raylets_of
+
+pytestmark = pytest.mark.usefixtures("mpirun")
+
+ACTORS = (
+    THREE
+    + """
+import signal, sys, time
+from ray.exceptions import ActorDiedError, RayActorError
+
+@ray.remote
+class Here:
+    def __init__(self):
+        self.calls = 0
+
+    def where(self):
+        self.calls += 1
+        return ray.get_runtime_context().get_node_id(), os.getpid(), self.calls
+
+    def ask(self, other):
+        return ray.get(other.where.remote())[0]
+
+    def nap(self, seconds):
+        time.sleep(seconds)
+        return ray.get_runtime_context().get_node_id()
+"""
+)
+
+
+def test_spread_and_calls_between_nodes(ray_mpi):
+    path = ray_mpi.write(
+        "app.py",
+        ACTORS
+        + """
+actors = [Here.remote() for _ in range(9)]
+homes = [home for home, _, _ in ray.get([a.where.remote() for a in actors])]
+print(len(set(homes)) > 1)
+asked = ray.get([a.ask.remote(b) for a, b in zip(actors, actors[1:])])
+print(asked == homes[1:])
+stubborn = Here.options(max_restarts=1, max_task_retries=-1).remote()
+home, pid, _ = ray.get(stubborn.where.remote())
+@ray.remote
+def kill(pid):
+    os.kill(pid, signal.SIGKILL)
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
+ray.get(kill.options(scheduling_strategy=On(home, soft=False)).remote(pid))
+while True:
+    _, again, calls = ray.get(stubborn.where.remote())
+    if again != pid:
+        break
+print(calls)
+""",
+    )
+    done = ray_mpi("-n", "3", "--num-cpus", "2", path)
+    assert (done.stdout, done.returncode) == ("True\nTrue\n1\n", 0), done.stderr
+
+
+def test_a_node_dies_under_its_actors(ray_mpi):
+    """Those that may restart do so elsewhere, and their calls are repeated; the others are dead, with a reason."""
+    path = ray_mpi.write(
+        "app.py",
+        ACTORS
+        + """
+fragile = [Here.remote() for _ in range(3)]
+stubborn = [Here.options(max_restarts=-1, max_task_retries=-1).remote() for _ in range(3)]
+homes = ray.get([a.nap.remote(0) for a in fragile])
+before = ray.get([a.nap.remote(0) for a in stubborn])
+running = [a.nap.remote(3) for a in stubborn]
+time.sleep(0.5)
+print(os.environ["RAY_MPI_KEEPER_PID"], flush=True)
+sys.stdin.readline()
+after = ray.get(running)
+dead = [n["NodeID"] for n in ray.nodes() if not n["Alive"]]
+print(len(dead), any(home in dead for home in before), any(home in dead for home in after))
+for actor, home in zip(fragile, homes):
+    try:
+        ray.get(actor.where.remote())
+        assert home not in dead
+    except ActorDiedError as error:
+        assert home in dead and "class_name: Here" in str(error), error
+print("as it should be")
+""",
+    )
+    process = ray_mpi.start("-n", "3", path, stdin=subprocess.PIPE)
+    head = int(process.stdout.readline())
+    victim = next(raylet for keeper, raylet in raylets_of(ray_mpi).items() if keeper != head)
+    os.kill(victim, signal.SIGKILL)
+    out, err = process.communicate("go\n", timeout=90)
+    assert (out, process.returncode) == ("1 True False\nas it should be\n", 0), err

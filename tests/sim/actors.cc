@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// What user code does with actors. A method never waits without a limit, so that actors that call each other
+// do not wait in a ring.
+#include <algorithm>
+
+#include "tests/sim/process.h"
+
+namespace rmpi::sim {
+
+using core::Entry;
+
+void SimProcess::ActorStep() {
+  const uint64_t dice = frame_->rng.Below(100);
+  if (dice < 25 || frame_->actors.empty()) {
+    CreateActor();
+  } else if (dice < 85) {
+    CallActor();
+  } else if (dice < 97) {
+    DropActor();
+  } else if (world_->features().kills) {
+    KillActor();
+  }
+}
+
+void SimProcess::CreateActor() {
+  SimArgs& mine = frame_->args;
+  if (mine.budget == 0) return;
+  --mine.budget;
+  Rng& rng = frame_->rng;
+  TaskTemplate t;
+  t.function_name = "Actor";
+  t.creates_actor = true;
+  t.max_retries = static_cast<int32_t>(rng.Below(3));
+  t.strategy = Strategy::kSpread;
+  if (rng.Percent(20)) {
+    t.strategy = Strategy::kNodeAffinity;
+    t.affinity_node = static_cast<uint32_t>(1 + rng.Below(world_->features().nodes));
+  }
+  SimArgs args;
+  args.seed = rng.Next();
+  std::vector<Entry*> refs, nested;
+  if (rng.Percent(30)) SomeIds(1, &refs, false);
+  if (rng.Percent(50)) args.nested = SomeIds(2, &nested, true);
+  const auto top_level = static_cast<uint32_t>(refs.size());
+  refs.insert(refs.end(), nested.begin(), nested.end());
+  for (Entry* e : refs) core_.objects().AddHold(e);
+  Writer w;
+  w(args);
+  const core::ExecItem* current = frame_->item;
+  core::Task* task = core_.tasks().New(
+      TaskKind::kActorCreation, core_.tasks().Prepare(t), Blob::Copy(w.bytes()), std::move(refs), top_level,
+      current == nullptr ? 0 : current->depth + 1, current == nullptr ? 0 : current->serial);
+  world_->OnSubmit(task->id(), t.max_retries);
+  if (rng.Percent(95)) Keep(&task->record->first);  // else nobody ever wanted it
+  core_.actor_owner().Create(task, {}, world_->now());
+}
+
+void SimProcess::CallActor() {
+  SimArgs& mine = frame_->args;
+  Rng& rng = frame_->rng;
+  if (mine.budget == 0 || frame_->actors.empty()) return;
+  --mine.budget;
+  while (methods_.size() < 8) {
+    TaskTemplate t;
+    t.function_name = "method" + std::to_string(methods_.size());
+    t.max_retries = static_cast<int32_t>(rng.Below(3));
+    t.ordered = methods_.size() % 2 == 0;
+    t.retry_exceptions = !t.ordered && rng.Percent(50);  // a retried exception goes behind the calls after it
+    t.num_returns = rng.Percent(80) ? 1 : static_cast<uint32_t>(rng.Below(3));
+    methods_.push_back(core_.tasks().Prepare(t));
+  }
+  Entry* actor = frame_->actors[rng.Below(frame_->actors.size())];
+  const bool ordered = std::hash<ObjectId>()(actor->id) % 10 < 7;
+  std::shared_ptr<core::Template> method;
+  for (uint64_t i = rng.Below(methods_.size()); method == nullptr; ++i) {
+    if (methods_[i % methods_.size()]->ordered == ordered) method = methods_[i % methods_.size()];
+  }
+  SimArgs args;
+  args.seed = rng.Next();
+  args.call = ++called_[actor->id];
+  if (mine.depth_left > 0 && rng.Percent(30)) {
+    args.depth_left = mine.depth_left - 1;
+    args.budget = static_cast<uint32_t>(rng.Below(std::min<uint64_t>(mine.budget, 6) + 1));
+    mine.budget -= args.budget;
+  }
+  std::vector<Entry*> refs, nested;
+  if (rng.Percent(50)) SomeIds(2, &refs, false);
+  if (rng.Percent(50)) args.nested = SomeIds(2, &nested, true);
+  const auto top_level = static_cast<uint32_t>(refs.size());
+  refs.insert(refs.end(), nested.begin(), nested.end());
+  for (Entry* e : refs) core_.objects().AddHold(e);
+  Writer w;
+  w(args);
+  const core::ExecItem* current = frame_->item;
+  core::Task* task = core_.tasks().New(TaskKind::kActorCall, method, Blob::Copy(w.bytes()), std::move(refs),
+                                       top_level, current == nullptr ? 0 : current->depth + 1,
+                                       current == nullptr ? 0 : current->serial);
+  world_->OnSubmit(task->id(), task->tmpl->max_retries);
+  for (uint32_t i = 0; i < task->record->returns; ++i) Keep(core_.objects().ReturnOf(task->record, i));
+  core_.actor_calls().Start(task, actor);
+}
+
+void SimProcess::KillActor() {
+  const Entry* actor = frame_->actors[frame_->rng.Below(frame_->actors.size())];
+  Send(actor->id.owner(), MsgType::kActorKill, ActorKill{actor->id, frame_->rng.Percent(60)});
+}
+
+void SimProcess::DropActor() {
+  const size_t i = frame_->rng.Below(frame_->actors.size());
+  Entry* e = frame_->actors[i];
+  frame_->actors[i] = frame_->actors.back();
+  frame_->actors.pop_back();
+  Release(e);
+}
+
+// 10 and 11, as this process sees them.
+void SimProcess::CheckCall() {
+  world_->OnActorRuns(*this);
+  const core::ExecItem& item = *frame_->item;
+  if (item.task.kind() == TaskKind::kActorCreation) {
+    if (!started_in_turn_.empty()) world_->Fail("an actor is constructed after its first call (11)");
+    return;
+  }
+  if (!item.tmpl->ordered) return;
+  uint32_t& last = started_in_turn_[item.owner];
+  if (frame_->args.call <= last) {
+    world_->Fail("actor in " + ToString(self_) + " starts call " + std::to_string(frame_->args.call) +
+                 " of " + ToString(item.owner) + " after call " + std::to_string(last) + " (11)");
+  }
+  last = frame_->args.call;
+}
+
+}  // namespace rmpi::sim
