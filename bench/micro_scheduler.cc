@@ -53,7 +53,7 @@ void BM_LeaseAndReturn(benchmark::State& state) {
     host.lease = 0;
     scheduler.OnLeaseRequest({1, 50, 0, 1}, request, now);
     if (host.lease == 0) std::abort();
-    scheduler.OnLeaseReturn(host.lease, false, now);
+    scheduler.OnLeaseReturn(host.lease, WorkerAfter::kIdle, now);
     now += kMicrosecond;
   }
   state.SetItemsProcessed(state.iterations());
