@@ -38,6 +38,7 @@ class Core : private ObjectTable::Listener {
 
   ObjectTable& objects() { return objects_; }
   TaskTable& tasks() { return tasks_; }
+  const TaskTable& tasks() const { return tasks_; }
   Submitter& submitter() { return submitter_; }
   ActorOwner& actor_owner() { return actor_owner_; }
   ActorCalls& actor_calls() { return actor_calls_; }

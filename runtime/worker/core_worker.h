@@ -268,8 +268,12 @@ class CoreWorker {
 
   // ---- tasks
   TemplateHandle Prepare(const TaskTemplate& t);
-  // Submits one call. Returns num_returns refs. Never blocks except for back-pressure (millions of queued
-  // tasks).
+  // Whether more may be submitted now: few enough tasks are pending, and what could not be sent is small. Submit and
+  // Call work without it, so that who cannot wait need not; user code is held up here (PROTOCOL C4). One atomic load.
+  bool HasRoom() const;
+  // Blocks until there is room. kInterrupted, kUnavailable as Wait.
+  Status WaitForRoom(const WaitHooks* hooks = nullptr);
+  // Submits one call. Returns num_returns refs. Never blocks.
   Status Submit(const TemplateHandle& t, const TaskArgs& args, std::vector<Ref>* returns);
   Status Cancel(const Ref& ref, bool force, bool recursive);
 

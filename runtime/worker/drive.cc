@@ -98,6 +98,7 @@ void CoreWorker::Impl::FlushLanes() {
     board_->RetireClaims(self_.slot, answered_ - retired_);
     retired_ = answered_;
   }
+  has_room_.store(RoomNow(), std::memory_order_relaxed);
   WakeOthers();
 }
 

@@ -89,6 +89,7 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   core::Task* NewTask(TaskKind kind, const PreparedTemplate& t, Blob bytes, const TaskArgs& args);
   void TakeReturns(core::Task* task, std::vector<Ref>* returns);
   void Started(TimeNs now);
+  bool RoomNow() const;  // as HasRoom() should say
   void HandleOwnMail();  // what this process sent to itself
 
   // ---- devices (tasks.cc)
@@ -162,6 +163,7 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   std::atomic<bool> cancel_requested_{false};
   bool cancel_reported_ = false;  // a wait of the main thread has ended for it
   bool exit_requested_ = false;
+  std::atomic<bool> has_room_{true};
   bool retire_ = false;
   std::atomic<uint64_t> read_in_place_{0};
 };

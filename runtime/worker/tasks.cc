@@ -14,6 +14,8 @@ using core::Entry;
 
 namespace {
 
+constexpr size_t kMostPending = 10'000'000;  // tasks that one process has submitted and that are not done: about 3 GB
+constexpr size_t kMostUnsent = 64 << 20;     // bytes that receivers, or their raylets, have not read yet
 constexpr size_t kInlineResults = 8 << 20;  // of one task
 
 std::optional<std::string> FromEnvironment(const std::string& name) {
@@ -73,6 +75,20 @@ void CoreWorker::Impl::TakeReturns(core::Task* task, std::vector<Ref>* returns) 
 void CoreWorker::Impl::Started(TimeNs now) {
   core_.Settle(now);
   FlushLanes();
+}
+
+bool CoreWorker::Impl::RoomNow() const {
+  return core_.tasks().pending_count() < kMostPending && port_->total_backlog_bytes() < kMostUnsent;
+}
+
+bool CoreWorker::HasRoom() const { return impl_->has_room_.load(std::memory_order_relaxed); }
+
+Status CoreWorker::WaitForRoom(const WaitHooks* hooks) {
+  Impl& impl = *impl_;
+  std::unique_lock<std::mutex> lock(impl.mutex_);
+  const bool in_task = impl.mode_ == Mode::kWorker && impl.OnMainThread() && impl.core_.executor().current() != nullptr;
+  return impl.WaitUntil(lock, kNever, in_task, [&] { return impl.RoomNow(); },
+                        hooks != nullptr ? hooks->go_on : nullptr);
 }
 
 Status CoreWorker::Submit(const TemplateHandle& t, const TaskArgs& args, std::vector<Ref>* returns) {

@@ -3,6 +3,7 @@
 
 import os
 import signal
+import threading
 import time
 
 import numpy as np
@@ -602,3 +603,26 @@ def test_actor_pool():
     pool.push(idle)
     with pytest.raises(ValueError):
         pool.push(idle)
+
+
+# ---- back-pressure --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.ours_only("how much may wait unread is ours to say")
+def test_calls_wait_for_an_actor_that_reads_nothing():
+    account = Account.remote()
+    pid = get(account.pid.remote())
+    os.kill(pid, signal.SIGSTOP)
+    done = []
+
+    def call():
+        done.extend(account.note.remote(np.zeros(11_000)) for _ in range(1500))  # 130 MB
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    time.sleep(1)
+    assert caller.is_alive()  # and this thread runs meanwhile
+    os.kill(pid, signal.SIGCONT)
+    caller.join(SOON_S)
+    assert not caller.is_alive() and len(get(done)) == 1500
+    assert get(account.notes.remote()) == [0] * 1500

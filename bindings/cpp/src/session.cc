@@ -251,18 +251,35 @@ TimeNs DeadlineOf(int64_t timeout_ms) {
   return timeout_ms < 0 ? kNever : MonotonicNow() + timeout_ms * kMillisecond;
 }
 
-abi::Code WaitFor(CoreWorker* core, std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline,
-                  bool stop_at_error, size_t* ready) {
-  const Session& session = Session::Get();
-  const auto cancelled = [&] { return session.is_worker() && core->CancelRequested(); };
+namespace {
+
+bool Cancelled(const CoreWorker* core) { return Session::Get().is_worker() && core->CancelRequested(); }
+
+WaitHooks HooksOf(const CoreWorker* core) {
   WaitHooks hooks;
-  hooks.stop_at_error = stop_at_error;
-  hooks.go_on = [&] { return !session.closing() && !cancelled(); };
-  const Status status = core->Wait(refs, num_ready, deadline, true, ready, &hooks);
+  hooks.go_on = [core] { return !Session::Get().closing() && !Cancelled(core); };
+  return hooks;
+}
+
+abi::Code AfterWait(const CoreWorker* core, const Status& status) {
   if (status.ok() || status.code() == StatusCode::kTimeout) return abi::kOk;
   if (status.code() != StatusCode::kInterrupted) return Fail(status);
-  if (cancelled()) return Fail(abi::kCancelled, "the task " + core->current_task_name() + " was cancelled");
+  if (Cancelled(core)) return Fail(abi::kCancelled, "the task " + core->current_task_name() + " was cancelled");
   return Fail(abi::kError, "ray::Shutdown() was called while this thread waited");
+}
+
+}  // namespace
+
+abi::Code WaitFor(CoreWorker* core, std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline,
+                  bool stop_at_error, size_t* ready) {
+  WaitHooks hooks = HooksOf(core);
+  hooks.stop_at_error = stop_at_error;
+  return AfterWait(core, core->Wait(refs, num_ready, deadline, true, ready, &hooks));
+}
+
+abi::Code WaitForRoom(CoreWorker* core) {
+  const WaitHooks hooks = HooksOf(core);
+  return AfterWait(core, core->WaitForRoom(&hooks));
 }
 
 uint64_t SizeOf(const abi::ValueIn& in) {

@@ -106,6 +106,7 @@ class BorrowedRefs {
 // them is an error: look at `ready`. Fails when Shutdown or the task's cancel ends the waiting.
 abi::Code WaitFor(CoreWorker* core, std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline,
                   bool stop_at_error, size_t* ready);
+abi::Code WaitForRoom(CoreWorker* core);  // until more calls may be submitted
 // Milliseconds to a deadline; negative: never.
 TimeNs DeadlineOf(int64_t timeout_ms);
 

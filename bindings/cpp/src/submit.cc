@@ -87,6 +87,9 @@ abi::Code Submit(const void* function, const abi::TaskOptions* options, const ab
       if (!core->Knows(ref)) return FailStaleRef();
     }
   }
+  if (!core->HasRoom()) {
+    if (const abi::Code code = WaitForRoom(core.get()); code != abi::kOk) return code;
+  }
   const TemplateHandle handle = Prepared(core.get(), f, options);
   thread_local std::vector<Ref> returns;
   Status status;

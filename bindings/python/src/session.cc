@@ -77,31 +77,55 @@ CoreWorker* Session::CoreOrStart() {
   return core();
 }
 
-size_t WaitFor(std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline, bool fetch,
-               bool stop_at_error) {
-  Session& session = Session::Get();
-  CoreWorker* core = session.core();
-  InCore guard;
+namespace {
+
+// What a thread does while it waits: it handles signals, and leaves when the session closes.
+WaitHooks Hooks() {
   WaitHooks hooks;
-  hooks.stop_at_error = stop_at_error;
-  hooks.go_on = [&session] {
+  hooks.go_on = [] {
     const PyGILState_STATE gil = PyGILState_Ensure();
     const bool fine = PyErr_CheckSignals() == 0;  // else what a handler raised is kept for us
     PyGILState_Release(gil);
-    return fine && !session.closing();
+    return fine && !Session::Get().closing();
   };
+  return hooks;
+}
+
+// After a wait with these hooks.
+void CheckWait(const Status& status) {
+  Check(PyErr_Occurred() == nullptr);
+  if (status.code() == StatusCode::kInterrupted) {
+    RaiseStatus(Status::Unavailable("ray.shutdown() was called while this thread waited."));
+  }
+  if (!status.ok() && status.code() != StatusCode::kTimeout) RaiseStatus(status);
+}
+
+}  // namespace
+
+size_t WaitFor(std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline, bool fetch, bool stop_at_error) {
+  CoreWorker* core = Session::Get().core();
+  InCore guard;
+  WaitHooks hooks = Hooks();
+  hooks.stop_at_error = stop_at_error;
   size_t ready = 0;
   Status status;
   {
     GilRelease release;
     status = core->Wait(refs, num_ready, deadline, fetch, &ready, &hooks);
   }
-  Check(PyErr_Occurred() == nullptr);
-  if (status.code() == StatusCode::kInterrupted) {
-    RaiseStatus(Status::Unavailable("ray.shutdown() was called while this thread waited."));
-  }
-  if (!status.ok() && status.code() != StatusCode::kTimeout) RaiseStatus(status);
+  CheckWait(status);
   return ready;
+}
+
+void WaitForRoom(CoreWorker* core) {
+  InCore guard;
+  const WaitHooks hooks = Hooks();
+  Status status;
+  {
+    GilRelease release;
+    status = core->WaitForRoom(&hooks);
+  }
+  CheckWait(status);
 }
 
 }  // namespace rmpi::python

@@ -56,4 +56,7 @@ class InCore {
 size_t WaitFor(std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline, bool fetch,
                bool stop_at_error = false);
 
+// Waits with the GIL released until more calls may be submitted.
+void WaitForRoom(CoreWorker* core);
+
 }  // namespace rmpi::python

@@ -70,6 +70,7 @@ nb::object Submit(Caller* self, PyObject* const* args, size_t positional, PyObje
   const auto n = static_cast<Py_ssize_t>(positional);
   if (keywords || n < self->min_args || n > self->max_args) CheckArguments(self, args, positional, names);
   Prepare(self);
+  if (!core->HasRoom()) WaitForRoom(core);
   ArgsEncoder encoder;
   encoder.Encode(core, args, positional, names, self->foreign);
   const TaskArgs list = encoder.Take();
