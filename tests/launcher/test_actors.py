@@ -70,8 +70,10 @@ def test_a_node_dies_under_its_actors(ray_mpi):
         "app.py",
         ACTORS
         + """
-fragile = [Here.remote() for _ in range(3)]
-stubborn = [Here.options(max_restarts=-1, max_task_retries=-1).remote() for _ in range(3)]
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
+on = [On(n["NodeID"], soft=True) for n in ray.nodes()]
+fragile = [Here.options(scheduling_strategy=node).remote() for node in on]
+stubborn = [Here.options(scheduling_strategy=node, max_restarts=-1, max_task_retries=-1).remote() for node in on]
 homes = ray.get([a.nap.remote(0) for a in fragile])
 before = ray.get([a.nap.remote(0) for a in stubborn])
 running = [a.nap.remote(3) for a in stubborn]
