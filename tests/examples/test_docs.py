@@ -30,6 +30,9 @@ def checkout(tmp_path_factory, built):
     (folder / "app.py").write_text(APP)
     (folder / ".venv/bin").mkdir(parents=True)
     (folder / ".venv/bin/ray-mpi").symlink_to(RAY_MPI)
+    python = folder / ".venv/bin/python"  # a link would not find the packages of this one
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
     (folder / "build").mkdir()
     shutil.copytree(built, folder / "build/examples", ignore=shutil.ignore_patterns("CMake*"))
     return folder
