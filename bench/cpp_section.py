@@ -5,6 +5,10 @@ import json
 import statistics
 import subprocess
 
+NOTE = (
+    "What a missed mark of the asynchronous row shows: making the task and its record, the message, and reading the result"
+    " take the driver about 1 us, evenly spread (no function has more than 2 % of it); a bare record takes 0.08 us."
+)
 SYNC_OVER_LANE_US = 3.0
 ASYNC_AT_LEAST = 1e6
 ASYNC_OF_LANE = 0.3
@@ -79,4 +83,7 @@ HEAD = ("row", "unit", "C++", "Python tasks", "beside", "mark", "verdict")
 def section(found, python, spread, quantity):
     text = ["", "## C++ tasks", "", "`build/release/bench/cpp_rows` (a C++ driver, two workers) and `micro_lane`, in the same run.", ""]
     text += ["| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
-    return text + ["| " + " | ".join(line) + " |" for line in table(found, python, spread, quantity)]
+    text += ["| " + " | ".join(line) + " |" for line in table(found, python, spread, quantity)]
+    if any("missed" in line for line in text):
+        text += ["", NOTE]
+    return text
