@@ -43,6 +43,7 @@ class Core : private ObjectTable::Listener {
   ActorOwner& actor_owner() { return actor_owner_; }
   ActorCalls& actor_calls() { return actor_calls_; }
   Executor& executor() { return executor_; }
+  const Executor& executor() const { return executor_; }
 
   // One message. Malformed bodies are counted and dropped.
   void OnMessage(const MessageHeader& header, Bytes body, TimeNs now);

@@ -167,23 +167,23 @@ void Executor::FetchAgain() {
 }
 
 ExecItem* Executor::Take(TimeNs now) {
-  while (!ready_.empty() && !retiring_) {
+  while (has_ready() && !retiring_) {
     ExecItem* item = ready_.front().get();
     if (!item->local.empty() && !host_->PinArgs(*item)) {
       FetchAgain();
       continue;
     }
-    if (!host_->Claim(item->task, item->attempt)) return nullptr;
-    current_ = std::move(ready_.front());
+    if (!host_->Claim(*item)) return nullptr;
+    running_.push_back(std::move(ready_.front()));
     ready_.pop_front();
-    current_->started = now;
-    current_->serial = next_serial_++;
-    if (current_->task.kind() == TaskKind::kActorCreation) {
-      actor_ = {current_->task, 0, 0};
-      incarnation_ = current_->attempt;
-      actor_lease_ = current_->lease;
+    item->started = now;
+    item->serial = next_serial_++;
+    if (item->task.kind() == TaskKind::kActorCreation) {
+      actor_ = {item->task, 0, 0};
+      incarnation_ = item->attempt;
+      actor_lease_ = item->lease;
     }
-    return current_.get();
+    return item;
   }
   return nullptr;
 }
@@ -191,23 +191,25 @@ ExecItem* Executor::Take(TimeNs now) {
 // ---- answers
 // ----------------------------------------------------------------------------------------------------
 
-void Executor::Finish(std::vector<WireValue> values, std::vector<Entry*> contained, bool retryable_error,
-                      TimeNs now) {
+void Executor::Finish(ExecItem* item, std::vector<WireValue> values, std::vector<Entry*> contained,
+                      bool retryable_error, TimeNs now) {
   WaitingResult w;
-  w.owner = current_->owner;
+  w.owner = item->owner;
   w.upto = objects_->last_nonce();
-  w.result.task = current_->task;
-  w.result.attempt = current_->attempt;
-  w.result.run_us =
-      static_cast<uint32_t>(std::min<TimeNs>((now - current_->started) / kMicrosecond, UINT32_MAX));
+  w.claim = item->claim;
+  w.result.task = item->task;
+  w.result.attempt = item->attempt;
+  w.result.run_us = static_cast<uint32_t>(std::min<TimeNs>((now - item->started) / kMicrosecond, UINT32_MAX));
   w.result.retryable_error = retryable_error;
   w.result.needs_ack = !contained.empty();
   w.result.values = std::move(values);
-  if (!contained.empty()) held_[{current_->task, current_->attempt}] = std::move(contained);
-  current_.reset();
+  if (!contained.empty()) held_[{item->task, item->attempt}] = std::move(contained);
+  const auto it =
+      std::find_if(running_.begin(), running_.end(), [&](const auto& r) { return r.get() == item; });
+  running_.erase(it);  // frees it
   if (waiting_results_.empty() && !objects_->Unacknowledged(w.owner, w.upto)) {
     outbox_->Send(w.owner, MsgType::kResult, w.result);
-    host_->Answered();
+    host_->Answered(w.claim);
     return;
   }
   waiting_results_.push_back(std::move(w));
@@ -218,7 +220,7 @@ void Executor::FlushResults() {
     WaitingResult& w = waiting_results_.front();
     if (objects_->Unacknowledged(w.owner, w.upto)) return;
     outbox_->Send(w.owner, MsgType::kResult, w.result);
-    host_->Answered();
+    host_->Answered(w.claim);
     waiting_results_.pop_front();
   }
 }
@@ -265,7 +267,7 @@ void Executor::Forget(const ExecItem& item) {
 void Executor::ReturnTasks(const Address* only_owner) {
   std::unordered_map<Address, Returned> by_owner;
   if (only_owner != nullptr) by_owner[*only_owner];  // a REVOKE is always answered
-  if (current_) by_owner[current_->owner];
+  if (const ExecItem* item = current()) by_owner[item->owner];
   const auto take = [&](auto& items) {
     for (size_t i = 0; i < items.size();) {
       ExecItem& item = *items[i];
@@ -296,18 +298,20 @@ void Executor::ReturnTasks(const Address* only_owner) {
 void Executor::OnRevoke(const Address& from) { ReturnTasks(&from); }
 
 void Executor::Block() {
-  if (blocked_ || (current_ && current_->of_actor())) return;
+  const ExecItem* item = current();
+  if (blocked_ || !actor_.nil()) return;
   blocked_ = true;
   ReturnTasks(nullptr);
   outbox_->Send(RayletOf(objects_->self().node), MsgType::kBlocked,
-                Blocked{current_ ? current_->lease : 0, current_ ? current_->depth : 0});
+                Blocked{item != nullptr ? item->lease : 0, item != nullptr ? item->depth : 0});
 }
 
 void Executor::Unblock() {
   if (!blocked_) return;
   blocked_ = false;
+  const ExecItem* item = current();
   outbox_->Send(RayletOf(objects_->self().node), MsgType::kUnblocked,
-                Blocked{current_ ? current_->lease : 0, current_ ? current_->depth : 0});
+                Blocked{item != nullptr ? item->lease : 0, item != nullptr ? item->depth : 0});
 }
 
 void Executor::Retire() {
@@ -353,15 +357,18 @@ bool Executor::RemoveUnclaimed(const TaskId& task, uint32_t attempt, std::unique
 }
 
 void Executor::OnCancel(const Address& from, const TaskRef& m) {
-  if (current_ && current_->task == m.task && current_->attempt == m.attempt && current_->owner == from) {
-    current_->cancelled = true;
-    if (m.recursive) host_->CancelChildren(current_->serial, m.force);
-    if (current_->of_actor()) return;  // a method is not interrupted: it may look at is_canceled
-    if (m.force) {                     // the owner's own request may have come before the claim
+  const auto runs = std::find_if(running_.begin(), running_.end(), [&](const auto& r) {
+    return r->task == m.task && r->attempt == m.attempt && r->owner == from;
+  });
+  if (runs != running_.end()) {
+    ExecItem& current = **runs;
+    current.cancelled = true;
+    if (m.recursive) host_->CancelChildren(current.serial, m.force);
+    if (m.force && !current.of_actor()) {  // the owner's own request may have come before the claim
       outbox_->Send(RayletOf(objects_->self().node), MsgType::kKillTask,
                     KillTask{objects_->self(), m.task, m.attempt, 0});
     } else {
-      host_->Interrupt(m.task, m.attempt);
+      host_->Interrupt(current);
     }
     return;
   }

@@ -33,6 +33,7 @@ struct ExecItem {
   bool cancelled = false;
   TimeNs started = 0;
   uint32_t serial = 0;  // names this run of it in this process (Task::parent)
+  uint32_t claim = 0;   // the host's, of this run
 
   bool of_actor() const {
     return task.kind() == TaskKind::kActorCreation || task.kind() == TaskKind::kActorCall;
@@ -47,13 +48,13 @@ class Executor {
   class Host {
    public:
     virtual ~Host() = default;
-    // Writes the claim where the raylet can read it after our death. False: the log is full, flush results
-    // first.
-    virtual bool Claim(const TaskId& task, uint32_t attempt) = 0;
-    // A result of a claimed task has been posted.
-    virtual void Answered() = 0;
-    // The running task must be interrupted, iff it is still this one.
-    virtual void Interrupt(const TaskId& task, uint32_t attempt) = 0;
+    // Writes the claim where the raylet can read it after our death, and names it in item.claim. False: there
+    // is no room, flush results first.
+    virtual bool Claim(ExecItem& item) = 0;
+    // A result of the task with this claim has been posted.
+    virtual void Answered(uint32_t claim) = 0;
+    // The running task must be interrupted, iff it is still this one. Of an actor: if its methods can be.
+    virtual void Interrupt(const ExecItem& item) = 0;
     virtual void CancelChildren(uint32_t serial, bool force) = 0;
     // Pins the item's stored arguments at item.local. False: one is not there (any more); nothing stays
     // pinned.
@@ -63,13 +64,20 @@ class Executor {
   Executor(Outbox* outbox, ObjectTable* objects, Host* host)
       : outbox_(outbox), objects_(objects), host_(host) {}
 
-  // The next task to run, claimed; null when there is none.
+  // How many run at once: 1, but for an actor that says otherwise.
+  void SetConcurrency(uint32_t most) { concurrency_ = most; }
+  // The next task to run, claimed; null when there is none, or as many run as may.
   ExecItem* Take(TimeNs now);
-  ExecItem* current() const { return current_.get(); }
-  bool has_ready() const { return !ready_.empty(); }
+  // The one that runs, if only one may.
+  ExecItem* current() const {
+    return running_.empty() || concurrency_ > 1 ? nullptr : running_.front().get();
+  }
+  size_t running() const { return running_.size(); }
+  bool has_ready() const { return !ready_.empty() && running_.size() < concurrency_; }
   size_t unclaimed() const { return ready_.size() + waiting_.size(); }
-  // Ends the current task. Contained refs: one hold each, taken over until the owner acknowledges.
-  void Finish(std::vector<WireValue> values, std::vector<Entry*> contained, bool retryable_error, TimeNs now);
+  // Ends a task that Take gave. Contained refs: one hold each, taken over until the owner acknowledges.
+  void Finish(ExecItem* item, std::vector<WireValue> values, std::vector<Entry*> contained,
+              bool retryable_error, TimeNs now);
 
   // The main thread is about to wait inside a task: give back what is not claimed, tell the raylet.
   void Block();
@@ -99,6 +107,7 @@ class Executor {
   struct WaitingResult {
     Address owner;
     uint64_t upto;
+    uint32_t claim;
     Result result;
   };
   struct TaskAttempt {
@@ -127,7 +136,8 @@ class Executor {
   Host* host_;
   std::deque<std::unique_ptr<ExecItem>> ready_;
   std::vector<std::unique_ptr<ExecItem>> waiting_;  // for arguments to arrive on this node
-  std::unique_ptr<ExecItem> current_;
+  std::vector<std::unique_ptr<ExecItem>> running_;
+  uint32_t concurrency_ = 1;
   std::unordered_map<Address, std::unordered_map<uint32_t, std::shared_ptr<const WireTemplate>>> templates_;
   std::unordered_map<TaskAttempt, std::vector<Entry*>, TaskAttemptHash> held_;  // until RESULT_ACK
   std::deque<WaitingResult> waiting_results_;

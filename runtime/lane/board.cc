@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstring>
@@ -23,7 +24,7 @@ struct Layout {
   Layout(size_t n, size_t ring_bytes, size_t max_lanes) {
     slots = kPage;
     claims = AlignPage(slots + n * sizeof(SlotRecord));
-    cells = AlignPage(claims + n * sizeof(ClaimLog));
+    cells = AlignPage(claims + n * sizeof(ClaimTable));
     words = AlignPage(cells + n * n * sizeof(uint64_t));
     ends = AlignPage(words + max_lanes * sizeof(uint64_t));
     rings = AlignPage(ends + max_lanes * sizeof(LaneEnds));
@@ -103,7 +104,7 @@ Board::Board(std::byte* base, size_t size)
   max_lanes_ = header_->max_lanes;
   const Layout at(slots_, ring_bytes_, max_lanes_);
   records_ = reinterpret_cast<SlotRecord*>(base + at.slots);
-  claims_ = reinterpret_cast<ClaimLog*>(base + at.claims);
+  claims_ = reinterpret_cast<ClaimTable*>(base + at.claims);
   cells_ = reinterpret_cast<std::atomic<uint64_t>*>(base + at.cells);
   words_ = reinterpret_cast<std::atomic<uint64_t>*>(base + at.words);
   ends_ = reinterpret_cast<LaneEnds*>(base + at.ends);
@@ -148,8 +149,8 @@ Status Board::OpenSlot(pid_t pid, uint16_t* slot, uint32_t* generation) {
     r.asleep.store(0, std::memory_order_relaxed);
     r.summary.store(0, std::memory_order_relaxed);
     for (auto& group : r.groups) group.store(0, std::memory_order_relaxed);
-    claims_[s].retired.store(0, std::memory_order_relaxed);
-    claims_[s].pushed.store(0, std::memory_order_relaxed);
+    for (uint32_t i = 0; i < std::min<uint32_t>(claims_[s].high, kClaimCapacity); ++i) DropClaim(s, i);
+    claims_[s].high.store(0, std::memory_order_relaxed);
     r.pid.store(pid, std::memory_order_relaxed);
     r.word.store(next << 32 | kWordLive, std::memory_order_seq_cst);
     *slot = s;
@@ -194,49 +195,38 @@ void Board::CloseSlot(uint16_t slot) {
   SweepClosing();
 }
 
-bool Board::PushClaim(uint16_t slot, const Claim& claim) {
-  ClaimLog& log = claims_[slot];
-  const uint64_t pushed = log.pushed.load(std::memory_order_relaxed);
-  if (pushed - log.retired.load(std::memory_order_relaxed) >= kClaimCapacity) return false;
-  uint64_t words[4]{};
+void Board::PutClaim(uint16_t slot, uint32_t entry, const Claim& claim) {
+  ClaimTable& table = claims_[slot];
+  uint64_t words[3];
   std::memcpy(words, &claim.task, sizeof(claim.task));
-  words[3] = claim.attempt;
-  for (int i = 0; i < 4; ++i) {
-    log.claims[pushed % kClaimCapacity].words[i].store(words[i], std::memory_order_relaxed);
-  }
-  log.pushed.store(pushed + 1, std::memory_order_release);  // hands the entry to the reader
-  return true;
+  for (int i = 0; i < 3; ++i) table.claims[entry].words[i].store(words[i], std::memory_order_relaxed);
+  if (entry >= table.high.load(std::memory_order_relaxed))
+    table.high.store(entry + 1, std::memory_order_release);
+  // Hands the entry to the reader.
+  table.claims[entry].words[3].store(claim.attempt | kClaimed, std::memory_order_release);
 }
 
-void Board::RetireClaims(uint16_t slot, uint64_t n) {
-  ClaimLog& log = claims_[slot];
-  const uint64_t retired = log.retired.load(std::memory_order_relaxed);
-  const uint64_t open = log.pushed.load(std::memory_order_relaxed) - retired;
-  // Release: a reader that finds a claim retired also finds the tail that published its result.
-  log.retired.store(retired + (n < open ? n : open), std::memory_order_release);
+void Board::DropClaim(uint16_t slot, uint32_t entry) {
+  // Release: a reader that finds it dropped also finds the tail that published its result.
+  claims_[slot].claims[entry].words[3].store(0, std::memory_order_release);
 }
 
 std::vector<Claim> Board::ReadClaims(uint16_t slot) const {
-  const ClaimLog& log = claims_[slot];
-  uint64_t from = log.retired.load(std::memory_order_acquire);
-  const uint64_t to = log.pushed.load(std::memory_order_acquire);
+  const ClaimTable& table = claims_[slot];
+  const uint32_t high = std::min<uint32_t>(table.high.load(std::memory_order_acquire), kClaimCapacity);
   std::vector<Claim> out;
-  if (to < from || to - from > kClaimCapacity)
-    from = to > kClaimCapacity ? to - kClaimCapacity : 0;  // corrupt
-  const uint64_t first = from;
-  for (; from < to; ++from) {
-    uint64_t words[4];
-    for (int i = 0; i < 4; ++i) {
-      words[i] = log.claims[from % kClaimCapacity].words[i].load(std::memory_order_acquire);
-    }
+  for (uint32_t entry = 0; entry < high; ++entry) {
+    const ClaimRecord& record = table.claims[entry];
+    const uint64_t state = record.words[3].load(std::memory_order_acquire);
+    if ((state & kClaimed) == 0) continue;
+    uint64_t words[3];
+    for (int i = 0; i < 3; ++i) words[i] = record.words[i].load(std::memory_order_acquire);
+    // Of a live worker: it may have dropped this one meanwhile, and used the entry again under our eyes.
+    if (record.words[3].load(std::memory_order_acquire) != state) continue;
     Claim& claim = out.emplace_back();
     std::memcpy(&claim.task, words, sizeof(claim.task));
-    claim.attempt = static_cast<uint32_t>(words[3]);
+    claim.attempt = static_cast<uint32_t>(state);
   }
-  // Of a live worker: what it retired meanwhile may have been overwritten under our eyes.
-  const uint64_t now = log.retired.load(std::memory_order_acquire);
-  const uint64_t stale = now > first ? now - first : 0;
-  out.erase(out.begin(), out.begin() + static_cast<ptrdiff_t>(stale < out.size() ? stale : out.size()));
   return out;
 }
 

@@ -76,11 +76,12 @@ class Board {
            records_[slot].word.load(std::memory_order_acquire) == (uint64_t{generation} << 32 | kWordLive);
   }
 
-  // --- Claim log: which tasks a worker has claimed (user code may have started) and not yet answered. One
-  // writer, the worker; the raylet reads it after the worker's death. ---
-  bool PushClaim(uint16_t slot, const Claim& claim);  // false when kClaimCapacity are unanswered
-  void RetireClaims(uint16_t slot, uint64_t n);       // the n oldest are answered, and that is flushed
-  std::vector<Claim> ReadClaims(uint16_t slot) const;
+  // --- Claims: which tasks a worker has claimed (user code may have started) and not yet answered, in
+  // entries below kClaimCapacity that the worker gives out (ClaimWriter). The raylet reads them after its
+  // death. ---
+  void PutClaim(uint16_t slot, uint32_t entry, const Claim& claim);
+  void DropClaim(uint16_t slot, uint32_t entry);       // it is answered, and that is flushed
+  std::vector<Claim> ReadClaims(uint16_t slot) const;  // in no order
 
   // Lanes in use now, and ever used at once (each of the latter may hold ring_bytes of memory).
   uint32_t lanes_in_use() const;
@@ -130,7 +131,7 @@ class Board {
   uint32_t ring_bytes_;
   uint32_t max_lanes_;
   SlotRecord* records_;
-  ClaimLog* claims_;
+  ClaimTable* claims_;
   std::atomic<uint64_t>* cells_;  // tag << 32 | lane + 1; 0: none
   std::atomic<uint64_t>* words_;
   LaneEnds* ends_;

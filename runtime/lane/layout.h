@@ -23,7 +23,7 @@ constexpr uint16_t kMaxSlots = 1024;
 constexpr size_t kMaxGroups = kMaxSlots / 64;
 constexpr size_t kFlatGroups =
     6;  // as many fit the bell's line: up to here receivers look at all, without a summary
-constexpr size_t kClaimCapacity = 256;
+constexpr size_t kClaimCapacity = 4096;
 constexpr size_t kLine = 128;  // adjacent-line prefetchers fetch pairs of 64-byte lines
 constexpr size_t kMaxMessageBytes = size_t{256} << 20;
 constexpr uint32_t kNoLane = UINT32_MAX;
@@ -58,15 +58,15 @@ struct SlotRecord {
   alignas(kLine) std::atomic<uint32_t> futex[2];
 };
 
-struct ClaimRecord {  // TaskId (24 bytes), attempt; atomics because the raylet may look while the worker
-                      // lives
+// TaskId (24 bytes), then attempt | kClaimed; atomics because the raylet may look while the worker lives.
+struct ClaimRecord {
   std::atomic<uint64_t> words[4];
 };
+constexpr uint64_t kClaimed = uint64_t{1} << 32;
 static_assert(sizeof(ClaimRecord) == 32 && sizeof(TaskId) == 24);
 
-struct ClaimLog {
-  alignas(kLine) std::atomic<uint64_t> pushed;  // one writer: the worker
-  std::atomic<uint64_t> retired;
+struct ClaimTable {
+  alignas(kLine) std::atomic<uint32_t> high;  // entries that were ever used; one writer: the worker
   alignas(kLine) ClaimRecord claims[kClaimCapacity];
 };
 

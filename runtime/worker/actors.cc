@@ -107,6 +107,7 @@ void CoreWorker::ExitActor() {
   impl_->core_.executor().ExitActor();
   impl_->exit_requested_ = true;
   impl_->FlushLanes();
+  impl_->WakeToLeave();
 }
 
 ObjectId CoreWorker::actor() const {
@@ -117,6 +118,16 @@ ObjectId CoreWorker::actor() const {
 uint32_t CoreWorker::actor_incarnation() const {
   const std::lock_guard<std::mutex> lock(impl_->mutex_);
   return impl_->core_.executor().incarnation();
+}
+
+void CoreWorker::SetConcurrency(uint32_t most) {
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);
+  impl_->core_.executor().SetConcurrency(most);
+}
+
+void CoreWorker::OnCallCancelled(std::function<void(const TaskId&)> fn) {
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);
+  impl_->on_cancel_call_ = std::move(fn);
 }
 
 }  // namespace rmpi

@@ -268,8 +268,9 @@ class CoreWorker {
 
   // ---- tasks
   TemplateHandle Prepare(const TaskTemplate& t);
-  // Whether more may be submitted now: few enough tasks are pending, and what could not be sent is small. Submit and
-  // Call work without it, so that who cannot wait need not; user code is held up here (PROTOCOL C4). One atomic load.
+  // Whether more may be submitted now: few enough tasks are pending, and what could not be sent is small.
+  // Submit and Call work without it, so that who cannot wait need not; user code is held up here (PROTOCOL
+  // C4). One atomic load.
   bool HasRoom() const;
   // Blocks until there is room. kInterrupted, kUnavailable as Wait.
   Status WaitForRoom(const WaitHooks* hooks = nullptr);
@@ -296,6 +297,11 @@ class CoreWorker {
                     std::vector<std::pair<std::string, std::string>>* names);
   // In an actor: it takes no more calls after this one, and is not restarted.
   void ExitActor();
+  // How many calls run at once (1 at first): then as many threads may be in NextTask, or take the next task
+  // before they have finished the last.
+  void SetConcurrency(uint32_t most);
+  // Called when a running call of this worker's actor is to be cancelled, on any thread, without a lock.
+  void OnCallCancelled(std::function<void(const TaskId&)> fn);
   // This worker's actor, nil: it has none; and which life of it this is, from 0.
   ObjectId actor() const;
   uint32_t actor_incarnation() const;

@@ -94,9 +94,9 @@ void CoreWorker::Impl::HandleOwnMail() {
 
 void CoreWorker::Impl::FlushLanes() {
   port_->Flush();
-  if (answered_ != retired_ && port_->total_backlog_bytes() == 0) {
-    board_->RetireClaims(self_.slot, answered_ - retired_);
-    retired_ = answered_;
+  if (!answered_.empty() && port_->total_backlog_bytes() == 0) {
+    for (uint32_t claim : answered_) claims_->Drop(claim);
+    answered_.clear();
   }
   has_room_.store(RoomNow(), std::memory_order_relaxed);
   WakeOthers();

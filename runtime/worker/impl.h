@@ -24,6 +24,7 @@
 #include "runtime/core/core.h"
 #include "runtime/devices/devices.h"
 #include "runtime/lane/board.h"
+#include "runtime/lane/claim_writer.h"
 #include "runtime/lane/port.h"
 #include "runtime/raylet/handshake.h"
 #include "runtime/worker/core_worker.h"
@@ -86,7 +87,10 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   Status Ask(std::unique_lock<std::mutex>& lock, uint64_t nonce, TimeNs deadline, Blob* reply);
 
   // ---- tasks (tasks.cc)
+  // What this thread runs; of a thread that user code made: what its process runs, if that is one task.
+  const core::ExecItem* Current() const;
   core::Task* NewTask(TaskKind kind, const PreparedTemplate& t, Blob bytes, const TaskArgs& args);
+  void WakeToLeave();
   void TakeReturns(core::Task* task, std::vector<Ref>* returns);
   void Started(TimeNs now);
   bool RoomNow() const;  // as HasRoom() should say
@@ -97,9 +101,9 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   std::vector<HeldDevices> DevicesOf(uint64_t lease) const;
 
   // ---- core::Core::Host
-  bool Claim(const TaskId& task, uint32_t attempt) override;
-  void Answered() override { ++answered_; }
-  void Interrupt(const TaskId& task, uint32_t attempt) override;
+  bool Claim(core::ExecItem& item) override;
+  void Answered(uint32_t claim) override { answered_.push_back(claim); }
+  void Interrupt(const core::ExecItem& item) override;
   void CancelChildren(uint32_t serial, bool force) override { core_.CancelChildren(serial, force); }
   bool PinArgs(core::ExecItem& item) override;
   void OnPullReply(const PullReply& m) override;
@@ -153,8 +157,10 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   // execution
   pthread_t main_thread_{};
   bool has_main_thread_ = false;
-  std::vector<ValueView> arg_views_;     // of the item whose arguments PinArgs just pinned
-  uint64_t answered_ = 0, retired_ = 0;  // results posted; of those, known to be in their lanes
+  std::vector<ValueView> arg_views_;  // of the item whose arguments PinArgs just pinned
+  std::unique_ptr<lane::ClaimWriter> claims_;
+  std::vector<uint32_t> answered_;  // claims whose results are posted, and perhaps not yet in their lanes
+  std::function<void(const TaskId&)> on_cancel_call_;  // of an actor's running method; without the lock
   std::unordered_map<ObjectId, std::vector<std::function<void()>>>
       local_callbacks_;                  // OnReady, until fetched
   DeviceKinds devices_;                  // of this node

@@ -39,7 +39,8 @@ void CoreWorker::Impl::RequestFetch(Entry* e) {
 
 void CoreWorker::Impl::OnPullReply(const PullReply& m) {
   Entry* e = core_.objects().Find(m.id);
-  if (e != nullptr && e->details && e->details->fetch == core::Fetch::kRequested && e->details->attempt == m.attempt) {
+  if (e != nullptr && e->details && e->details->fetch == core::Fetch::kRequested &&
+      e->details->attempt == m.attempt) {
     core::Details& d = *e->details;
     d.fetch = core::Fetch::kNone;
     if (m.full) {
@@ -50,7 +51,8 @@ void CoreWorker::Impl::OnPullReply(const PullReply& m) {
     } else {
       d.fetch = core::Fetch::kLocal;
       d.local = m.place;
-      if (e->kind != static_cast<uint8_t>(ValueKind::kValue)) core_.objects().NoteError();  // it can be read now
+      if (e->kind != static_cast<uint8_t>(ValueKind::kValue))
+        core_.objects().NoteError();  // it can be read now
     }
   }
   const auto it = local_callbacks_.find(m.id);
@@ -61,11 +63,11 @@ void CoreWorker::Impl::OnPullReply(const PullReply& m) {
   local_callbacks_.erase(it);
 }
 
-Status CoreWorker::Wait(std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline, bool fetch, size_t* ready,
-                        const WaitHooks* hooks) {
+Status CoreWorker::Wait(std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline, bool fetch,
+                        size_t* ready, const WaitHooks* hooks) {
   Impl& impl = *impl_;
   std::unique_lock<std::mutex> lock(impl.mutex_);
-  const bool in_task = impl.mode_ == Mode::kWorker && impl.OnMainThread() && impl.core_.executor().current() != nullptr;
+  const bool in_task = impl.mode_ == Mode::kWorker && impl.OnMainThread() && impl.Current() != nullptr;
   const bool all = num_ready >= refs.size();
   size_t next = 0;  // all: everything before it is ready
   const bool stop_at_error = hooks != nullptr && hooks->stop_at_error;
@@ -109,7 +111,8 @@ Status CoreWorker::Wait(std::span<const Ref* const> refs, size_t num_ready, Time
   return impl.WaitUntil(lock, deadline, in_task, look, hooks != nullptr ? hooks->go_on : nullptr);
 }
 
-Status CoreWorker::Impl::Pinned(const ObjectId& id, uint32_t attempt, const Place& place, uint64_t size, ValueView* out) {
+Status CoreWorker::Impl::Pinned(const ObjectId& id, uint32_t attempt, const Place& place, uint64_t size,
+                                ValueView* out) {
   const objstore::Locator at{place.node, place.segment, place.offset, size};
   if (!arena_->Contains(at)) return Status::Internal("a locator outside of this node's object store");
   switch (client_->Pin(at, id, attempt)) {
@@ -128,7 +131,8 @@ Status CoreWorker::Impl::Pinned(const ObjectId& id, uint32_t attempt, const Plac
     }
     case objstore::Client::PinResult::kTableFull: {
       Blob copy = Blob::Allocate(size);
-      if (client_->CopyOut(at, id, attempt, copy.mutable_data()) != objstore::Client::PinResult::kPinned) break;
+      if (client_->CopyOut(at, id, attempt, copy.mutable_data()) != objstore::Client::PinResult::kPinned)
+        break;
       out->bytes = copy.bytes();
       out->keep_alive = std::make_shared<Blob>(std::move(copy));
       return Status::Ok();
@@ -200,7 +204,8 @@ Status CoreWorker::Borrow(const ObjectId& id, const Ref& outer, Ref* out) {
   Impl& impl = *impl_;
   const std::lock_guard<std::mutex> lock(impl.mutex_);
   Entry* e = impl.core_.objects().Borrow(id, outer.entry());
-  if (e == nullptr) return Status::NotFound("object " + Hex(id) + " is not (or no longer) known to its owner, this process");
+  if (e == nullptr)
+    return Status::NotFound("object " + Hex(id) + " is not (or no longer) known to its owner, this process");
   *out = impl.Handle(e);
   impl.core_.objects().DropHold(e);
   impl.FlushLanes();
@@ -214,7 +219,8 @@ void CoreWorker::PinForJob(const Ref& ref) {
   impl.pinned_for_job_.push_back(ref.entry());
 }
 
-// ---- put ----------------------------------------------------------------------------------------------------------
+// ---- put
+// ----------------------------------------------------------------------------------------------------------
 
 void CoreWorker::Impl::OnReply(MsgType type, Bytes body) {
   // Every answer to a call starts with the nonce of the call.
@@ -225,7 +231,8 @@ void CoreWorker::Impl::OnReply(MsgType type, Bytes body) {
   if (asked_.count(nonce) != 0) replies_[nonce] = Blob::Copy(body);
 }
 
-Status CoreWorker::Impl::Ask(std::unique_lock<std::mutex>& lock, uint64_t nonce, TimeNs deadline, Blob* reply) {
+Status CoreWorker::Impl::Ask(std::unique_lock<std::mutex>& lock, uint64_t nonce, TimeNs deadline,
+                             Blob* reply) {
   const Status s = WaitUntil(lock, deadline, false, [&] { return replies_.count(nonce) != 0; });
   if (s.code() == StatusCode::kInterrupted) return s;  // the caller asks again with the same nonce
   asked_.erase(nonce);
@@ -272,7 +279,8 @@ Status CoreWorker::Impl::StoreValue(const ValueSource& source, const ObjectId& i
     const auto result = client_->Create(id, attempt, source.size, at, &extent);
     if (result == objstore::Client::CreateResult::kOk) break;
     if (result == objstore::Client::CreateResult::kTooLarge) {
-      return Status::StoreFull("an object of " + std::to_string(source.size) + " bytes is larger than the object store of node " +
+      return Status::StoreFull("an object of " + std::to_string(source.size) +
+                               " bytes is larger than the object store of node " +
                                std::to_string(self_.node) + " (" + std::to_string(arena_->size()) +
                                " bytes): use smaller objects, or start with a larger --object-store-memory");
     }
@@ -320,7 +328,8 @@ Status CoreWorker::Put(const ValueSource& source, Ref* out) {
     objstore::Locator at;
     s = impl.StoreValue(source, e->id, 0, lock, &at);
     if (s.ok()) {
-      objects.SetStored(e, static_cast<uint8_t>(source.kind), 0, at.size, {{impl.self_.node, at.segment, at.offset}});
+      objects.SetStored(e, static_cast<uint8_t>(source.kind), 0, at.size,
+                        {{impl.self_.node, at.segment, at.offset}});
     }
   }
   if (s.ok()) *out = impl.Handle(e);

@@ -14,8 +14,9 @@ using core::Entry;
 
 namespace {
 
-constexpr size_t kMostPending = 10'000'000;  // tasks that one process has submitted and that are not done: about 3 GB
-constexpr size_t kMostUnsent = 64 << 20;     // bytes that receivers, or their raylets, have not read yet
+constexpr size_t kMostPending =
+    10'000'000;  // tasks that one process has submitted and that are not done: about 3 GB
+constexpr size_t kMostUnsent = 64 << 20;    // bytes that receivers, or their raylets, have not read yet
 constexpr size_t kInlineResults = 8 << 20;  // of one task
 
 std::optional<std::string> FromEnvironment(const std::string& name) {
@@ -58,7 +59,7 @@ core::Task* CoreWorker::Impl::NewTask(TaskKind kind, const PreparedTemplate& t, 
     for (const Ref& r : args.nested) refs.push_back(r.entry());
     for (Entry* e : refs) objects.AddHold(e);
   }
-  const core::ExecItem* current = core_.executor().current();
+  const core::ExecItem* current = Current();
   const uint32_t depth = current == nullptr ? 0 : current->depth + 1;
   return core_.tasks().New(kind, t.tmpl, std::move(bytes), std::move(refs),
                            static_cast<uint32_t>(args.refs.size()), depth,
@@ -86,9 +87,9 @@ bool CoreWorker::HasRoom() const { return impl_->has_room_.load(std::memory_orde
 Status CoreWorker::WaitForRoom(const WaitHooks* hooks) {
   Impl& impl = *impl_;
   std::unique_lock<std::mutex> lock(impl.mutex_);
-  const bool in_task = impl.mode_ == Mode::kWorker && impl.OnMainThread() && impl.core_.executor().current() != nullptr;
-  return impl.WaitUntil(lock, kNever, in_task, [&] { return impl.RoomNow(); },
-                        hooks != nullptr ? hooks->go_on : nullptr);
+  const bool in_task = impl.mode_ == Mode::kWorker && impl.OnMainThread() && impl.Current() != nullptr;
+  return impl.WaitUntil(
+      lock, kNever, in_task, [&] { return impl.RoomNow(); }, hooks != nullptr ? hooks->go_on : nullptr);
 }
 
 Status CoreWorker::Submit(const TemplateHandle& t, const TaskArgs& args, std::vector<Ref>* returns) {
@@ -135,7 +136,7 @@ std::vector<HeldDevices> CoreWorker::Impl::DevicesOf(uint64_t lease) const {
 std::vector<TaskDevices> CoreWorker::current_devices() const {
   const std::lock_guard<std::mutex> lock(impl_->mutex_);
   std::vector<TaskDevices> out;
-  const core::ExecItem* item = impl_->core_.executor().current();
+  const core::ExecItem* item = impl_->Current();
   if (item == nullptr || impl_->mode_ != Mode::kWorker) return out;
   for (HeldDevices& held : impl_->DevicesOf(item->lease)) {
     out.push_back({held.kind->resource, held.kind->masked, std::move(held.ids)});
@@ -146,10 +147,14 @@ std::vector<TaskDevices> CoreWorker::current_devices() const {
 // ---- execution
 // ----------------------------------------------------------------------------------------------------
 
-bool CoreWorker::Impl::Claim(const TaskId& task, uint32_t attempt) {
-  if (board_->PushClaim(self_.slot, {task, attempt})) return true;
-  FlushLanes();  // the log is full: tell that what was answered is answered
-  return board_->PushClaim(self_.slot, {task, attempt});
+bool CoreWorker::Impl::Claim(core::ExecItem& item) {
+  auto entry = claims_->Put({item.task, item.attempt});
+  if (!entry) {
+    FlushLanes();  // all are taken: tell that what was answered is answered
+    entry = claims_->Put({item.task, item.attempt});
+  }
+  if (entry) item.claim = *entry;
+  return entry.has_value();
 }
 
 bool CoreWorker::Impl::PinArgs(core::ExecItem& item) {
@@ -172,15 +177,37 @@ bool CoreWorker::Impl::PinArgs(core::ExecItem& item) {
   return true;
 }
 
-void CoreWorker::Impl::Interrupt(const TaskId&, uint32_t) {
+void CoreWorker::Impl::Interrupt(const core::ExecItem& item) {
+  if (item.of_actor()) {  // only the binding knows whether and how
+    if (on_cancel_call_) core_.objects().AddDue([this, task = item.task] { on_cancel_call_(task); });
+    return;
+  }
   cancel_requested_.store(true);
   if (!has_main_thread_) return;
   pthread_kill(main_thread_, SIGINT);
   if (driving_) port_->Kick(lane::Sleeper::kMain);  // the signal may come just before it sleeps
 }
 
+namespace {
+
+thread_local core::ExecItem* t_item = nullptr;  // between NextTask and FinishTask
+
+}  // namespace
+
+const core::ExecItem* CoreWorker::Impl::Current() const {
+  return t_item != nullptr ? t_item : core_.executor().current();
+}
+
+// Threads that wait for a next task learn that there will be none.
+void CoreWorker::Impl::WakeToLeave() {
+  if (!exit_requested_ || core_.executor().running() != 0) return;
+  progress_.notify_all();
+  if (driving_) port_->Kick(lane::Sleeper::kMain);
+}
+
 Status CoreWorker::NextTask(ExecTask* out) {
   Impl& impl = *impl_;
+  t_item = nullptr;
   std::unique_lock<std::mutex> lock(impl.mutex_);
   if (!impl.has_main_thread_) {
     impl.main_thread_ = pthread_self();
@@ -192,9 +219,9 @@ Status CoreWorker::NextTask(ExecTask* out) {
     if (!executor.has_ready()) {
       const auto leaving = [&] {
         // Objects that others still use keep this process, without tasks, until nobody does (R7).
-        return (executor.retiring() || impl.exit_requested_) && executor.unsettled() == 0 &&
-               impl.core_.objects().owned_count() == 0 && impl.core_.tasks().pending_count() == 0 &&
-               impl.core_.submitter().lease_count() == 0;
+        return (executor.retiring() || impl.exit_requested_) && executor.running() == 0 &&
+               executor.unsettled() == 0 && impl.core_.objects().owned_count() == 0 &&
+               impl.core_.tasks().pending_count() == 0 && impl.core_.submitter().lease_count() == 0;
       };
       Status s = impl.WaitUntil(lock, kNever, false, [&] { return executor.has_ready() || leaving(); });
       if (!s.ok()) return s;
@@ -241,6 +268,7 @@ Status CoreWorker::NextTask(ExecTask* out) {
     impl.arg_views_.clear();
   }
   out->internal = item;
+  t_item = item;
   return Status::Ok();
 }
 
@@ -304,19 +332,22 @@ Status CoreWorker::FinishTask(ExecTask& task, std::span<const ValueSource> resul
       }
     }
   }
-  impl.core_.executor().Finish(std::move(values), std::move(contained), retryable_error && status.ok(),
+  auto* item = static_cast<core::ExecItem*>(task.internal);
+  if (t_item == item) t_item = nullptr;
+  impl.core_.executor().Finish(item, std::move(values), std::move(contained), retryable_error && status.ok(),
                                MonotonicNow());
   impl.cancel_requested_.store(false);
   impl.cancel_reported_ = false;
   task.internal = nullptr;
   if (impl.retire_) impl.core_.executor().Retire();
   impl.FlushLanes();
+  impl.WakeToLeave();
   return Status::Ok();
 }
 
 TaskId CoreWorker::current_task() const {
   const std::lock_guard<std::mutex> lock(impl_->mutex_);
-  if (const core::ExecItem* item = impl_->core_.executor().current()) return item->task;
+  if (const core::ExecItem* item = impl_->Current()) return item->task;
   return {impl_->core_.objects().job(), impl_->self_, TaskId::Sequence(TaskKind::kDriver, 0)};
 }
 
@@ -324,20 +355,20 @@ bool CoreWorker::CancelRequested() const { return impl_->cancel_requested_.load(
 
 std::string CoreWorker::current_task_name() const {
   const std::lock_guard<std::mutex> lock(impl_->mutex_);
-  const core::ExecItem* item = impl_->core_.executor().current();
+  const core::ExecItem* item = impl_->Current();
   return item == nullptr ? "" : item->tmpl->name;
 }
 
 std::string CoreWorker::current_function_name() const {
   const std::lock_guard<std::mutex> lock(impl_->mutex_);
-  const core::ExecItem* item = impl_->core_.executor().current();
+  const core::ExecItem* item = impl_->Current();
   return item == nullptr ? "" : item->tmpl->function_name;
 }
 
 ResourceList CoreWorker::current_resources() const {
   const std::lock_guard<std::mutex> lock(impl_->mutex_);
   ResourceList out;
-  if (const core::ExecItem* item = impl_->core_.executor().current()) {
+  if (const core::ExecItem* item = impl_->Current()) {
     for (const auto& [name, amount] : item->tmpl->resources)
       out.emplace_back(name, static_cast<double>(amount) / 10000);
   }

@@ -53,9 +53,9 @@ class LoneCore : public testing::Test, public Core::Host {
   }
 
   // ---- Core::Host
-  bool Claim(const TaskId&, uint32_t) override { return true; }
-  void Answered() override {}
-  void Interrupt(const TaskId&, uint32_t) override {}
+  bool Claim(ExecItem&) override { return true; }
+  void Answered(uint32_t) override {}
+  void Interrupt(const ExecItem&) override {}
   void CancelChildren(uint32_t, bool) override {}
   bool PinArgs(ExecItem&) override { return true; }
   void OnPullReply(const PullReply&) override {}

@@ -3,9 +3,11 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <functional>
 #include <random>
 
+#include "runtime/lane/claim_writer.h"
 #include "tests/lane/lane_test_util.h"
 
 namespace rmpi::lane {
@@ -30,24 +32,27 @@ int StatusOf(pid_t pid) {
 int Produce(TestBoard* t, Peer self, Peer to, uint32_t seed) {
   auto port = t->MakePort(self);
   std::mt19937 random(seed);
-  uint64_t claimed = 0, open = 0;
+  ClaimWriter claims(t->board.get(), self.slot);
+  std::vector<uint32_t> answered;
+  uint64_t claimed = 0;
   for (;;) {
     for (unsigned burst = 1 + random() % 20; burst > 0; --burst) {
       Claim claim;
       claim.task.owner = {1, to.slot, 0, to.generation};
       claim.task.sequence = claimed;
-      if (!t->board->PushClaim(self.slot, claim)) break;
+      const auto entry = claims.Put(claim);
+      if (!entry) break;
       const std::string text = Pattern(claimed, random() % 50 ? random() % 200 : random() % 5000);
       const Bytes parts[] = {AsBytes(&claimed, sizeof(claimed)), AsBytes(text)};
       if (!port->Send(to.slot, to.generation, parts)) return 1;
       ++claimed;
-      ++open;
+      answered.push_back(*entry);
     }
     port->Flush();
     port->Drain([](uint16_t, uint32_t, Bytes) {}, 10);
     if (port->total_backlog_bytes() == 0) {
-      t->board->RetireClaims(self.slot, open);
-      open = 0;
+      for (uint32_t entry : answered) claims.Drop(entry);
+      answered.clear();
     } else {
       port->Sleep(Sleeper::kMain, MonotonicNow() + kSecond);
     }
@@ -87,8 +92,10 @@ TEST(LaneProcessTest, KilledProducersTearNothing) {
     t.board->MarkDead(w.slot);
     while (!receiver->DrainedFrom(w.slot, w.generation)) receiver->Drain(check, 1000);
     ASSERT_FALSE(receiver->TakeCorruptPeer()) << "kill " << kill_number;
-    // What the worker called answered has arrived; what it may have started is in the log, in order.
-    const std::vector<Claim> claims = t.board->ReadClaims(w.slot);
+    // What the worker called answered has arrived; what it may have started is in the table.
+    std::vector<Claim> claims = t.board->ReadClaims(w.slot);
+    std::sort(claims.begin(), claims.end(),
+              [](const Claim& a, const Claim& b) { return a.task.sequence < b.task.sequence; });
     for (size_t i = 0; i < claims.size(); ++i) {
       ASSERT_EQ(claims[i].task.sequence, claims[0].task.sequence + i);
     }

@@ -24,7 +24,6 @@ class Plain:
 @pytest.mark.parametrize(
     "options",
     [
-        {"max_concurrency": 2},
         {"lifetime": "detached", "name": "later"},
         {"runtime_env": {"env_vars": {"A": "b"}}},
     ],
@@ -39,13 +38,13 @@ def test_concurrency_groups():
         ray.remote(concurrency_groups={"io": 2})(Plain).remote()
 
 
-def test_async_actors():
-    class Waiting:
-        async def value(self):
-            return 1
+def test_generator_methods():
+    class Yielding:
+        def values(self):
+            yield 1
 
-    with refused("async"):
-        ray.remote(Waiting)
+    with refused("generators"):
+        ray.remote(Yielding).remote().values.remote()
 
 
 def test_generators():

@@ -136,7 +136,7 @@ void SimProcess::Settled() {
 }
 
 void SimProcess::Flush(bool all) {
-  if (backlog_.empty() && answered_ == 0) return;
+  if (backlog_.empty() && answered_.empty()) return;
   if (!all) {
     Guarded(world_->now() + static_cast<TimeNs>(1 + world_->rng().Below(300)) * kMicrosecond,
             [this] { Flush(true); });
@@ -149,8 +149,8 @@ void SimProcess::Flush(bool all) {
     world_->Hop(self_, lane ? to : RayletOf(self_.node), p.header, std::move(p.body));
   }
   backlog_.clear();
-  claims_.erase(claims_.begin(), claims_.begin() + static_cast<std::ptrdiff_t>(answered_));
-  answered_ = 0;
+  for (uint32_t claim : answered_) claims_.erase(claim);
+  answered_.clear();
 }
 
 void SimProcess::ArmTimer() {
@@ -302,13 +302,12 @@ void SimProcess::OnPullReply(const PullReply& m) {
 // ---- execution
 // ----------------------------------------------------------------------------------------------------
 
-bool SimProcess::Claim(const TaskId& task, uint32_t attempt) {
-  claims_.push_back({task, attempt, false, false});
-  world_->OnClaim(self_, task, attempt);
+bool SimProcess::Claim(core::ExecItem& item) {
+  item.claim = next_claim_++;
+  claims_[item.claim] = {item.task, item.attempt, false, false};
+  world_->OnClaim(self_, item.task, item.attempt);
   return true;
 }
-
-void SimProcess::Interrupt(const TaskId&, uint32_t) { interrupted_ = true; }
 
 bool SimProcess::PinArgs(core::ExecItem& item) {
   arg_values_.clear();

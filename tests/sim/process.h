@@ -50,7 +50,7 @@ class SimProcess : public Outbox, public core::Core::Host {
   bool driver() const { return driver_; }
   bool alive() const { return alive_; }
   core::Core& core() { return core_; }
-  const std::deque<TaskRef>& claims() const { return claims_; }
+  const std::map<uint32_t, TaskRef>& claims() const { return claims_; }
   bool Quiet() const;
   std::string Describe();
 
@@ -133,9 +133,9 @@ class SimProcess : public Outbox, public core::Core::Host {
   std::vector<ObjectId> SomeIds(size_t most, std::vector<core::Entry*>* entries, bool actors);
 
   // ---- core::Core::Host
-  bool Claim(const TaskId& task, uint32_t attempt) override;
-  void Answered() override { ++answered_; }
-  void Interrupt(const TaskId& task, uint32_t attempt) override;
+  bool Claim(core::ExecItem& item) override;
+  void Answered(uint32_t claim) override { answered_.push_back(claim); }
+  void Interrupt(const core::ExecItem& item) override { interrupted_ |= !item.of_actor(); }
   void CancelChildren(uint32_t serial, bool force) override { core_.CancelChildren(serial, force); }
   bool PinArgs(core::ExecItem& item) override;
   void OnPullReply(const PullReply& m) override;
@@ -155,9 +155,10 @@ class SimProcess : public Outbox, public core::Core::Host {
   std::deque<Packet> inbox_;  // came while suspended
   std::deque<Packet> to_self_;
   std::deque<Packet> eofs_;
-  std::deque<Packet> backlog_;  // not yet in a lane
-  std::deque<TaskRef> claims_;  // in "shared memory"
-  uint64_t answered_ = 0;       // of claims_, not yet retired
+  std::deque<Packet> backlog_;          // not yet in a lane
+  std::map<uint32_t, TaskRef> claims_;  // in "shared memory"
+  uint32_t next_claim_ = 0;
+  std::vector<uint32_t> answered_;  // of claims_, not yet dropped
   TimeNs timer_at_ = kNever;
 
   Main main_ = Main::kIdle;

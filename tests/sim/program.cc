@@ -398,7 +398,7 @@ void SimProcess::FinishTask() {
     }
   }
   const bool exits = item->task.kind() == TaskKind::kActorCall && frame_->rng.Percent(2);
-  core_.executor().Finish(std::move(values), std::move(contained), retryable, world_->now());
+  core_.executor().Finish(item, std::move(values), std::move(contained), retryable, world_->now());
   if (exits) core_.executor().ExitActor();
   interrupted_ = false;
   const std::unique_ptr<Frame> over = std::move(frame_);

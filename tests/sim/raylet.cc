@@ -146,7 +146,7 @@ void SimRaylet::OnMessage(const MessageHeader& header, Bytes body) {
         const SimProcess* p = world_->Live(m.worker);
         if (p == nullptr) return;
         if (scheduler_.Runs(m.worker, m.lease)) return Kill(m.worker);
-        for (const TaskRef& claim : p->claims()) {
+        for (const auto& [entry, claim] : p->claims()) {
           if (claim.task == m.task && claim.attempt == m.attempt) {
             Kill(m.worker);
             break;
@@ -336,7 +336,7 @@ void SimRaylet::FinishDeath(const Address& who) {
   Eof eof;
   eof.who = who;
   eof.cause = "worker " + ToString(who) + " died";
-  for (const TaskRef& claim : world_->Any(who)->claims()) eof.claimed.push_back(claim);
+  for (const auto& [entry, claim] : world_->Any(who)->claims()) eof.claimed.push_back(claim);
   const Client gone = std::move(clients_.at(who.slot));
   clients_.erase(who.slot);
   Writer body;

@@ -2,6 +2,7 @@
 """This process's connection: init, shutdown, and what the extension calls when something is rare or wrong."""
 
 import atexit
+import contextvars
 import json
 import logging
 import os
@@ -36,6 +37,7 @@ class Worker:
         self.pid = os.getpid()
         self.actor = None  # the instance, in its own worker
         self.actor_class_id = self.actor_name = self.actor_namespace = None
+        self.actor_is_async, self.actor_concurrency, self.call_loop = False, 1, None
 
     @property
     def connected(self):
@@ -43,6 +45,7 @@ class Worker:
 
 
 global_worker = Worker()
+current_call = contextvars.ContextVar("ray_mpi_current_call", default=None)  # in an async actor: its id, as bytes
 
 
 class BaseContext:

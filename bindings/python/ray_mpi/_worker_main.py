@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import sys
+import threading
 
 from ray_mpi import _core, _serialization, actor, exceptions
 from ray_mpi._errors import traceback_text
@@ -149,12 +150,46 @@ def actor_constructor(class_id, class_name, names):
     """What makes this worker's actor from the arguments of its constructor."""
     cls = load_function(class_id, class_name)
     global_worker.actor_class_id = class_id
-    global_worker.actor_name, global_worker.actor_namespace = _serialization.loads(names, [])
+    global_worker.actor_name, global_worker.actor_namespace, most = _serialization.loads(names, [])
+    global_worker.actor_is_async = actor.is_async_class(cls)
+    global_worker.actor_concurrency = most or (actor.ASYNC_CONCURRENCY if global_worker.actor_is_async else 1)
+    if global_worker.actor_is_async:
+        from ray_mpi._actor_async import CallLoop  # asyncio is not for all
+
+        global_worker.call_loop = CallLoop()
 
     def construct(*args, **kwargs):
         global_worker.actor = cls(*args, **kwargs)
 
     return construct
+
+
+def actor_mode():
+    """(how many calls run at once, whether in an event loop)"""
+    return global_worker.actor_concurrency, global_worker.actor_is_async
+
+
+def start_call(function, args, kwargs, call, task_id):
+    """Begins a call of an async actor."""
+    global_worker.call_loop.start(function, args, kwargs, call, task_id)
+
+
+def cancel_call(task_id):
+    """A running call of an actor is to be cancelled: only async ones can be."""
+    if global_worker.call_loop is not None:
+        global_worker.call_loop.cancel(task_id)
+
+
+def start_thread():
+    """One more thread for a threaded actor's calls."""
+
+    def run():
+        try:
+            _core.run_worker()
+        except SystemExit as error:
+            end(error.code if isinstance(error.code, int) else int(error.code is not None))
+
+    threading.Thread(target=run, daemon=True).start()
 
 
 def actor_method(name):
@@ -182,7 +217,7 @@ def make_error(error, tb, function_name, name, retry_list, retry_exceptions, tas
             f"{exceptions.ActorDiedError.BASE_ERROR_MSG} The actor is dead because it ended itself with exit_actor()."
         )
         return exited, False, "ray::RayActorException", str(exited), _hostname(), str(exited), True
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt) or _is_async_cancel(error):
         cancelled = exceptions.TaskCancelledError(TaskID(task_id))
         return cancelled, False, "ray::RayTaskCancelledException", str(cancelled), _hostname(), str(cancelled), False
     retry = bool(retry_exceptions) and isinstance(error, Exception)
@@ -203,6 +238,11 @@ def make_error(error, tb, function_name, name, retry_list, retry_exceptions, tas
     )
     stored = exceptions.StoredTaskError(task_error, kind == _ACTOR_CREATION)
     return stored, retry, _class_name(cause), _safe_text(cause), _hostname(), stored.text, False
+
+
+def _is_async_cancel(error):
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)
 
 
 def _class_name(error):

@@ -15,6 +15,7 @@ from ray_mpi.remote_function import _NOT_YET, _Code, _Shape, _strategy
 _ANY_ARGUMENTS = _Shape(
     [("args", inspect.Parameter.VAR_POSITIONAL, False), ("kwargs", inspect.Parameter.VAR_KEYWORD, False)]
 )
+ASYNC_CONCURRENCY = 1000  # calls that run at once in an actor with async methods, unless max_concurrency says otherwise
 # Every actor has these: when the constructor is done; exit after the calls before; call fn(actor, ...).
 _IMPLICIT_METHODS = ("__ray_ready__", "__ray_terminate__", "__ray_call__")
 _METHOD_OPTIONS = (
@@ -78,14 +79,21 @@ def _collect_methods(cls):
         function = member.__func__ if isinstance(member, (staticmethod, classmethod)) else member
         if name == "__init__" or not (inspect.isfunction(function) or _is_cython(function)):
             continue
-        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-            raise NotImplementedError(f"{cls.__name__}.{name}: async methods of actors {_NOT_YET}")
         shape = _Shape.of(function)
         options = {
             word: getattr(function, f"__ray_{word}__") for word in _METHOD_OPTIONS if hasattr(function, f"__ray_{word}__")
         }
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            options["generator"] = True
         methods[name] = (_Shape(shape.parameters[1:]) if bound else shape, options)
     return methods
+
+
+def is_async_class(cls):
+    """Whether some method is async: then all run in one event loop."""
+    members = (inspect.getattr_static(cls, name) for name in dir(cls))
+    functions = (getattr(member, "__func__", member) for member in members)
+    return any(inspect.iscoroutinefunction(f) or inspect.isasyncgenfunction(f) for f in functions)
 
 
 def _is_cython(function):
@@ -156,7 +164,7 @@ class ActorClass:
         handle_options = {
             "max_task_retries": options.get("max_task_retries") or 0,
             "max_pending_calls": options.get("max_pending_calls", -1),
-            "ordered": not options.get("allow_out_of_order_execution"),
+            "ordered": self._ordered(),
         }
         if name is None:
             about = b""
@@ -171,6 +179,12 @@ class ActorClass:
                 f"existing actor using ray.get_actor('{name}', namespace='{where}')"
             )
         return _handle_from(ref, taken)
+
+    def _ordered(self):
+        """Whether calls of one caller start in their order: not if several run at once."""
+        if self._options.get("allow_out_of_order_execution") or (self._options.get("max_concurrency") or 1) > 1:
+            return False
+        return not is_async_class(self._code.function)
 
     def __call__(self, *args, **kwargs):
         name = self._code.name
@@ -213,8 +227,6 @@ def _creation_template(code, options):
             raise NotImplementedError(f"the option {keyword} of actors {_NOT_YET}")
     if options.get("placement_group", "default") not in ("default", None):
         raise NotImplementedError(f"the option placement_group: placement groups {_NOT_YET}")
-    if (options.get("max_concurrency") or 1) > 1:
-        raise NotImplementedError(f"max_concurrency above 1 (actors with several threads) {_NOT_YET}")
     if options.get("lifetime") == "detached":
         raise NotImplementedError(f"lifetime='detached' {_NOT_YET}: keep a handle for as long as the actor is needed")
     strategy, node, soft = _strategy(options.get("scheduling_strategy"))
@@ -232,7 +244,7 @@ def _creation_template(code, options):
         "max_retries": options.get("max_restarts") or 0,
         "max_calls": 0,
         "retry_exceptions": False,
-        "retry_list": _serialization.dumps_inband((name, where)),
+        "retry_list": _serialization.dumps_inband((name, where, options.get("max_concurrency"))),
         "resources": resources,
         "strategy": strategy,
         "affinity_node": node,
@@ -319,8 +331,8 @@ class _MethodCode:
         if options.get("concurrency_group"):
             raise NotImplementedError(f"concurrency groups of actors {_NOT_YET}")
         num_returns = options.get("num_returns")
-        if isinstance(num_returns, str):
-            raise NotImplementedError(f"num_returns={num_returns!r}: generators {_NOT_YET}")
+        if isinstance(num_returns, str) or (num_returns is None and options.get("generator")):
+            raise NotImplementedError(f"{self._class_name}.{self._name}: generators (streaming results) {_NOT_YET}")
         retry = options.get("retry_exceptions") or False
         full_name = f"{self._class_name}.{self._name}"
         return {

@@ -7,7 +7,7 @@ import warnings
 from ray_mpi import _core, _worker
 from ray_mpi._ids import ActorID, JobID, NodeID, TaskID
 from ray_mpi._options import UNIT_RESOURCES
-from ray_mpi._worker import WORKER_MODE, global_worker
+from ray_mpi._worker import WORKER_MODE, current_call, global_worker
 
 
 class RuntimeContext:
@@ -36,6 +36,9 @@ class RuntimeContext:
 
     def get_task_id(self):
         """The running task's; None in the driver."""
+        call = current_call.get()  # of an async actor
+        if call is not None:
+            return call.hex()
         return _core.current_task().hex() if global_worker.mode == WORKER_MODE else None
 
     def get_task_name(self):

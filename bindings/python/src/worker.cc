@@ -53,6 +53,12 @@ void InitWorker(nb::module_& m) {
   nb::object name = Str("ray_mpi._core");
   m.attr("_on_interrupt") = Steal(PyCFunction_NewEx(&g_on_interrupt, nullptr, name.ptr()));
   m.def("run_worker", &RunWorker, "Runs tasks until the runtime is gone or this worker was told to go.");
+  m.def(
+      "finish_call",
+      [](const nb::capsule& call, const nb::object& result, const nb::object& error) {
+        return WorkerLoop(Session::Get().core()).FinishCall(call, result, error);
+      },
+      "call"_a, "result"_a.none(), "error"_a.none());
   m.def("fork_worker", &ForkWorker, "out_fd"_a, "err_fd"_a, "keeper"_a,
         "Zygote: the pid of a new worker; 0 in the worker; -errno on failure.");
   m.def("current_task", &CurrentTask, "The id of the running task, or the driver's own.");

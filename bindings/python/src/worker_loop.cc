@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <deque>
+#include <optional>
 #include <utility>
 
 #include "bindings/python/src/foreign.h"
@@ -22,7 +23,19 @@ Imported g_load_function("ray_mpi._worker_main", "load_function");
 Imported g_make_error("ray_mpi._worker_main", "make_error");
 Imported g_actor_constructor("ray_mpi._worker_main", "actor_constructor");
 Imported g_actor_method("ray_mpi._worker_main", "actor_method");
+Imported g_actor_mode("ray_mpi._worker_main", "actor_mode");
+Imported g_start_call("ray_mpi._worker_main", "start_call");
+Imported g_start_thread("ray_mpi._worker_main", "start_thread");
+Imported g_cancel_call("ray_mpi._worker_main", "cancel_call");
 Imported g_split_results("ray_mpi._worker_main", "split_results");
+
+// How this process's actor runs its calls; set, with the GIL, before its creation is answered.
+struct ActorMode {
+  bool async = false;        // in an event loop, which another thread runs
+  uint32_t concurrency = 1;  // else: as many threads, made when they are needed
+  uint32_t threads = 1;      // that run a WorkerLoop
+  uint32_t idle = 0;         // of those, in NextTask
+} g_mode;
 
 bool g_in_task = false;  // main thread only: user code of a task is running
 constexpr size_t kKeepGilBelow = 64 * 1024;
@@ -54,17 +67,68 @@ void WorkerLoop::Run() {
   for (;;) {
     ExecTask task;
     Status status;
+    ++g_mode.idle;
     {
       GilRelease release;
       status = core_->NextTask(&task);
     }
+    --g_mode.idle;
     if (status.code() == StatusCode::kInterrupted) {
       Check(PyErr_CheckSignals() == 0);
       continue;
     }
     if (!status.ok()) return;
+    if (!g_mode.async && g_mode.idle == 0 && g_mode.threads < g_mode.concurrency) {
+      ++g_mode.threads;
+      Steal(PyObject_CallNoArgs(g_start_thread.get()));
+    }
     Execute(task);
   }
+}
+
+// After its class is loaded, and before anybody can call it.
+void WorkerLoop::EnterActor() {
+  nb::object mode = Steal(PyObject_CallNoArgs(g_actor_mode.get()));
+  g_mode.concurrency = nb::cast<uint32_t>(mode[0]);
+  g_mode.async = nb::cast<bool>(mode[1]);
+  core_->SetConcurrency(g_mode.concurrency);
+  core_->OnCallCancelled([](const TaskId& task) {
+    const PyGILState_STATE gil = PyGILState_Ensure();
+    const auto id = ToBinary(task);
+    PyObject* done =
+        PyObject_CallFunction(g_cancel_call.get(), "y#", id.data(), static_cast<Py_ssize_t>(id.size()));
+    if (done == nullptr) PyErr_WriteUnraisable(nullptr);
+    Py_XDECREF(done);
+    PyGILState_Release(gil);
+  });
+}
+
+// Hands a call to the event loop, which ends it with finish_call().
+void WorkerLoop::StartCall(ExecTask& task, const Function& function, const CallArgs& args) {
+  nb::object positional = Steal(PyTuple_New(static_cast<Py_ssize_t>(args.positional)));
+  for (size_t i = 0; i < args.positional; ++i) {
+    PyTuple_SET_ITEM(positional.ptr(), static_cast<Py_ssize_t>(i),
+                     nb::borrow(args.values[i]).release().ptr());
+  }
+  nb::dict keywords;
+  for (size_t i = args.positional; i < args.values.size(); ++i) {
+    keywords[nb::handle(PyTuple_GET_ITEM(args.names.ptr(), static_cast<Py_ssize_t>(i - args.positional)))] =
+        args.values[i];
+  }
+  const auto id = ToBinary(task.id);
+  nb::bytes name(reinterpret_cast<const char*>(id.data()), id.size());
+  nb::capsule call(new ExecTask(std::move(task)), [](void* p) noexcept { delete static_cast<ExecTask*>(p); });
+  Steal(PyObject_CallFunctionObjArgs(g_start_call.get(), function.callable.ptr(), positional.ptr(),
+                                     keywords.ptr(), call.ptr(), name.ptr(), nullptr));
+}
+
+bool WorkerLoop::FinishCall(const nb::capsule& call, nb::object result, nb::object error) {
+  auto& task = *static_cast<ExecTask*>(call.data());
+  if (!error.is_none()) {
+    PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error.ptr())), error.ptr());
+    return Fail(task);
+  }
+  return Complete(task, std::move(result));
 }
 
 void WorkerLoop::Execute(ExecTask& task) {
@@ -74,7 +138,9 @@ void WorkerLoop::Execute(ExecTask& task) {
     Function& function = Load(task);
     CountCall(task, function);
     const CallArgs args = DecodeArgs(task.args, task.values);
-    result = Call(function, args);
+    if (task.id.kind() == TaskKind::kActorCreation) EnterActor();
+    if (g_mode.async) return StartCall(task, function, args);
+    result = Call(function, args, task.id.kind() == TaskKind::kNormal);
   } catch (nb::python_error& e) {
     e.restore();
   } catch (const std::exception& e) {
@@ -84,19 +150,26 @@ void WorkerLoop::Execute(ExecTask& task) {
     // A cancel that came too late leaves a pending signal behind: handled here, it cannot reach the next
     // task.
     if (PyErr_CheckSignals() != 0) PyErr_Clear();
-    try {
-      Succeed(task, std::move(result));
-      return;
-    } catch (nb::python_error& e) {
-      e.restore();  // the result does not pickle, or there are too many or too few
-    }
+    Complete(task, std::move(result));
+  } else {
+    Fail(task);
   }
-  Fail(task);
+}
+
+// True: the actor is to end.
+bool WorkerLoop::Complete(ExecTask& task, nb::object result) {
+  try {
+    Succeed(task, std::move(result));
+    return false;
+  } catch (nb::python_error& e) {
+    e.restore();  // the result does not pickle, or there are too many or too few
+  }
+  return Fail(task);
 }
 
 void WorkerLoop::Enter(const ExecTask& task) {
-  // An actor's lines bear its class, which its creation named.
-  if (task.id.kind() != TaskKind::kActorCall) SetOutputName(task.name);
+  if (task.id.kind() == TaskKind::kActorCall) return;  // all is as its creation left it
+  SetOutputName(task.name);
   double cpus = 0;
   for (const auto& [name, amount] : task.resources) {
     if (name == "CPU") cpus = amount;
@@ -105,7 +178,7 @@ void WorkerLoop::Enter(const ExecTask& task) {
     Steal(PyObject_CallFunction(g_enter_job.get(), "I", static_cast<unsigned>(task.id.job.value)));
     job_ = task.id.job.value;
   }
-  if (cpus != cpus_ && task.id.kind() != TaskKind::kActorCall) {
+  if (cpus != cpus_) {
     Steal(PyObject_CallFunction(g_set_threads.get(), "d", cpus));
     cpus_ = cpus;
   }
@@ -143,11 +216,12 @@ void WorkerLoop::CountCall(const ExecTask& task, Function& function) {
   if (task.max_calls != 0 && function.calls >= task.max_calls) core_->RetireAfterThisTask();
 }
 
-nb::object WorkerLoop::Call(const Function& function, const CallArgs& args) {
+nb::object WorkerLoop::Call(const Function& function, const CallArgs& args, bool may_be_cancelled) {
   std::vector<PyObject*> stack(args.values.size() + 1);
   for (size_t i = 0; i < args.values.size(); ++i) stack[i + 1] = args.values[i].ptr();
-  InTask in_task;
-  if (core_->CancelRequested()) {  // while the arguments were being read
+  std::optional<InTask> in_task;
+  if (may_be_cancelled) in_task.emplace();
+  if (may_be_cancelled && core_->CancelRequested()) {  // while the arguments were being read
     PyErr_SetNone(PyExc_KeyboardInterrupt);
     nb::raise_python_error();
   }
@@ -173,7 +247,7 @@ void WorkerLoop::Succeed(ExecTask& task, nb::object result) {
   Finish(task, sources, false);
 }
 
-void WorkerLoop::Fail(ExecTask& task) {
+bool WorkerLoop::Fail(ExecTask& task) {
   // make_error lets SystemExit through; for all else it returns (exception to store, may be retried).
   nb::python_error raised;
   nb::object made = Steal(PyObject_CallFunction(
@@ -201,7 +275,9 @@ void WorkerLoop::Fail(ExecTask& task) {
   encoder.Value(PyTuple_GET_ITEM(made.ptr(), 0));
   const ValueSource source = SourceOf(encoder, ValueKind::kAppError);
   Finish(task, {&source, 1}, PyTuple_GET_ITEM(made.ptr(), 1) == Py_True);
-  if (PyTuple_GET_ITEM(made.ptr(), 6) == Py_True) core_->ExitActor();
+  const bool ends = PyTuple_GET_ITEM(made.ptr(), 6) == Py_True;
+  if (ends) core_->ExitActor();
+  return ends;
 }
 
 void WorkerLoop::Finish(ExecTask& task, std::span<const ValueSource> results, bool retryable) {

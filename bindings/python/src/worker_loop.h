@@ -19,6 +19,9 @@ class WorkerLoop {
 
   // Until the runtime is gone or this worker was told to go. SystemExit of a task is let through.
   void Run();
+  // Ends a call of an async actor: with its result, or with an exception (else None). True: the actor is to
+  // end.
+  bool FinishCall(const nb::capsule& call, nb::object result, nb::object error);
 
  private:
   struct Function {
@@ -29,10 +32,13 @@ class WorkerLoop {
   void Execute(ExecTask& task);
   Function& Load(const ExecTask& task);
   nb::object LoadCallable(const ExecTask& task);
-  nb::object Call(const Function& function, const CallArgs& args);
+  void EnterActor();
+  void StartCall(ExecTask& task, const Function& function, const CallArgs& args);
+  nb::object Call(const Function& function, const CallArgs& args, bool may_be_cancelled);
+  bool Complete(ExecTask& task, nb::object result);
   void Succeed(ExecTask& task, nb::object result);
-  // The error that is set becomes the task's result.
-  void Fail(ExecTask& task);
+  // The error that is set becomes the task's result. True: the actor is to end.
+  bool Fail(ExecTask& task);
   // What must hold before user code runs: the job's folders, the thread count of numeric libraries.
   void Enter(const ExecTask& task);
   void CountCall(const ExecTask& task, Function& function);

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The event loop of an actor with async methods: a thread of its own, in which all its methods run, sync ones too."""
+
+import asyncio
+import contextvars
+import functools
+import inspect
+import threading
+
+from ray_mpi import _core
+from ray_mpi._worker import current_call
+
+
+class CallLoop:
+    """Runs calls in one event loop. Touched by the loop's thread, but for start() and cancel()."""
+
+    def __init__(self):
+        self._loop = asyncio.new_event_loop()
+        self._running = {}  # task id -> asyncio.Task
+        threading.Thread(target=self._run, name="ray-mpi-asyncio", daemon=True).start()
+
+    def _run(self):
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def start(self, function, args, kwargs, call, task_id):
+        """Begin function(*args, **kwargs); `call` is what _core.finish_call wants. Any thread."""
+        self._loop.call_soon_threadsafe(self._begin, function, args, kwargs, call, task_id)
+
+    def cancel(self, task_id):
+        """Raise CancelledError in that call, if it still runs. Any thread."""
+        self._loop.call_soon_threadsafe(self._cancel, task_id)
+
+    def _cancel(self, task_id):
+        if task_id in self._running:
+            self._running[task_id].cancel()
+
+    def _begin(self, function, args, kwargs, call, task_id):
+        context = contextvars.copy_context()
+        context.run(current_call.set, task_id)
+        try:
+            result = context.run(function, *args, **kwargs)
+        except BaseException as error:  # noqa: BLE001  (a call's error is its result)
+            self._end(call, None, error)
+            return
+        if not inspect.isawaitable(result):
+            self._end(call, result, None)
+            return
+        task = context.run(self._loop.create_task, _outcome(result))
+        self._running[task_id] = task
+        task.add_done_callback(functools.partial(self._done, call, task_id))
+
+    def _done(self, call, task_id, task):
+        del self._running[task_id]
+        if task.cancelled():
+            self._end(call, None, asyncio.CancelledError())
+        else:
+            self._end(call, *task.result())
+
+    def _end(self, call, result, error):
+        if _core.finish_call(call, result, error):  # the actor ends itself
+            for task in self._running.values():
+                task.cancel()
+
+
+async def _outcome(awaitable):
+    """(result, None) or (None, exception): SystemExit must not reach the loop."""
+    try:
+        return await awaitable, None
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001
+        return None, error
