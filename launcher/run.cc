@@ -136,13 +136,18 @@ int64_t SlotsOf(const RayletConfig& raylet, const NodeResources& node) {
   return static_cast<int64_t>(cpus);
 }
 
-// Waits for its end, since what a keeper has started ends with the keeper.
+// Waits for its end, since what a keeper has started ends with the keeper. SIGTERM does not end it: scancel is of the
+// step that it signals, node by node, and must not die of its own signal before the last node has it.
 void RunToItsEnd(const std::vector<std::string>& argv, const Environment& environment) {
   constexpr TimeNs kPatience = 5 * kSecond;
   pid_t pid = 0;
   SpawnOptions options;
   options.quiet_stdio = true;
-  if (!Spawn(options, argv, environment, &pid).ok()) return;
+  const auto deaf = [&] {
+    ::signal(SIGTERM, SIG_IGN);
+    return Exec(argv, environment);
+  };
+  if (!Fork(options, deaf, &pid).ok()) return;
   const TimeNs give_up_at = MonotonicNow() + kPatience;
   while (::waitpid(pid, nullptr, WNOHANG) == 0 && MonotonicNow() < give_up_at) ::usleep(2000);
 }
