@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The limit that puts of large arrays are compared with: how fast this machine copies `bytes` from warm private
-// pages to warm shared pages, by memcpy and by non-temporal stores, with a given number of threads. Prints one
-// JSON line per way: {"row": "memcpy", "bytes": ..., "threads": ..., "samples": [GB/s, ...]}.
+// The limit that puts of large arrays are compared with: how fast this machine copies `bytes` from warm
+// private pages to warm shared pages, by memcpy and by non-temporal stores, with a given number of threads.
+// Prints one JSON line per way: {"row": "memcpy", "bytes": ..., "threads": ..., "samples": [GB/s, ...]}.
 //   memcpy_limit [bytes [threads [rounds]]]
 #include <sys/mman.h>
 
@@ -81,8 +81,8 @@ double SecondsOfOneCopy(Copy copy, std::byte* dst, const std::byte* src, size_t 
 void Measure(const char* name, Copy copy, std::byte* dst, const std::byte* src, size_t bytes, int threads,
              int rounds) {
   SecondsOfOneCopy(copy, dst, src, bytes, threads);  // warm-up, not counted
-  std::printf("{\"row\": \"%s\", \"unit\": \"GB/s\", \"bytes\": %zu, \"threads\": %d, \"samples\": [", name, bytes,
-              threads);
+  std::printf("{\"row\": \"%s\", \"unit\": \"GB/s\", \"bytes\": %zu, \"threads\": %d, \"samples\": [", name,
+              bytes, threads);
   for (int round = 0; round < rounds; ++round) {
     const double seconds = SecondsOfOneCopy(copy, dst, src, bytes, threads);
     std::printf("%s%.4f", round == 0 ? "" : ", ", static_cast<double>(bytes) / seconds / 1e9);

@@ -65,8 +65,8 @@ class Keeper {
 
   static constexpr TimeNs kGrace = 3 * kSecond;  // from the beginning of the end to SIGKILL for the rest
   static constexpr TimeNs kOrphanGrace = 1500 * kMillisecond;  // for a raylet to end without its keeper
-  static constexpr TimeNs kDriverGrace =
-      2 * kSecond;  // from SIGTERM to SIGKILL for a driver that lost its runtime
+  // From SIGTERM to SIGKILL for a driver that lost its runtime.
+  static constexpr TimeNs kDriverGrace = 2 * kSecond;
 
  private:
   // --- Start ---

@@ -261,7 +261,8 @@ int Usage(const std::string& text) {
 }  // namespace
 
 int RunMpirun(const Options& options, const Paths& paths, const Environment& environment) {
-  if (const std::string why = WhyNoMpirun(environment, HostName(), {"ray-mpi", options.program}); !why.empty()) {
+  if (const std::string why = WhyNoMpirun(environment, HostName(), {"ray-mpi", options.program});
+      !why.empty()) {
     return Usage("-n: " + why);
   }
   if (DetectLaunch(environment, {}).kind == Launch::kMpirun) {

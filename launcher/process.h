@@ -25,8 +25,8 @@ struct SpawnOptions {
   // Signals that Slurm sends to every process of a step (an interrupt under `srun -X`, a warning of the time
   // limit) and that are for the program alone: ignored until this child has handlers of its own, if ever.
   bool ignores_step_signals = false;
-  bool expendable =
-      false;  // the kernel, out of memory, ends it before the runtime and the program (as Ray's workers)
+  // The kernel, out of memory, ends it before the runtime and the program (as Ray's workers)
+  bool expendable = false;
   bool own_session = false;  // no terminal: Ctrl-C does not reach it, and it never reads the terminal
   bool no_stdin = false;     // stdin from /dev/null
   bool quiet_stdio = false;  // that, and stdout to our stderr

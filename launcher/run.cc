@@ -136,8 +136,9 @@ int64_t SlotsOf(const RayletConfig& raylet, const NodeResources& node) {
   return static_cast<int64_t>(cpus);
 }
 
-// Waits for its end, since what a keeper has started ends with the keeper. SIGTERM does not end it: scancel is of the
-// step that it signals, node by node, and must not die of its own signal before the last node has it.
+// Waits for its end, since what a keeper has started ends with the keeper. SIGTERM does not end it: scancel
+// is of the step that it signals, node by node, and must not die of its own signal before the last node has
+// it.
 void RunToItsEnd(const std::vector<std::string>& argv, const Environment& environment) {
   constexpr TimeNs kPatience = 5 * kSecond;
   pid_t pid = 0;

@@ -21,7 +21,8 @@ void GlobalScheduler::RemoveNode(uint32_t node) {
   nodes_.erase(node);
   // Owners ask anew for all they still want when a node dies: what it had been assigned is lost with it. So
   // what was rejected is not kept either.
-  demands_.remove_if([&](const Waiting& w) { return w.origin == node || w.demand.owner.node == node || w.rejected; });
+  demands_.remove_if(
+      [&](const Waiting& w) { return w.origin == node || w.demand.owner.node == node || w.rejected; });
   Schedule();
 }
 
@@ -39,7 +40,8 @@ const Amounts* GlobalScheduler::available(uint32_t node) const {
 
 void GlobalScheduler::OnDemand(uint32_t origin, const Demand& m) {
   auto it = std::find_if(demands_.begin(), demands_.end(), [&](const Waiting& w) {
-    return !w.rejected && w.origin == origin && w.demand.owner == m.owner && w.demand.shape_key == m.shape_key;
+    return !w.rejected && w.origin == origin && w.demand.owner == m.owner &&
+           w.demand.shape_key == m.shape_key;
   });
   if (m.count == 0) {
     if (it != demands_.end()) demands_.erase(it);
@@ -73,7 +75,8 @@ void GlobalScheduler::OnOwnerGone(const Address& owner) {
 }
 
 bool GlobalScheduler::Feasible(const Shape& shape) const {
-  return std::any_of(nodes_.begin(), nodes_.end(), [&](const auto& n) { return ReportFits(n.second.total, shape.resources); });
+  return std::any_of(nodes_.begin(), nodes_.end(),
+                     [&](const auto& n) { return ReportFits(n.second.total, shape.resources); });
 }
 
 std::string GlobalScheduler::Infeasible(const Shape& shape) const {
@@ -142,11 +145,11 @@ bool GlobalScheduler::Place(Waiting* w) {
       Unschedulable m;
       m.shape_key = w->demand.shape_key;
       m.reason = it == nodes_.end()
-                     ? "the node of its NodeAffinitySchedulingStrategy (node " + std::to_string(shape.affinity_node) +
-                           ") does not exist or is dead, and soft=False"
-                     : "the node of its NodeAffinitySchedulingStrategy (node " + std::to_string(shape.affinity_node) +
-                           ") has " + ToString(it->second.total) + ", the task asks for " +
-                           ToString(shape.resources) + ", and soft=False";
+                     ? "the node of its NodeAffinitySchedulingStrategy (node " +
+                           std::to_string(shape.affinity_node) + ") does not exist or is dead, and soft=False"
+                     : "the node of its NodeAffinitySchedulingStrategy (node " +
+                           std::to_string(shape.affinity_node) + ") has " + ToString(it->second.total) +
+                           ", the task asks for " + ToString(shape.resources) + ", and soft=False";
       if (!w->rejected) {
         const Demand& d = w->demand;
         host_->SendHandedOff(w->origin, HandedOff{d.owner, d.shape_key, d.count, d.report});

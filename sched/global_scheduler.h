@@ -48,7 +48,8 @@ class GlobalScheduler {
     uint32_t origin = 0;
     Demand demand;
     bool warned = false;
-    bool rejected = false;  // by a node it was assigned to: its origin no longer counts it, and may serve it too
+    // By a node it was assigned to: its origin no longer counts it, and may serve it too.
+    bool rejected = false;
   };
 
   void Schedule();

@@ -12,8 +12,8 @@ constexpr TimeNs kFirstRetry = 100 * kMillisecond;
 constexpr TimeNs kFirstPace = 1 * kSecond;
 constexpr TimeNs kLastPace = 10 * kSecond;
 constexpr TimeNs kIdleWorker = 2 * kSecond;  // workers beyond one per CPU end after this
-constexpr TimeNs kLeaving =
-    1 * kSecond;  // a process that stays for its objects keeps devices no longer than this
+// A process that stays for its objects keeps devices no longer than this.
+constexpr TimeNs kLeaving = 1 * kSecond;
 constexpr uint32_t kStale = UINT32_MAX;  // no count: differs from every true one
 constexpr uint8_t kDefaultStrategy = 0;
 constexpr uint8_t kAffinityStrategy = 2;
@@ -31,8 +31,7 @@ bool LocalScheduler::Local(const Shape& shape) const {
          (shape.affinity_node == 0 || shape.affinity_node == options_.node);
 }
 
-// ---- demand
-// -----------------------------------------------------------------------------------------------------
+// ---- demand -----------------------------------------------------------------------------------------------
 
 void LocalScheduler::OnLeaseRequest(const Address& owner, const LeaseRequest& m, TimeNs now) {
   if (ended_jobs_.count(m.shape.job) != 0) return;
@@ -123,8 +122,7 @@ Amounts LocalScheduler::TakeReport() {
   return reported_;
 }
 
-// ---- leases
-// -----------------------------------------------------------------------------------------------------
+// ---- leases -----------------------------------------------------------------------------------------------
 
 // One that has run with just these devices, else one that has not run yet. The most recently used one.
 LocalScheduler::Worker* LocalScheduler::IdleWorker(const Shape& shape, const Devices& devices) {
@@ -326,8 +324,7 @@ void LocalScheduler::OnLeaseReturn(uint64_t lease, WorkerAfter after, TimeNs now
   Dispatch(now);
 }
 
-// ---- workers
-// ----------------------------------------------------------------------------------------------------
+// ---- workers ----------------------------------------------------------------------------------------------
 
 uint32_t LocalScheduler::Starting() const {
   uint32_t sum = 0;

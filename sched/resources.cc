@@ -9,7 +9,8 @@ namespace {
 
 template <class A>
 auto Lower(A& a, const std::string& name) {
-  return std::lower_bound(a.begin(), a.end(), name, [](const auto& x, const std::string& n) { return x.first < n; });
+  return std::lower_bound(a.begin(), a.end(), name,
+                          [](const auto& x, const std::string& n) { return x.first < n; });
 }
 
 void Change(Amounts* a, const Amounts& what, int64_t sign) {
@@ -28,7 +29,8 @@ int64_t AmountOf(const Amounts& a, const std::string& name) {
 }
 
 bool Fits(const Amounts& have, const Amounts& want) {
-  return std::all_of(want.begin(), want.end(), [&](const auto& w) { return AmountOf(have, w.first) >= w.second; });
+  return std::all_of(want.begin(), want.end(),
+                     [&](const auto& w) { return AmountOf(have, w.first) >= w.second; });
 }
 
 void Subtract(Amounts* from, const Amounts& what) { Change(from, what, -1); }

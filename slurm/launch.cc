@@ -46,8 +46,8 @@ std::string WrongPmiAdvice(const Environment& env, const std::vector<std::string
          SrunLine(env, command);
 }
 
-// Whether we are where salloc often leaves its shell: on the login node. Slurm tells the name of a node to what runs
-// on it; where it does not, the host's own name has to do.
+// Whether we are where salloc often leaves its shell: on the login node. Slurm tells the name of a node to
+// what runs on it; where it does not, the host's own name has to do.
 bool OutsideOfJob(const JobEnvironment& job, const std::string& host) {
   if (job.nodes.empty() || !job.node_name.empty()) return false;
   const auto short_name = [](const std::string& name) { return name.substr(0, name.find('.')); };
@@ -67,10 +67,12 @@ std::string SrunLine(const Environment& env, const std::vector<std::string>& com
   return line + " " + Joined(command);
 }
 
-std::string WhyNoMpirun(const Environment& env, const std::string& host, const std::vector<std::string>& command) {
+std::string WhyNoMpirun(const Environment& env, const std::string& host,
+                        const std::vector<std::string>& command) {
   if (OutsideOfJob(ParseJobEnvironment(env), host)) {
     return "this host, " + host + ", is none of the job's nodes (" + Get(env, "SLURM_JOB_NODELIST") +
-           "); mpirun would start the program out of reach of its input, its Ctrl-C and its exit status. Start the ranks "
+           "); mpirun would start the program out of reach of its input, its Ctrl-C and its exit status. "
+           "Start the ranks "
            "by srun:\n    " +
            SrunLine(env, command);
   }

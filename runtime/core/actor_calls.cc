@@ -86,8 +86,7 @@ void ActorCalls::PushNext(ActorQueue* q, Task* t) {
   outbox_->Send(q->pushed_to, MsgType::kPush, tasks_->MakePush(t, &q->templates_sent));
 }
 
-// ---- answers
-// ----------------------------------------------------------------------------------------------------
+// ---- answers ----------------------------------------------------------------------------------------------
 
 Task* ActorCalls::PushedTask(const TaskId& task, uint32_t attempt, const Address& worker) {
   Task* t = tasks_->Find(task);
@@ -127,8 +126,7 @@ void ActorCalls::OnReturned(const Address& from, const Returned& m) {
   Pump(q);
 }
 
-// ---- what the creator says
-// --------------------------------------------------------------------------------------
+// ---- what the creator says --------------------------------------------------------------------------------
 
 void ActorCalls::OnState(const ActorState& m) {
   const auto it = queues_.find(m.actor);
@@ -154,8 +152,7 @@ void ActorCalls::Die(ActorQueue* q, uint8_t kind, const Blob& error) {
   while (Task* t = q->waiting.head) tasks_->Fail(t, kind, error);
 }
 
-// ---- death
-// ------------------------------------------------------------------------------------------------------
+// ---- death ------------------------------------------------------------------------------------------------
 
 void ActorCalls::LoseWorker(ActorQueue* q, const Eof& eof) {
   while (Task* t = q->inflight.tail) {

@@ -40,8 +40,7 @@ std::string ActorOwner::Describe(const Task* creation) const {
   return text + "\n";
 }
 
-// ---- ends
-// -------------------------------------------------------------------------------------------------------
+// ---- ends -------------------------------------------------------------------------------------------------
 
 void ActorOwner::OnOutOfScope(const ObjectId& actor) {
   Task* t = Find(actor);
@@ -90,8 +89,7 @@ std::string ActorOwner::WhyDead(Task* creation, const std::string& cause) {
   return "The actor died unexpectedly before finishing this task." + Describe(creation) + why;
 }
 
-// ---- states
-// -----------------------------------------------------------------------------------------------------
+// ---- states -----------------------------------------------------------------------------------------------
 
 void ActorOwner::OnActorAlive(Task* creation) {
   Owned& owned = actors_.at(creation);

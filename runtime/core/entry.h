@@ -27,8 +27,8 @@ enum class EntryState : uint8_t {
 enum class Registration : uint8_t { kNone = 0, kSent = 1, kAcknowledged = 2, kGone = 3 };
 enum class Fetch : uint8_t { kNone = 0, kRequested = 1, kLocal = 2 };
 
-// Somebody missed an owned object on a node that is listed as a place of it. That may have been before a fresh copy came
-// there, so the place stays until the node's raylet, which was asked, has said which.
+// Somebody missed an owned object on a node that is listed as a place of it. That may have been before a
+// fresh copy came there, so the place stays until the node's raylet, which was asked, has said which.
 struct Doubt {
   uint32_t node = 0;
   Address asker;  // gets the object's location then; nil: nobody
@@ -41,17 +41,17 @@ struct Details {
   uint64_t size = 0;
   std::vector<Place> places;  // the primary first
   Fetch fetch = Fetch::kNone;
-  Place local;                // fetch == kLocal
+  Place local;  // fetch == kLocal
   // owned
   std::vector<Address> borrowers;
   std::vector<Address> subscribers;  // asked while it was pending
   std::vector<Doubt> doubts;
-  std::vector<Entry*> contained;     // one hold on each
+  std::vector<Entry*> contained;  // one hold on each
   // borrowed
   Registration registration = Registration::kNone;
   bool locate_sent = false;
   uint64_t nonce = 0;
-  std::vector<Entry*> protectors;  // outer objects, held until the registration is acknowledged
+  std::vector<Entry*> protectors;       // outer objects, held until the registration is acknowledged
   std::vector<ObjectId> contained_ids;  // what is inside the value, as the owner told
   // both
   std::vector<Task*> dependents;  // tasks that wait for it
@@ -66,7 +66,7 @@ struct Entry {
   bool live = false;
   uint32_t epoch = 0;  // of the CoreWorker it belongs to: a handle that outlives it is inert
   std::atomic<uint32_t> handles{0};
-  uint32_t holds = 0;  // by tasks, outer objects, protectors, unacknowledged results
+  uint32_t holds = 0;             // by tasks, outer objects, protectors, unacknowledged results
   std::atomic<uint64_t> mark{0};  // the binding's: which wait() saw it last
   Blob value;
   std::unique_ptr<Details> details;

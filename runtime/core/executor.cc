@@ -5,8 +5,7 @@
 
 namespace rmpi::core {
 
-// ---- queue
-// ------------------------------------------------------------------------------------------------------
+// ---- queue ------------------------------------------------------------------------------------------------
 
 void Executor::OnPush(const Address& from, Push& m) {
   auto& known = templates_[from];
@@ -188,8 +187,7 @@ ExecItem* Executor::Take(TimeNs now) {
   return nullptr;
 }
 
-// ---- answers
-// ----------------------------------------------------------------------------------------------------
+// ---- answers ----------------------------------------------------------------------------------------------
 
 void Executor::Finish(ExecItem* item, std::vector<WireValue> values, std::vector<Entry*> contained,
                       bool retryable_error, TimeNs now) {
@@ -244,8 +242,7 @@ void Executor::OnResultAck(const TaskRef& m) {
   for (Entry* e : entries) objects_->DropHold(e);
 }
 
-// ---- giving back
-// ------------------------------------------------------------------------------------------------
+// ---- giving back ------------------------------------------------------------------------------------------
 
 // An unclaimed item leaves: the pulls it waited for may be withdrawn.
 void Executor::Forget(const ExecItem& item) {
@@ -339,8 +336,7 @@ void Executor::ExitActor() {
   outbox_->Send(actor_.owner(), MsgType::kActorExit, ActorExit{actor_, incarnation_});
 }
 
-// ---- cancel and death
-// -------------------------------------------------------------------------------------------
+// ---- cancel and death -------------------------------------------------------------------------------------
 
 bool Executor::RemoveUnclaimed(const TaskId& task, uint32_t attempt, std::unique_ptr<ExecItem>* out) {
   const auto find = [&](auto& items) {

@@ -42,8 +42,7 @@ void ObjectTable::SetIdentity(const Address& self, JobId job) {
   job_ = job;
 }
 
-// ---- owned
-// ----------------------------------------------------------------------------------------------------
+// ---- owned ------------------------------------------------------------------------------------------------
 
 Record* ObjectTable::NewRecord(TaskKind kind, uint32_t returns) {
   const uint64_t number = next_number_++;
@@ -108,8 +107,7 @@ void ObjectTable::DropPageIfUnused(uint64_t page) {
   }
 }
 
-// ---- any
-// --------------------------------------------------------------------------------------------------------
+// ---- any --------------------------------------------------------------------------------------------------
 
 Entry* ObjectTable::Find(const ObjectId& id) {
   if (id.owner() == self_) {
@@ -236,8 +234,7 @@ void ObjectTable::ReleaseBorrowed(Entry* e) {
   if (unacknowledged) listener_->OnRegistrationsChanged();
 }
 
-// ---- values
-// -----------------------------------------------------------------------------------------------------
+// ---- values -----------------------------------------------------------------------------------------------
 
 void ObjectTable::MadeReady(Entry* e) {
   if (e->handles.load(std::memory_order_relaxed) != 0) ++changes_;
@@ -413,8 +410,7 @@ void ObjectTable::DropPlace(Entry* e, uint32_t node) {
   DropHold(e);
 }
 
-// ---- messages
-// ---------------------------------------------------------------------------------------------------
+// ---- messages ---------------------------------------------------------------------------------------------
 
 void ObjectTable::OnRegister(const Address& from, const RefMessage& m) {
   RefMessage reply = m;

@@ -237,8 +237,7 @@ void Submitter::ReturnLease(Lease* lease, WorkerAfter after) {
   ForgetLease(lease);
 }
 
-// ---- events
-// -----------------------------------------------------------------------------------------------------
+// ---- events -----------------------------------------------------------------------------------------------
 
 void Submitter::OnGrant(const Address& from, const Grant& m, TimeNs now) {
   const auto it = shapes_.find(m.shape_key);
@@ -488,8 +487,7 @@ void Submitter::OnTimer(TimeNs now) {
   }
 }
 
-// ---- cancel
-// -----------------------------------------------------------------------------------------------------
+// ---- cancel -----------------------------------------------------------------------------------------------
 
 void Submitter::Cancel(Task* t, bool force, bool recursive) {
   t->cancelled = true;

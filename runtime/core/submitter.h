@@ -30,8 +30,8 @@ struct Lease {
   TimeNs head_since = 0;
   TimeNs idle_since = 0;
   bool blocked = false;  // its running task waits for something
-  bool give_back =
-      false;  // its task blocked, so its CPU may be lent twice now: back to the scheduler after it
+  // Its task blocked, so its CPU may be lent twice now: back to the scheduler after it.
+  bool give_back = false;
   bool retiring = false;
   bool revoking = false;
   bool idle = false;  // in its queue's idle list

@@ -7,8 +7,8 @@
 namespace rmpi::core {
 namespace {
 
-constexpr uint64_t kMostPushed =
-    128 << 20;  // bytes of one task in a message; the largest message has twice that
+// Bytes of one task in a message; the largest message has twice that.
+constexpr uint64_t kMostPushed = 128 << 20;
 constexpr auto kPlainValue = static_cast<uint8_t>(ValueKind::kValue);
 
 }  // namespace
@@ -94,8 +94,7 @@ Task* TaskTable::New(TaskKind kind, const std::shared_ptr<Template>& tmpl, Blob 
   return t;
 }
 
-// ---- arguments
-// --------------------------------------------------------------------------------------------------
+// ---- arguments --------------------------------------------------------------------------------------------
 
 bool TaskTable::Resolve(Task* t) {
   t->state = TaskState::kWaitArgs;
@@ -166,8 +165,7 @@ Push TaskTable::MakePush(Task* t, std::vector<bool>* templates_sent) const {
   return p;
 }
 
-// ---- ends
-// -------------------------------------------------------------------------------------------------------
+// ---- ends -------------------------------------------------------------------------------------------------
 
 Task* TaskTable::Find(const TaskId& id) const {
   Record* record = objects_->FindRecord(id.sequence);

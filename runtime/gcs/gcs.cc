@@ -207,8 +207,7 @@ void Gcs::SendNodes(const Address& to, uint64_t nonce) {
   outbox_->Send(to, MsgType::kNodesReply, reply);
 }
 
-// ---- jobs
-// -------------------------------------------------------------------------------------------------------
+// ---- jobs -------------------------------------------------------------------------------------------------
 
 void Gcs::OnJobStart(JobMessage m) {
   m.job.value = next_job_++;

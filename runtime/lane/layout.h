@@ -21,8 +21,8 @@ constexpr uint64_t kBoardMagic = 0x64616f4269706d72ULL;  // "rmpiBoad"
 constexpr uint32_t kBoardVersion = 1;
 constexpr uint16_t kMaxSlots = 1024;
 constexpr size_t kMaxGroups = kMaxSlots / 64;
-constexpr size_t kFlatGroups =
-    6;  // as many fit the bell's line: up to here receivers look at all, without a summary
+// As many fit the bell's line: up to here receivers look at all, without a summary.
+constexpr size_t kFlatGroups = 6;
 constexpr size_t kClaimCapacity = 4096;
 constexpr size_t kLine = 128;  // adjacent-line prefetchers fetch pairs of 64-byte lines
 constexpr size_t kMaxMessageBytes = size_t{256} << 20;

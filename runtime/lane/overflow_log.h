@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // OverflowLog: messages that did not fit their lane yet, in order, as one run of bytes in chunks. Owned by a
-// Port, used by its thread. A message costs its bytes and 8 more. Unbounded by itself: what may wait (a worker's
-// output) is held back by looking at Port::backlog_bytes first.
+// Port, used by its thread. A message costs its bytes and 8 more. Unbounded by itself: what may wait (a
+// worker's output) is held back by looking at Port::backlog_bytes first.
 #pragma once
 
 #include <cstddef>

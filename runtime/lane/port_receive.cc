@@ -62,8 +62,8 @@ bool Port::AttachIn(uint16_t src) {
   in.corrupt = false;
   in.ends = &board_->ends(lane.index);
   in.ring = board_->ring(lane.index);
-  in.head = in.published =
-      in.ends->head.load(std::memory_order_relaxed);  // 0, or where a former Port stopped
+  // 0, or where a former Port stopped.
+  in.head = in.published = in.ends->head.load(std::memory_order_relaxed);
   in.total = 0;
   in.partial.clear();
   return true;

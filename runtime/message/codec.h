@@ -42,10 +42,7 @@ class Writer {
 
  private:
   template <class T>
-    requires(std::is_arithmetic_v<T> || std::is_enum_v<T>)
-  void Put(const T& v) {
-    Raw(&v, sizeof v);
-  }
+  requires(std::is_arithmetic_v<T> || std::is_enum_v<T>) void Put(const T& v) { Raw(&v, sizeof v); }
   void Put(const Address& a) { Raw(&a, sizeof a); }
   void Put(const JobId& j) { Raw(&j, sizeof j); }
   void Put(const TaskId& t) {
@@ -73,7 +70,7 @@ class Writer {
     for (const T& x : v) Put(x);
   }
   template <class T>
-    requires requires(T t, Writer& w) { t.Fields(w); }
+  requires requires(T t, Writer& w) { t.Fields(w); }
   void Put(const T& v) {
     const_cast<T&>(v).Fields(*this);  // Fields is one function for both directions; a Writer only reads
   }
@@ -124,8 +121,7 @@ class Reader {
     }
   }
   template <class T>
-    requires(std::is_arithmetic_v<T> || std::is_enum_v<T>)
-  void Get(T& v) {
+  requires(std::is_arithmetic_v<T> || std::is_enum_v<T>) void Get(T& v) {
     if constexpr (std::is_same_v<T, bool>) {
       uint8_t b = 0;
       Raw(&b, 1);
@@ -181,10 +177,8 @@ class Reader {
     for (uint32_t i = 0; i < n && ok_; ++i) Get(v.emplace_back());
   }
   template <class T>
-    requires requires(T t, Reader& r) { t.Fields(r); }
-  void Get(T& v) {
-    v.Fields(*this);
-  }
+  requires requires(T t, Reader& r) { t.Fields(r); }
+  void Get(T& v) { v.Fields(*this); }
 
   const std::byte* p_;
   const std::byte* end_;

@@ -110,8 +110,7 @@ struct MessageHeader {
 };
 static_assert(sizeof(MessageHeader) == 32);
 
-// ---- shapes and leases
-// --------------------------------------------------------------------------------------
+// ---- shapes and leases ------------------------------------------------------------------------------------
 
 // What a lease asks for. Two tasks of one shape may use each other's leases. Amounts are fixed point,
 // 1/10000.
@@ -121,8 +120,8 @@ struct Shape {
   bool affinity_soft = false;
   uint8_t language = kPythonLanguage;
   bool actor = false;  // the worker is an actor's, to the end of both
-  uint32_t affinity_node =
-      0;               // kNodeAffinity; or, for kDefault, the node that holds most argument bytes (a wish)
+  // kNodeAffinity; or, for kDefault, the node that holds most argument bytes (a wish)
+  uint32_t affinity_node = 0;
   uint32_t depth = 0;  // nesting depth of the task: deeper ones go first
   JobId job;
 
@@ -190,8 +189,7 @@ struct Unschedulable {  // raylet or GCS -> owner: tasks of this shape can never
   }
 };
 
-// ---- values
-// -------------------------------------------------------------------------------------------------
+// ---- values -----------------------------------------------------------------------------------------------
 
 struct Place {  // where bytes lie in a node's store
   uint32_t node = 0;
@@ -228,8 +226,7 @@ struct WireValue {
   }
 };
 
-// ---- tasks
-// --------------------------------------------------------------------------------------------------
+// ---- tasks ------------------------------------------------------------------------------------------------
 
 struct WireTemplate {  // the part of a task that its remote function and options fix
   std::string function_id, function_name, name, retry_list;
@@ -320,8 +317,7 @@ struct Returned {  // executor -> owner: not claimed, yours again
   }
 };
 
-// ---- actors
-// -------------------------------------------------------------------------------------------------
+// ---- actors -----------------------------------------------------------------------------------------------
 
 // An actor is named by the object that its creation returns; who created it says where it is.
 struct ActorLocate {  // caller -> creator: tell me where it is, now and whenever that changes; or: no more
@@ -371,8 +367,7 @@ struct ActorExit {  // the actor's worker -> creator: it ends on purpose and is 
   }
 };
 
-// ---- references
-// ---------------------------------------------------------------------------------------------
+// ---- references -------------------------------------------------------------------------------------------
 
 struct RefMessage {  // kRegister, kRegisterReply, kUnregister, kLocate, kCancelRequest
   ObjectId id;
@@ -396,8 +391,7 @@ struct Location {  // owner -> asker
   }
 };
 
-// ---- store
-// --------------------------------------------------------------------------------------------------
+// ---- store ------------------------------------------------------------------------------------------------
 
 struct ExtentRequest {
   uint64_t nonce = 0;
@@ -539,8 +533,7 @@ struct Pinned {
   }
 };
 
-// ---- workers
-// ------------------------------------------------------------------------------------------------
+// ---- workers ----------------------------------------------------------------------------------------------
 
 struct Blocked {       // kBlocked, kUnblocked
   uint64_t lease = 0;  // of the task that waits: by the time it is read the worker may have another one
@@ -643,8 +636,7 @@ struct Eof {  // the last message about an address: nothing of it comes after
   }
 };
 
-// ---- raylets and the GCS
-// ------------------------------------------------------------------------------------
+// ---- raylets and the GCS ----------------------------------------------------------------------------------
 
 struct NodeRecord {
   uint32_t node = 0;

@@ -22,7 +22,8 @@ void EventLoop::Remove(int fd) {
 void EventLoop::Poll(TimeNs deadline) {
   const TimeNs now = MonotonicNow();
   // Rounded up: waking a little late costs less than waking twice.
-  const TimeNs wait = deadline <= now ? 0 : (std::min(deadline - now, 10 * kSecond) + kMillisecond - 1) / kMillisecond;
+  const TimeNs wait =
+      deadline <= now ? 0 : (std::min(deadline - now, 10 * kSecond) + kMillisecond - 1) / kMillisecond;
   epoll_event events[64];
   const int n = epoll_wait(epoll_.get(), events, 64, static_cast<int>(wait));
   for (int i = 0; i < n; ++i) {

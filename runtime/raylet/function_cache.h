@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// FunctionCache: what this node's workers have imported from the head (functions, a job's settings), so that many
-// workers that start together cost the head one answer. Keys are written once and never changed: what is here stays
-// true, and is dropped, least recently used first, only to keep within a bound. Pure logic, of the control thread.
+// FunctionCache: what this node's workers have imported from the head (functions, a job's settings), so that
+// many workers that start together cost the head one answer. Keys are written once and never changed: what is
+// here stays true, and is dropped, least recently used first, only to keep within a bound. Pure logic, of the
+// control thread.
 #pragma once
 
 #include <list>

@@ -24,7 +24,8 @@ struct ClientHello {
 };
 constexpr size_t kMaxHelloBytes = 64 << 10;
 
-// Comes with the descriptors of board, arena, pin table, the raylet's eventfd and the table of notes, in this order.
+// Comes with the descriptors of board, arena, pin table, the raylet's eventfd and the table of notes, in this
+// order.
 struct ClientWelcome {
   uint32_t magic = kHelloMagic;
   uint32_t version = kWireVersion;
@@ -42,8 +43,8 @@ constexpr uint32_t kMaxDevices = 1024;  // of a node, all kinds together
 // One per slot: what a process and its raylet tell each other without messages.
 struct SlotNotes {
   char name[64];  // of the current task, for the prefix of its output: written by the worker
-  // Of the lease with devices that was granted last: written by the raylet before it sends the GRANT, read by the
-  // worker under that lease. A task under another lease has none.
+  // Of the lease with devices that was granted last: written by the raylet before it sends the GRANT, read by
+  // the worker under that lease. A task under another lease has none.
   std::atomic<uint64_t> device_lease;
   uint64_t devices[kMaxDevices / 64];  // a set of numbers
 };

@@ -18,8 +18,8 @@ struct KeeperMessage {
     kStop = 3,           // a signal asks the run to end: wait_status = the signal's number
     kWorkerStarted = 4,  // answers kStartWorker: token, pid (< 0: -errno)
     // raylet -> keeper
-    kReady =
-        16,  // clients can connect (node id known); rank 0 also: text = what `session.json` should not miss
+    // Clients can connect (node id known); rank 0 also: text = what `session.json` should not miss.
+    kReady = 16,
     kKill = 17,   // kill pid with signal wait_status (the keeper knows that it is still its child)
     kDone = 18,   // this node's part is over: everything of ours may be ended; wait_status = exit status for
                   // rank 0

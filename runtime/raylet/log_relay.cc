@@ -9,7 +9,8 @@
 namespace rmpi {
 namespace {
 
-constexpr size_t kLongestLine = 64 << 10;  // longer ones are cut: a pipe without newlines must not grow for ever
+// Longer ones are cut: a pipe without newlines must not grow for ever.
+constexpr size_t kLongestLine = 64 << 10;
 
 }  // namespace
 

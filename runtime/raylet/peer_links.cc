@@ -91,7 +91,8 @@ void PeerLinks::Receive(int peer, Bytes frame, const Handler& handler) {
     at += sizeof header + header.body_bytes;
   }
   if (link.broken || at == data.size()) return;
-  if (in.empty() || at != 0) in = std::vector<std::byte>(data.begin() + static_cast<std::ptrdiff_t>(at), data.end());
+  if (in.empty() || at != 0)
+    in = std::vector<std::byte>(data.begin() + static_cast<std::ptrdiff_t>(at), data.end());
   link.in = std::move(in);  // a large message grows in place
 }
 

@@ -18,7 +18,8 @@ PullManager::Active* PullManager::Find(const ObjectId& id, uint32_t attempt) {
   return nullptr;
 }
 
-void PullManager::ReplyLocal(const Address& to, const ObjectId& id, uint32_t attempt, const objstore::Locator& at) {
+void PullManager::ReplyLocal(const Address& to, const ObjectId& id, uint32_t attempt,
+                             const objstore::Locator& at) {
   PullReply reply;
   reply.id = id;
   reply.attempt = attempt;
@@ -66,7 +67,8 @@ void PullManager::Start(Active* p, TimeNs now) {
     const auto stats = store_->GetStats();
     reply.text = "no room for " + std::to_string(p->size) + " bytes in the object store of node " +
                  std::to_string(node_) + " (" + std::to_string(stats.used_bytes) + " of " +
-                 std::to_string(stats.capacity_bytes) + " bytes in use). Drop references, use smaller objects, or start with a larger "
+                 std::to_string(stats.capacity_bytes) +
+                 " bytes in use). Drop references, use smaller objects, or start with a larger "
                  "--object-store-memory";
     Finish(p, reply);
     return;

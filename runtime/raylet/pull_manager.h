@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// PullManager: brings objects of other nodes into this node's store (PROTOCOL O5, O8). One transfer per version,
-// however many processes wait for it. Pure logic but for the Host it acts through.
+// PullManager: brings objects of other nodes into this node's store (PROTOCOL O5, O8). One transfer per
+// version, however many processes wait for it. Pure logic but for the Host it acts through.
 #pragma once
 
 #include <list>
@@ -20,8 +20,8 @@ class PullManager {
    public:
     virtual ~Host() = default;
     // Starts moving bytes; ends in OnFetched with the same number.
-    virtual void Fetch(uint64_t request, uint32_t node, const ObjectId& id, uint32_t attempt, uint64_t src_offset,
-                       uint64_t dst_offset, uint64_t bytes) = 0;
+    virtual void Fetch(uint64_t request, uint32_t node, const ObjectId& id, uint32_t attempt,
+                       uint64_t src_offset, uint64_t dst_offset, uint64_t bytes) = 0;
     virtual bool Reachable(uint32_t node) const = 0;
     // A sealed object stays in place while others fetch it: from now on, or no longer.
     virtual void Serving(const objstore::Store::Entry& entry, bool serving) = 0;

@@ -13,29 +13,29 @@
 namespace rmpi {
 
 struct RayletConfig {
-  std::string session;             // run directory of this node (0700)
+  std::string session;  // run directory of this node (0700)
   std::string hostname;
-  uint64_t run_id = 0;             // rank 0's choice; other ranks learn it at bring-up
-  int listen_fd = -1;              // abstract Unix SOCK_SEQPACKET, listening: clients (drivers, workers)
-  int board_fd = -1;               // lane::Board memfd
-  int arena_fd = -1;               // objstore::Arena memfd
-  int pins_fd = -1;                // objstore::PinTable memfd
-  int keeper_fd = -1;              // KeeperMessage
-  int zygote_fd = -1;              // ZygoteRequest out, ZygoteReply in
+  uint64_t run_id = 0;  // rank 0's choice; other ranks learn it at bring-up
+  int listen_fd = -1;   // abstract Unix SOCK_SEQPACKET, listening: clients (drivers, workers)
+  int board_fd = -1;    // lane::Board memfd
+  int arena_fd = -1;    // objstore::Arena memfd
+  int pins_fd = -1;     // objstore::PinTable memfd
+  int keeper_fd = -1;   // KeeperMessage
+  int zygote_fd = -1;   // ZygoteRequest out, ZygoteReply in
   uint64_t object_store_bytes = 0;
   std::vector<std::pair<std::string, double>> resources;  // CPU, GPU, memory, custom
   std::map<std::string, std::string> labels;
-  uint32_t prestart_workers = 0;   // started before anybody asks: Python ones at once, C++ ones with their job
-  bool prestart_python = true;     // a C++ program may never need any
-  uint32_t max_workers = 0;        // 0: as many as the board has slots
+  uint32_t prestart_workers = 0;  // started before anybody asks: Python ones at once, C++ ones with their job
+  bool prestart_python = true;    // a C++ program may never need any
+  uint32_t max_workers = 0;       // 0: as many as the board has slots
   std::string transport = "none";  // none (one node) | mpi | direct
   std::string mpi_plugin;          // path of libray-mpi-mpi.so
   std::string ucx_plugin;          // path of libray-mpi-ucx.so
   bool dedicated_head = false;     // rank 0 offers no resources
   bool serve = false;
-  std::string log_dir;             // per-worker files are written there when not empty
+  std::string log_dir;  // per-worker files are written there when not empty
   bool log_to_driver = true;
-  int log_level = 2;               // spdlog's numbers
+  int log_level = 2;  // spdlog's numbers
   double bringup_timeout_s = 60;
 };
 

@@ -29,7 +29,8 @@ void Raylet::OnConnect() {
   const int fd = accept4(config_.listen_fd, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
     // It stays readable: looked at again a little later, not in a loop.
-    spdlog::warn("a client waits: accept: {}; this raylet has {} clients", std::strerror(errno), clients_.size());
+    spdlog::warn("a client waits: accept: {}; this raylet has {} clients", std::strerror(errno),
+                 clients_.size());
     loop_.Remove(config_.listen_fd);
     listen_again_ = MonotonicNow() + kAcceptPause;
   }
@@ -38,7 +39,8 @@ void Raylet::OnConnect() {
   c->socket.reset(fd);
   ucred peer{};
   socklen_t size = sizeof peer;
-  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || (peer.uid != geteuid() && peer.uid != 0)) return;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || (peer.uid != geteuid() && peer.uid != 0))
+    return;
   c->pid = peer.pid;
   connecting_[fd] = std::move(c);
   loop_.Add(fd, EPOLLIN, [this, fd](uint32_t) { OnHello(fd); });
@@ -65,7 +67,8 @@ void Raylet::OnHello(int fd) {
     connecting_.erase(fd);
     return;
   }
-  if (hello.version != kWireVersion) return Refuse(fd, "this runtime is of another version of ray-mpi than the program");
+  if (hello.version != kWireVersion)
+    return Refuse(fd, "this runtime is of another version of ray-mpi than the program");
   if (stopping_) return Refuse(fd, "the runtime is shutting down");
   JobMessage start;
   Reader reader({datagram.data() + sizeof hello, static_cast<size_t>(n) - sizeof hello});
@@ -123,7 +126,8 @@ void Raylet::Welcome(Client* c) {
   w.address = c->address;
   w.job = c->job;
   w.run_id = run_id_;
-  const int fds[kWelcomeFds] = {config_.board_fd, config_.arena_fd, config_.pins_fd, bell_.get(), notes_fd_.get()};
+  const int fds[kWelcomeFds] = {config_.board_fd, config_.arena_fd, config_.pins_fd, bell_.get(),
+                                notes_fd_.get()};
   c->ready = true;
   SendFds(c->socket.get(), &w, sizeof w, fds, MSG_DONTWAIT);
 }
@@ -142,7 +146,7 @@ void Raylet::Kill(const Address& worker, const std::string& why) {
   Tell(KeeperMessage::kKill, c->pid, SIGKILL, why);
 }
 
-// ---- death --------------------------------------------------------------------------------------------------------
+// ---- death ------------------------------------------------------------------------------------------------
 
 void Raylet::OnChildExit(pid_t pid, int wait_status) {
   for (auto& [slot, c] : clients_) {
@@ -190,12 +194,14 @@ void Raylet::FinishDeaths(TimeNs now) {
 std::string Raylet::CauseOf(const Client& c) const {
   std::string how = "it ended";
   if (c.wait_status && WIFSIGNALED(*c.wait_status)) {
-    how = fmt::format("it was killed by signal {} ({})", WTERMSIG(*c.wait_status), strsignal(WTERMSIG(*c.wait_status)));
+    how = fmt::format("it was killed by signal {} ({})", WTERMSIG(*c.wait_status),
+                      strsignal(WTERMSIG(*c.wait_status)));
   } else if (c.wait_status && WIFEXITED(*c.wait_status)) {
     how = fmt::format("it exited with status {}", WEXITSTATUS(*c.wait_status));
   }
-  return fmt::format("{} {} on {} (node {}, pid {}): {}{}", c.is_driver ? "driver" : "worker", ToString(c.address),
-                     config_.hostname, node_, c.pid, how, c.kill_reason.empty() ? "" : ", because " + c.kill_reason);
+  return fmt::format("{} {} on {} (node {}, pid {}): {}{}", c.is_driver ? "driver" : "worker",
+                     ToString(c.address), config_.hostname, node_, c.pid, how,
+                     c.kill_reason.empty() ? "" : ", because " + c.kill_reason);
 }
 
 // Everything it sent has been handled. Its EOF is the last thing that anybody hears of it.
@@ -239,7 +245,7 @@ void Raylet::EndOwner(const Address& owner) {
   store_->OwnerGone(owner);
 }
 
-// ---- jobs and output ----------------------------------------------------------------------------------------------
+// ---- jobs and output --------------------------------------------------------------------------------------
 
 void Raylet::OnJobEnd(const JobMessage& m, TimeNs now) {
   EndingJob ending;
@@ -288,14 +294,16 @@ bool Raylet::LogsReady(JobId job) const {
   return !links_ || !links_->congested();
 }
 
-void Raylet::RelayLines(const WorkerOutput& who, bool is_stderr, std::string_view task, std::string_view lines) {
+void Raylet::RelayLines(const WorkerOutput& who, bool is_stderr, std::string_view task,
+                        std::string_view lines) {
   JobId job = who.job;
   LogLines m;
   m.name = task;
   if (who.slot != 0) {
     const auto c = clients_.find(who.slot);
     if (c != clients_.end() && c->second->token == who.token) job = c->second->job;
-    if (task.empty()) m.name.assign(notes_[who.slot].name, strnlen(notes_[who.slot].name, sizeof notes_[who.slot].name));
+    if (task.empty())
+      m.name.assign(notes_[who.slot].name, strnlen(notes_[who.slot].name, sizeof notes_[who.slot].name));
   }
   if (!config_.log_to_driver) return;
   const auto found = jobs_.find(job.value);

@@ -212,9 +212,10 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   std::unordered_set<pid_t> early_exits_;  // reported by the keeper before the zygote had named them
   uint32_t start_failures_ = 0;            // in a row
   uint64_t next_token_ = 1;
-  std::unordered_map<uint32_t, Job> jobs_;  // those that run
+  std::unordered_map<uint32_t, Job> jobs_;             // those that run
   std::unordered_map<Address, size_t> log_unprinted_;  // bytes of lines sent to a driver and not acknowledged
-  std::unordered_map<uint64_t, uint16_t> job_starts_;  // nonce -> slot of the driver that waits for its number
+  std::unordered_map<uint64_t, uint16_t>
+      job_starts_;  // nonce -> slot of the driver that waits for its number
   uint64_t next_nonce_ = 1;
   std::vector<Room> waiting_room_;
   std::vector<EndingJob> ending_jobs_;

@@ -141,8 +141,7 @@ void Raylet::SendHeartbeat(TimeNs now) {
   router_.Send(GcsAddress(), MsgType::kHeartbeat, m);
 }
 
-// ---- the keeper and the end
-// ---------------------------------------------------------------------------------------
+// ---- the keeper and the end -------------------------------------------------------------------------------
 
 void Raylet::OnKeeper() {
   KeeperMessage m;

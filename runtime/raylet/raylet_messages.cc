@@ -381,8 +381,7 @@ void Raylet::OnClusterMessage(const MessageHeader& header, Bytes body) {
   }
 }
 
-// ---- hosts
-// --------------------------------------------------------------------------------------------------------
+// ---- hosts ------------------------------------------------------------------------------------------------
 
 void Raylet::SendGrant(const Address& owner, const Grant& grant) {
   router_.Send(owner, MsgType::kGrant, grant);

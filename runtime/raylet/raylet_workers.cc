@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// How this node's workers come to be: Python ones are forked by the zygote, C++ ones are their job's command line,
-// executed by the keeper. Either way the keeper is their parent, and they answer by connecting with their token.
+// How this node's workers come to be: Python ones are forked by the zygote, C++ ones are their job's command
+// line, executed by the keeper. Either way the keeper is their parent, and they answer by connecting with
+// their token.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
@@ -22,15 +23,17 @@ constexpr TimeNs kSpawnPatience = 60 * kSecond;
 constexpr uint32_t kNativePatience = 3;  // a program that never gets to ray::Init is executed so often
 
 std::string NoNativeWorker(JobId job) {
-  return fmt::format("job {} has no C++ code to run: its driver gave no code_search_path "
-                     "(ray.init(job_config=JobConfig(code_search_path=[..])), RayConfig::code_search_path)",
-                     job.value);
+  return fmt::format(
+      "job {} has no C++ code to run: its driver gave no code_search_path "
+      "(ray.init(job_config=JobConfig(code_search_path=[..])), RayConfig::code_search_path)",
+      job.value);
 }
 
 std::string NoPython(const std::string& host) {
-  return fmt::format("Python tasks cannot run on {}: its ray-mpi found no interpreter with the package ray_mpi, or that "
-                     "could not start (--python names one)",
-                     host);
+  return fmt::format(
+      "Python tasks cannot run on {}: its ray-mpi found no interpreter with the package ray_mpi, or that "
+      "could not start (--python names one)",
+      host);
 }
 
 }  // namespace
@@ -54,7 +57,8 @@ void Raylet::StartWorker(JobId job, uint8_t language) {
   const TimeNs now = MonotonicNow();
   const auto known = jobs_.find(job.value);
   if (language == kPythonLanguage) {
-    if (config_.zygote_fd < 0) return scheduler_->OnCannotStart(job, language, NoPython(config_.hostname), true, now);
+    if (config_.zygote_fd < 0)
+      return scheduler_->OnCannotStart(job, language, NoPython(config_.hostname), true, now);
   } else if (known == jobs_.end() || known->second.start.native_worker.empty()) {
     return scheduler_->OnCannotStart(job, language, NoNativeWorker(job), true, now);
   }
@@ -93,7 +97,8 @@ void Raylet::AskKeeper(uint64_t token, const JobMessage& job, int out, int err) 
   m.type = KeeperMessage::kStartWorker;
   m.token = token;
   const int fds[] = {out, err, command.get()};
-  if (!command.valid() || write(command.get(), strings.data(), strings.size()) != static_cast<ssize_t>(strings.size()) ||
+  if (!command.valid() ||
+      write(command.get(), strings.data(), strings.size()) != static_cast<ssize_t>(strings.size()) ||
       SendFds(config_.keeper_fd, &m, sizeof m, fds, MSG_DONTWAIT) != sizeof m) {
     SpawnFailed(token, std::string("the keeper took no request: ") + std::strerror(errno));
   }
@@ -129,7 +134,8 @@ bool Raylet::OnSpawnExit(pid_t pid, int wait_status) {
   for (const auto& [token, spawn] : spawns_) {
     if (spawn.pid != pid) continue;
     std::string how = WIFSIGNALED(wait_status)
-                          ? fmt::format("it was killed by signal {} ({})", WTERMSIG(wait_status), strsignal(WTERMSIG(wait_status)))
+                          ? fmt::format("it was killed by signal {} ({})", WTERMSIG(wait_status),
+                                        strsignal(WTERMSIG(wait_status)))
                           : fmt::format("it exited with status {}", WEXITSTATUS(wait_status));
     how += spawn.language == kCppLanguage ? " before it had called ray::Init" : " before it had connected";
     SpawnFailed(token, how);
@@ -144,15 +150,17 @@ void Raylet::SpawnFailed(uint64_t token, const std::string& why) {
   spawns_.erase(token);
   const std::string logs = config_.log_dir.empty() ? config_.session : config_.log_dir;
   const auto job = jobs_.find(spawn.job.value);
-  if (spawn.language == kCppLanguage && job != jobs_.end() && ++job->second.native_failures >= kNativePatience) {
-    const std::string text = fmt::format("C++ workers of job {} do not start on {} (node {}): '{}' was executed {} times, and {}",
-                                         spawn.job.value, config_.hostname, node_, job->second.start.native_worker[0],
-                                         job->second.native_failures, why);
+  if (spawn.language == kCppLanguage && job != jobs_.end() &&
+      ++job->second.native_failures >= kNativePatience) {
+    const std::string text =
+        fmt::format("C++ workers of job {} do not start on {} (node {}): '{}' was executed {} times, and {}",
+                    spawn.job.value, config_.hostname, node_, job->second.start.native_worker[0],
+                    job->second.native_failures, why);
     return scheduler_->OnCannotStart(spawn.job, spawn.language, text, true, MonotonicNow());
   }
   if (++start_failures_ == 3) {
-    Warn("workers on " + config_.hostname + " (node " + std::to_string(node_) + ") do not start, tasks wait; the last one: " +
-         why + ". See " + logs);
+    Warn("workers on " + config_.hostname + " (node " + std::to_string(node_) +
+         ") do not start, tasks wait; the last one: " + why + ". See " + logs);
   }
   scheduler_->OnWorkerStartFailed(spawn.language, MonotonicNow());
 }

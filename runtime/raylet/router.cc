@@ -22,7 +22,8 @@ bool Router::Forward(const MessageHeader& header, Bytes body) {
     return true;
   }
   if (here) {
-    const std::array<Bytes, 2> parts = {Bytes(reinterpret_cast<const std::byte*>(&header), sizeof header), body};
+    const std::array<Bytes, 2> parts = {Bytes(reinterpret_cast<const std::byte*>(&header), sizeof header),
+                                        body};
     return port_->Send(to.slot, to.generation, parts);
   }
   const int peer = PeerOf(to.node);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// ServedObjects: which objects of this node others are fetching now. Written by the control thread, asked by the
-// data thread of the transfers for every chunk.
+// ServedObjects: which objects of this node others are fetching now. Written by the control thread, asked by
+// the data thread of the transfers for every chunk.
 #pragma once
 
 #include <mutex>

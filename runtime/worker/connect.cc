@@ -222,8 +222,7 @@ void CoreWorker::Impl::Disconnect() {
   notes_ = nullptr;
 }
 
-// ---- Ref
-// ----------------------------------------------------------------------------------------------------------
+// ---- Ref --------------------------------------------------------------------------------------------------
 
 Ref::Ref(const Ref& o) : entry_(o.entry_) {
   if (entry_ != nullptr) entry_->handles.fetch_add(1, std::memory_order_relaxed);

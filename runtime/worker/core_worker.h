@@ -120,13 +120,12 @@ struct WaitHooks {
 
 constexpr size_t kInlineLimit = 100 * 1024;  // Ray: max_direct_call_object_size
 
-// ---- tasks
-// --------------------------------------------------------------------------------------------------
+// ---- tasks ------------------------------------------------------------------------------------------------
 
 enum class Strategy : uint8_t { kDefault = 0, kSpread = 1, kNodeAffinity = 2 };
 
-using ResourceList =
-    std::vector<std::pair<std::string, double>>;  // name -> amount, precision 1e-4; sorted by name
+// Name -> amount, precision 1e-4; sorted by name.
+using ResourceList = std::vector<std::pair<std::string, double>>;
 
 // Everything about a remote function that does not change between calls. Made once, used for many
 // submissions.

@@ -135,8 +135,8 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   bool driving_ = false;      // some thread in WaitUntil spins or sleeps on the port
   bool driver_rung_ = false;  // it has been kicked out of its sleep
   TimeNs driver_until_ = 0;   // it sleeps at most so long
-  bool main_waits_ =
-      false;  // the process's main thread is in WaitUntil: it drives, since signals reach it alone
+  // The process's main thread is in WaitUntil: it drives, since signals reach it alone.
+  bool main_waits_ = false;
   uint64_t seen_changes_ = 0;  // of core_.objects().changes()
   uint32_t foreground_ = 0;    // threads in WaitUntil
   uint32_t waiters_ = 0;       // of those, on progress_

@@ -29,7 +29,8 @@ std::string Canonical(std::string_view line) {
 
 }  // namespace
 
-LogPrinter::LogPrinter(int out_fd, int err_fd, Printed printed) : fds_{out_fd, err_fd}, printed_(std::move(printed)) {
+LogPrinter::LogPrinter(int out_fd, int err_fd, Printed printed)
+    : fds_{out_fd, err_fd}, printed_(std::move(printed)) {
   for (int i = 0; i < 2; ++i) colour_[i] = isatty(fds_[i]) != 0 && std::getenv("NO_COLOR") == nullptr;
   const char* fold = std::getenv("RAY_DEDUP_LOGS");
   fold_ = fold == nullptr || std::string_view(fold) != "0";
@@ -103,7 +104,8 @@ std::string LogPrinter::Prefix(const LogLines& lines, int which) const {
 
 void LogPrinter::PrintRepeated(const Repeated& r, std::string* text) {
   *text += r.prefix + r.first + fmt::format(" [repeated {}x across cluster]", r.count);
-  if (!std::exchange(told_, true)) *text += " (lines that differ only in numbers are folded; RAY_DEDUP_LOGS=0 shows all)";
+  if (!std::exchange(told_, true))
+    *text += " (lines that differ only in numbers are folded; RAY_DEDUP_LOGS=0 shows all)";
   *text += '\n';
 }
 

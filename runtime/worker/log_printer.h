@@ -2,8 +2,9 @@
 // LogPrinter: writes the workers' lines on the driver's terminal, "(name pid=1, host) text", and folds a line
 // that several workers write alike into one with a count, as Ray does.
 //
-// It has a thread of its own: a terminal or pipe that nobody reads must hold up neither the lanes nor the program.
-// What waits here is bounded by those who send: a raylet sends no more than 1 MiB that `printed` has not confirmed.
+// It has a thread of its own: a terminal or pipe that nobody reads must hold up neither the lanes nor the
+// program. What waits here is bounded by those who send: a raylet sends no more than 1 MiB that `printed` has
+// not confirmed.
 #pragma once
 
 #include <condition_variable>
@@ -60,7 +61,7 @@ class LogPrinter {
   const Printed printed_;
   bool colour_[2];
   bool fold_;
-  bool told_ = false;  // the thread's own: the user knows how to see all lines
+  bool told_ = false;                                 // the thread's own: the user knows how to see all lines
   std::unordered_map<std::string, Repeated> recent_;  // the thread's own
 
   std::mutex mutex_;

@@ -219,8 +219,7 @@ void CoreWorker::PinForJob(const Ref& ref) {
   impl.pinned_for_job_.push_back(ref.entry());
 }
 
-// ---- put
-// ----------------------------------------------------------------------------------------------------------
+// ---- put --------------------------------------------------------------------------------------------------
 
 void CoreWorker::Impl::OnReply(MsgType type, Bytes body) {
   // Every answer to a call starts with the nonce of the call.

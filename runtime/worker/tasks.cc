@@ -14,8 +14,8 @@ using core::Entry;
 
 namespace {
 
-constexpr size_t kMostPending =
-    10'000'000;  // tasks that one process has submitted and that are not done: about 3 GB
+// Tasks that one process has submitted and that are not done: about 3 GB.
+constexpr size_t kMostPending = 10'000'000;
 constexpr size_t kMostUnsent = 64 << 20;    // bytes that receivers, or their raylets, have not read yet
 constexpr size_t kInlineResults = 8 << 20;  // of one task
 
@@ -113,8 +113,7 @@ Status CoreWorker::Cancel(const Ref& ref, bool force, bool recursive) {
   return Status::Ok();
 }
 
-// ---- devices
-// ------------------------------------------------------------------------------------------------------
+// ---- devices ----------------------------------------------------------------------------------------------
 
 Status CoreWorker::Impl::ReadDeviceNames() {
   if (Status s = DecodeDevices(FromEnvironment(kDevicesVariable).value_or("[]"), &devices_); !s.ok())
@@ -144,8 +143,7 @@ std::vector<TaskDevices> CoreWorker::current_devices() const {
   return out;
 }
 
-// ---- execution
-// ----------------------------------------------------------------------------------------------------
+// ---- execution --------------------------------------------------------------------------------------------
 
 bool CoreWorker::Impl::Claim(core::ExecItem& item) {
   auto entry = claims_->Put({item.task, item.attempt});

@@ -188,8 +188,7 @@ TEST_F(Programs, LogLinesHaveLevelAndPlace) {
   EXPECT_THAT(o.output, HasSubstr(": the last one\n"));
 }
 
-// ---- libraries
-// ------------------------------------------------------------------------------------------------------
+// ---- libraries --------------------------------------------------------------------------------------------
 
 TEST_F(Programs, LibrariesOfAFolderAndByName) {
   const std::string one = Libraries("one", {"library_one"});
@@ -243,8 +242,7 @@ TEST_F(Programs, TheWorkerProgramByItselfSaysWhatItIs) {
   EXPECT_THAT(o.output, HasSubstr("is started by the runtime"));
 }
 
-// ---- under the command
-// ----------------------------------------------------------------------------------------------
+// ---- under the command ------------------------------------------------------------------------------------
 
 TEST_F(Programs, RunUnderTheCommandWithItsStatus) {
   const std::string run = std::string(RAY_MPI) + " --num-cpus 2 --object-store-memory 128M ";

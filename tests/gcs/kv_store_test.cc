@@ -13,7 +13,8 @@ const Address kBob{1, 2, 0, 1};
 
 class KvStoreTest : public testing::Test {
  protected:
-  void Ask(const Address& who, KvOp op, const std::string& key, const std::string& value = "", bool overwrite = true) {
+  void Ask(const Address& who, KvOp op, const std::string& key, const std::string& value = "",
+           bool overwrite = true) {
     KvRequest m;
     m.nonce = ++nonce_;
     m.op = op;

@@ -17,7 +17,9 @@ class Recorder : public Outbox {
     MsgType type;
     Blob body;
   };
-  void Post(const Address& to, MsgType type, Bytes body) override { sent.push_back({to, type, Blob::Copy(body)}); }
+  void Post(const Address& to, MsgType type, Bytes body) override {
+    sent.push_back({to, type, Blob::Copy(body)});
+  }
 
   size_t Count(MsgType type) const {
     size_t n = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Threads as peers, each with a port of its own, on one mapping: what a thread sanitizer can see. 80 senders
-// need more than one word of dirty bits, 1000 slots a summary above the words; small rings make everybody wait
-// for room; everybody sleeps.
+// need more than one word of dirty bits, 1000 slots a summary above the words; small rings make everybody
+// wait for room; everybody sleeps.
 #include <random>
 #include <thread>
 

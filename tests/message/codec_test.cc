@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "runtime/message/codec.h"
+
 #include <gtest/gtest.h>
 
 #include <cstring>
 #include <random>
 #include <tuple>
 
-#include "runtime/message/codec.h"
 #include "runtime/message/messages.h"
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -30,10 +31,7 @@ class Filler {
   void Fill(bool& v) { v = random_() % 2 != 0; }
   void Fill(ValueState& v) { v = static_cast<ValueState>(random_() % 3); }
   template <class T>
-    requires(std::is_arithmetic_v<T> || std::is_enum_v<T>)
-  void Fill(T& v) {
-    v = static_cast<T>(random_());
-  }
+  requires(std::is_arithmetic_v<T> || std::is_enum_v<T>) void Fill(T& v) { v = static_cast<T>(random_()); }
   void Fill(Address& a) {
     (*this)(a.node, a.slot, a.generation);
     a.node |= 1;
@@ -62,10 +60,8 @@ class Filler {
     for (T& x : v) Fill(x);
   }
   template <class T>
-    requires requires(T t, Filler& f) { t.Fields(f); }
-  void Fill(T& v) {
-    v.Fields(*this);
-  }
+  requires requires(T t, Filler& f) { t.Fields(f); }
+  void Fill(T& v) { v.Fields(*this); }
 
   std::mt19937_64 random_;
 };
@@ -73,12 +69,12 @@ class Filler {
 template <class M>
 class MessageTest : public testing::Test {};
 
-using Messages =
-    testing::Types<Shape, LeaseRequest, Grant, LeaseReturn, Reclaim, Unschedulable, Place, WireValue, WireTemplate,
-                   ResolvedArg, Push, Result, TaskRef, Revoke, Returned, RefMessage, Location, ExtentRequest, ExtentReply,
-                   ExtentReturn, ObjectAt, FreeObject, Pull, PullReply, PinRequest, Pinned, Blocked, KillTask, Exit,
-                   LogLines, StatsReply, Nonce, Eof, NodeRecord, Join, Joined, Heartbeat, Demand, HandedOff, Shutdown,
-                   JobMessage, KvRequest, KvReply, NodesReply>;
+using Messages = testing::Types<Shape, LeaseRequest, Grant, LeaseReturn, Reclaim, Unschedulable, Place,
+                                WireValue, WireTemplate, ResolvedArg, Push, Result, TaskRef, Revoke, Returned,
+                                RefMessage, Location, ExtentRequest, ExtentReply, ExtentReturn, ObjectAt,
+                                FreeObject, Pull, PullReply, PinRequest, Pinned, Blocked, KillTask, Exit,
+                                LogLines, StatsReply, Nonce, Eof, NodeRecord, Join, Joined, Heartbeat, Demand,
+                                HandedOff, Shutdown, JobMessage, KvRequest, KvReply, NodesReply>;
 
 TYPED_TEST_SUITE(MessageTest, Messages);
 

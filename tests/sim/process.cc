@@ -20,8 +20,7 @@ SimProcess::SimProcess(World* world, const Address& self, JobId job, bool driver
   core_.SetIdentity(self, job);
 }
 
-// ---- mail
-// ---------------------------------------------------------------------------------------------------------
+// ---- mail -------------------------------------------------------------------------------------------------
 
 void SimProcess::Post(const Address& to, MsgType type, Bytes body) {
   MessageHeader header;
@@ -175,8 +174,7 @@ void SimProcess::Exit() {
   world_->RayletAt(self_.node)->StartDeath(self_);
 }
 
-// ---- the main thread
-// ----------------------------------------------------------------------------------------------
+// ---- the main thread --------------------------------------------------------------------------------------
 
 void SimProcess::Wake(uint64_t token, TimeNs when) {
   Guarded(when, [this, token] {
@@ -299,8 +297,7 @@ void SimProcess::OnPullReply(const PullReply& m) {
   }
 }
 
-// ---- execution
-// ----------------------------------------------------------------------------------------------------
+// ---- execution --------------------------------------------------------------------------------------------
 
 bool SimProcess::Claim(core::ExecItem& item) {
   item.claim = next_claim_++;

@@ -46,8 +46,7 @@ NodeRecord SimRaylet::Record() const {
   return r;
 }
 
-// ---- mail
-// ---------------------------------------------------------------------------------------------------------
+// ---- mail -------------------------------------------------------------------------------------------------
 
 void SimRaylet::Arrive(const Packet& packet) {
   if (packet.header.src.node != node_ && gone_nodes_.count(packet.header.src.node) != 0) return;
@@ -193,8 +192,7 @@ void SimRaylet::OnNodeDeath(const NodeRecord& record, Bytes body) {
   Broadcast(MsgType::kNodeDead, body);
 }
 
-// ---- time
-// ---------------------------------------------------------------------------------------------------------
+// ---- time -------------------------------------------------------------------------------------------------
 
 void SimRaylet::Turn() {
   if (turning_) return;
@@ -246,8 +244,7 @@ void SimRaylet::Heartbeat() {
   Send(GcsAddress(), MsgType::kHeartbeat, m);
 }
 
-// ---- clients
-// ------------------------------------------------------------------------------------------------------
+// ---- clients ----------------------------------------------------------------------------------------------
 
 Address SimRaylet::OpenSlot() {
   uint16_t slot = 1;

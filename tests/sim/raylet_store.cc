@@ -18,7 +18,8 @@ void Handle(Bytes body, F&& fn) {
 
 }  // namespace
 
-Place SimRaylet::Write(const ObjectId& id, uint32_t attempt, uint64_t size, Blob bytes, const Address& creator) {
+Place SimRaylet::Write(const ObjectId& id, uint32_t attempt, uint64_t size, Blob bytes,
+                       const Address& creator) {
   Stored s;
   s.bytes = std::move(bytes);
   s.size = size;
@@ -83,12 +84,13 @@ void SimRaylet::OnStoreMessage(const MessageHeader& header, Bytes body) {
         // The bytes travel by another way than frames.
         World* world = world_;
         const TimeNs delay = static_cast<TimeNs>(world_->rng().Below(3000)) * kMicrosecond;
-        world_->After(delay, [world, to = from.node, source = node_, version, request = m.request, bytes = s->bytes] {
-          SimRaylet* r = world->RayletAt(to);
-          if (r == nullptr || world->RayletAt(source) == nullptr) return;
-          r->Arrived(version, request, bytes);
-          r->Turn();
-        });
+        world_->After(
+            delay, [world, to = from.node, source = node_, version, request = m.request, bytes = s->bytes] {
+              SimRaylet* r = world->RayletAt(to);
+              if (r == nullptr || world->RayletAt(source) == nullptr) return;
+              r->Arrived(version, request, bytes);
+              r->Turn();
+            });
       });
       break;
     case MsgType::kLocationCheck:

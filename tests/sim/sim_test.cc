@@ -26,12 +26,14 @@ class OnceFailed : public testing::TestWithParam<Found> {};
 
 TEST_P(OnceFailed, Passes) { EXPECT_EQ(World(GetParam().seed, false).Run(), ""); }
 
-INSTANTIATE_TEST_SUITE_P(
-    Sim, OnceFailed,
-    testing::Values(Found{"CancelledTaskLeavesItsDemand", 3}, Found{"HandOffOfAFormerDemand", 66},
-                    Found{"ResultSealedAfterItsOwnersEnd", 146}, Found{"RevokedTaskPushedBackWithoutEnd", 362},
-                    Found{"AssignmentForADeadOwner", 418}, Found{"LastKnownCopyEvicted", 572}),
-    [](const auto& param) { return std::string(param.param.name); });
+INSTANTIATE_TEST_SUITE_P(Sim, OnceFailed,
+                         testing::Values(Found{"CancelledTaskLeavesItsDemand", 3},
+                                         Found{"HandOffOfAFormerDemand", 66},
+                                         Found{"ResultSealedAfterItsOwnersEnd", 146},
+                                         Found{"RevokedTaskPushedBackWithoutEnd", 362},
+                                         Found{"AssignmentForADeadOwner", 418},
+                                         Found{"LastKnownCopyEvicted", 572}),
+                         [](const auto& param) { return std::string(param.param.name); });
 
 TEST(Sim, Seeds) {
   uint64_t steps = 0, started = 0;
@@ -77,7 +79,8 @@ int main(int argc, char** argv) {
       const auto start = std::chrono::steady_clock::now();
       const std::string failure = rmpi::sim::World(s, false).Run();
       const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-      if (took.count() > 1) std::printf("seed %llu took %.1f s\n", static_cast<unsigned long long>(s), took.count());
+      if (took.count() > 1)
+        std::printf("seed %llu took %.1f s\n", static_cast<unsigned long long>(s), took.count());
       if (failure.empty()) continue;
       std::printf("%s\n", failure.substr(0, failure.find('\n')).c_str());
       ++failures;

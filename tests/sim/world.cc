@@ -99,8 +99,7 @@ void World::At(TimeNs when, std::function<void()> fn) {
   events_.push({std::max(when, now_), next_order_++, std::move(fn)});
 }
 
-// ---- links
-// --------------------------------------------------------------------------------------------------------
+// ---- links ------------------------------------------------------------------------------------------------
 
 TimeNs World::Delay() {
   const auto micro = static_cast<TimeNs>(1 + rng_.Below(30)) * kMicrosecond;
@@ -137,8 +136,7 @@ void World::Deliver(const LinkKey& key) {
   }
 }
 
-// ---- inhabitants
-// --------------------------------------------------------------------------------------------------
+// ---- inhabitants ------------------------------------------------------------------------------------------
 
 SimProcess* World::Any(const Address& a) const {
   const auto it = processes_.find(a);
@@ -225,8 +223,7 @@ void World::ScheduleTrouble() {
   After(50 * kMillisecond, *again);
 }
 
-// ---- reports
-// ------------------------------------------------------------------------------------------------------
+// ---- reports ----------------------------------------------------------------------------------------------
 
 // Most bodies begin with a task's or an object's id: its first bytes tell what the message is about.
 void World::Trace(const Packet& packet) {

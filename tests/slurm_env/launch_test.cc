@@ -112,9 +112,11 @@ TEST(Launch, NoMpirunInsideSeveralTasks) {
 }
 
 TEST(Launch, NoMpirunFromTheLoginNode) {
-  const Environment job = {{"SLURM_JOB_ID", "7"}, {"SLURM_JOB_NODELIST", "n[1-2]"}, {"SLURM_JOB_NUM_NODES", "2"}};
-  EXPECT_THAT(WhyNoMpirun(job, "login1", kCommand),
-              AllOf(HasSubstr("login1, is none of the job's nodes (n[1-2])"), HasSubstr("srun --mpi=pmix ray-mpi")));
+  const Environment job = {
+      {"SLURM_JOB_ID", "7"}, {"SLURM_JOB_NODELIST", "n[1-2]"}, {"SLURM_JOB_NUM_NODES", "2"}};
+  EXPECT_THAT(
+      WhyNoMpirun(job, "login1", kCommand),
+      AllOf(HasSubstr("login1, is none of the job's nodes (n[1-2])"), HasSubstr("srun --mpi=pmix ray-mpi")));
   EXPECT_EQ(WhyNoMpirun(job, "n2", kCommand), "");
   EXPECT_EQ(WhyNoMpirun(job, "n2.cluster.example", kCommand), "");
   Environment named = job;  // Slurm's names need not be the hosts': it tells them to what it starts

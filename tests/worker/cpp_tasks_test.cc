@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The core without any Python: this program is keeper, workers and driver of a one-node runtime, and its tasks are
-// C++ functions found by name. What passes here is there for every language binding.
+// The core without any Python: this program is keeper, workers and driver of a one-node runtime, and its
+// tasks are C++ functions found by name. What passes here is there for every language binding.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -22,12 +22,14 @@
 namespace rmpi {
 namespace {
 
-// ---- values: int64 arrays as raw bytes ------------------------------------------------------------------------------
+// ---- values: int64 arrays as raw bytes --------------------------------------------------------------------
 
 ValueSource Numbers(std::vector<int64_t> numbers, std::vector<Ref> contained = {}) {
   ValueSource v;
   v.size = numbers.size() * sizeof(int64_t);
-  v.write = [numbers](std::byte* dest) { std::memcpy(dest, numbers.data(), numbers.size() * sizeof(int64_t)); };
+  v.write = [numbers](std::byte* dest) {
+    std::memcpy(dest, numbers.data(), numbers.size() * sizeof(int64_t));
+  };
   v.contained = std::move(contained);
   return v;
 }
@@ -38,7 +40,7 @@ std::vector<int64_t> ToNumbers(Bytes bytes) {
   return out;
 }
 
-// ---- what a driver or task does -------------------------------------------------------------------------------------
+// ---- what a driver or task does ---------------------------------------------------------------------------
 
 struct Client {
   CoreWorker* worker;
@@ -79,7 +81,7 @@ struct Client {
   }
 };
 
-// ---- tasks ----------------------------------------------------------------------------------------------------------
+// ---- tasks ------------------------------------------------------------------------------------------------
 
 // Writes nonsense where `dst` reads what this process tells it, as a program with a wild pointer may.
 void DamageLane(Client& c, const ExecTask& task, uint16_t dst) {
@@ -155,7 +157,7 @@ int WorkerMain() {
   }
 }
 
-// ---- the driver: each check is a test of its own kind ---------------------------------------------------------------
+// ---- the driver: each check is a test of its own kind -----------------------------------------------------
 
 void CheckValues(Client& c) {
   EXPECT_EQ(ToNumbers(c.Get(c.Call(c.Function("add"), {2, 40})[0]).bytes), std::vector<int64_t>{42});
@@ -168,7 +170,8 @@ void CheckMany(Client& c) {
   const TemplateHandle add = c.Function("add");
   std::vector<Ref> refs;
   for (int64_t i = 0; i < 5000; ++i) refs.push_back(c.Call(add, {i, 1})[0]);
-  for (int64_t i = 0; i < 5000; ++i) ASSERT_EQ(ToNumbers(c.Get(refs[static_cast<size_t>(i)]).bytes)[0], i + 1);
+  for (int64_t i = 0; i < 5000; ++i)
+    ASSERT_EQ(ToNumbers(c.Get(refs[static_cast<size_t>(i)]).bytes)[0], i + 1);
 }
 
 void CheckArguments(Client& c) {
@@ -237,7 +240,8 @@ std::string ErrorOf(Client& c, ErrorType type) {
 
 void CheckOtherLanguages(Client& c) {
   Client python{c.worker, kPythonLanguage};
-  EXPECT_THAT(ErrorOf(python, ErrorType::kTaskUnschedulable), testing::HasSubstr("Python tasks cannot run on localhost"));
+  EXPECT_THAT(ErrorOf(python, ErrorType::kTaskUnschedulable),
+              testing::HasSubstr("Python tasks cannot run on localhost"));
 }
 
 std::string self_path;
@@ -269,8 +273,8 @@ int DriverMain() {
   std::unique_ptr<CoreWorker> worker = Connect({self_path, "--worker"});
   if (worker == nullptr) return 3;
   Client client{worker.get()};
-  for (auto* check : {CheckValues, CheckMany, CheckArguments, CheckNested, CheckErrors, CheckDamage, CheckOtherLanguages,
-                      CheckNothingIsLeft}) {
+  for (auto* check : {CheckValues, CheckMany, CheckArguments, CheckNested, CheckErrors, CheckDamage,
+                      CheckOtherLanguages, CheckNothingIsLeft}) {
     check(client);
   }
   worker.reset();
@@ -279,7 +283,6 @@ int DriverMain() {
   CheckNoWorkers({"/no/such/program"}, "exited with status 127 before");
   return testing::Test::HasFailure() ? 1 : 0;
 }
-
 
 TEST(CppTasks, RunThroughTheCore) {
   launcher::KeeperConfig config;

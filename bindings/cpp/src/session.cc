@@ -244,8 +244,7 @@ abi::Code Session::Namespace(std::string* out) {
   return abi::kOk;
 }
 
-// ---- helpers of the calls
-// -------------------------------------------------------------------------------------------
+// ---- helpers of the calls ---------------------------------------------------------------------------------
 
 TimeNs DeadlineOf(int64_t timeout_ms) {
   return timeout_ms < 0 ? kNever : MonotonicNow() + timeout_ms * kMillisecond;
@@ -264,7 +263,8 @@ WaitHooks HooksOf(const CoreWorker* core) {
 abi::Code AfterWait(const CoreWorker* core, const Status& status) {
   if (status.ok() || status.code() == StatusCode::kTimeout) return abi::kOk;
   if (status.code() != StatusCode::kInterrupted) return Fail(status);
-  if (Cancelled(core)) return Fail(abi::kCancelled, "the task " + core->current_task_name() + " was cancelled");
+  if (Cancelled(core))
+    return Fail(abi::kCancelled, "the task " + core->current_task_name() + " was cancelled");
   return Fail(abi::kError, "ray::Shutdown() was called while this thread waited");
 }
 

@@ -10,7 +10,7 @@
 namespace rmpi::python {
 namespace {
 
-constexpr size_t kFewRefs = 16;              // up to here a linear search finds a repeated ref fastest
+constexpr size_t kFewRefs = 16;  // up to here a linear search finds a repeated ref fastest
 constexpr size_t kMostPutInline = 8 << 20;
 constexpr size_t kKeepGilBelow = 64 * 1024;  // copying less than this is shorter than a change of threads
 

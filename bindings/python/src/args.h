@@ -13,8 +13,8 @@ namespace rmpi::python {
 
 class ArgsEncoder {
  public:
-  // args as in vectorcall: the keywords' values follow the positional ones. foreign: the function is in another
-  // language, which cannot read pickles.
+  // args as in vectorcall: the keywords' values follow the positional ones. foreign: the function is in
+  // another language, which cannot read pickles.
   void Encode(CoreWorker* core, PyObject* const* args, size_t positional, PyObject* names, bool foreign);
   // Describes the encoded list; this object must outlive it.
   TaskArgs Take();
@@ -37,6 +37,7 @@ struct CallArgs {
 CallArgs DecodeArgs(Bytes bytes, std::span<const ValueView> values);
 
 // Stores one value as an object of its own. `size`, if not null, becomes the encoded value's.
-Ref PutValue(CoreWorker* core, PyObject* value, bool foreign = false, bool to_store = false, size_t* size = nullptr);
+Ref PutValue(CoreWorker* core, PyObject* value, bool foreign = false, bool to_store = false,
+             size_t* size = nullptr);
 
 }  // namespace rmpi::python

@@ -82,7 +82,8 @@ nb::object Decoder::Value() {
       break;
   }
   Raise(PyExc_ValueError,
-        "a stored value has a form that is not known: it was written by something else than this version of ray-mpi");
+        "a stored value has a form that is not known: it was written by something else than this version of "
+        "ray-mpi");
 }
 
 nb::object Decoder::Dict() {

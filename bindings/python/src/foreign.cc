@@ -48,14 +48,16 @@ void PackBuffer(Packer& packer, PyObject* o) {
   }
   const bool fits = view.len <= UINT32_MAX;
   PyBuffer_Release(&view);
-  if (!fits) Raise(PyExc_OverflowError, "bytes of 4 GiB and more go to another language as an argument of their own");
+  if (!fits)
+    Raise(PyExc_OverflowError, "bytes of 4 GiB and more go to another language as an argument of their own");
 }
 
 void PackSequence(Encoder& encoder, Packer& packer, PyObject* o, int depth) {
   nb::object items = Steal(PySequence_Fast(o, "a list or tuple"));
   const Py_ssize_t n = PySequence_Fast_GET_SIZE(items.ptr());
   packer.pack_array(static_cast<uint32_t>(n));
-  for (Py_ssize_t i = 0; i < n; ++i) PackOne(encoder, packer, PySequence_Fast_GET_ITEM(items.ptr(), i), depth + 1);
+  for (Py_ssize_t i = 0; i < n; ++i)
+    PackOne(encoder, packer, PySequence_Fast_GET_ITEM(items.ptr(), i), depth + 1);
 }
 
 void PackDict(Encoder& encoder, Packer& packer, PyObject* o, int depth) {
@@ -83,7 +85,8 @@ nb::object Plain(PyObject* o) {
 }
 
 void PackOne(Encoder& encoder, Packer& packer, PyObject* o, int depth) {
-  if (depth > kMaxDepth) Raise(PyExc_ValueError, "values for other languages nest at most 100 deep (is this one inside itself?)");
+  if (depth > kMaxDepth)
+    Raise(PyExc_ValueError, "values for other languages nest at most 100 deep (is this one inside itself?)");
   if (o == Py_None) {
     packer.pack_nil();
   } else if (PyBool_Check(o)) {
@@ -110,7 +113,8 @@ void PackOne(Encoder& encoder, Packer& packer, PyObject* o, int depth) {
     PackOne(encoder, packer, plain.ptr(), depth + 1);
   } else {
     PyErr_Format(PyExc_TypeError,
-                 "a %.200s has no form that other languages read: use None, bool, int, float, str, bytes, list, tuple, "
+                 "a %.200s has no form that other languages read: use None, bool, int, float, str, bytes, "
+                 "list, tuple, "
                  "dict, ObjectRef or numpy arrays",
                  Py_TYPE(o)->tp_name);
     nb::raise_python_error();
@@ -134,8 +138,10 @@ nb::object MakeDict(const msgpack::object& o) {
 nb::object MakeExtension(const msgpack::object& o) {
   const auto& ext = o.via.ext;
   ObjectId id;
-  if (ext.type() == ray::internal::kRefExtension && FromBinary({ext.data(), ext.size}, &id)) return LoadRef(id);
-  PyErr_Format(PyExc_ValueError, "the value has a msgpack extension of type %d, which Python has no object for", ext.type());
+  if (ext.type() == ray::internal::kRefExtension && FromBinary({ext.data(), ext.size}, &id))
+    return LoadRef(id);
+  PyErr_Format(PyExc_ValueError,
+               "the value has a msgpack extension of type %d, which Python has no object for", ext.type());
   nb::raise_python_error();
 }
 
@@ -197,8 +203,9 @@ nb::object UnpackMsgpack(const std::byte* data, size_t size, const Ref& outer) {
 }
 
 void RaiseForeign(const TaskError& e) {
-  Steal(PyObject_CallFunction(g_raise_foreign.get(), "ssssOs", e.language.c_str(), e.function.c_str(), e.type.c_str(),
-                              e.message.c_str(), e.type == kCancelledType ? Py_True : Py_False, e.text.c_str()));
+  Steal(PyObject_CallFunction(g_raise_foreign.get(), "ssssOs", e.language.c_str(), e.function.c_str(),
+                              e.type.c_str(), e.message.c_str(),
+                              e.type == kCancelledType ? Py_True : Py_False, e.text.c_str()));
   Raise(PyExc_SystemError, "an error of another language raised nothing");
 }
 

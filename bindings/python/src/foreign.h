@@ -10,8 +10,8 @@
 
 namespace rmpi::python {
 
-// Appends `o` as a msgpack value: None, bool, int (of 64 bits), float, str, bytes, list, tuple, dict, ObjectRef, and
-// numpy's scalars and arrays. TypeError names the type that has no such form.
+// Appends `o` as a msgpack value: None, bool, int (of 64 bits), float, str, bytes, list, tuple, dict,
+// ObjectRef, and numpy's scalars and arrays. TypeError names the type that has no such form.
 void PackMsgpack(Encoder& encoder, PyObject* o);
 
 // The Python object of msgpack bytes: maps are dicts, arrays lists. `outer` protects the refs inside.

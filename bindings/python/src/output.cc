@@ -68,8 +68,8 @@ void SetOutputName(const std::string& name) {
 }
 
 void FlushOutput() {
-  static PyObject* const streams =
-      PyModule_GetDict(PyImport_AddModule("sys"));  // borrowed, as long as we live
+  // Borrowed, as long as we live.
+  static PyObject* const streams = PyModule_GetDict(PyImport_AddModule("sys"));
   static PyObject* const names[] = {PyUnicode_InternFromString("stdout"),
                                     PyUnicode_InternFromString("stderr")};
   static PyObject* const flush = PyUnicode_InternFromString("flush");

@@ -46,8 +46,8 @@ void Session::Disconnect() {
   closing_.store(true);
   std::unique_ptr<CoreWorker> core = std::move(core_);
   GilRelease release;
-  // A thread that waits looks at closing() several times a second. One that does not come back keeps the core alive: a
-  // leak at exit is harmless, a use after free is not.
+  // A thread that waits looks at closing() several times a second. One that does not come back keeps the core
+  // alive: a leak at exit is harmless, a use after free is not.
   const TimeNs give_up = MonotonicNow() + kShutdownPatience;
   while (waiting_.load() > 0 && MonotonicNow() < give_up) {
     const timespec nap{0, 1'000'000};
@@ -102,7 +102,8 @@ void CheckWait(const Status& status) {
 
 }  // namespace
 
-size_t WaitFor(std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline, bool fetch, bool stop_at_error) {
+size_t WaitFor(std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline, bool fetch,
+               bool stop_at_error) {
   CoreWorker* core = Session::Get().core();
   InCore guard;
   WaitHooks hooks = Hooks();

@@ -247,8 +247,8 @@ int Run(size_t measurements, int penalties, bool check) {
   const std::vector<Setting> settings = MakeSettings(penalties);
 
   const auto start = std::chrono::steady_clock::now();
-  const ray::ObjectRef<Numbers> rows =
-      ray::Put(measured);  // once: tasks get references, each node holds one copy
+  // Once: tasks get references, each node holds one copy.
+  const ray::ObjectRef<Numbers> rows = ray::Put(measured);
   const std::vector<Trial> trials = Search(settings, rows);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 

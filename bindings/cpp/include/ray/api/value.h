@@ -21,8 +21,7 @@ namespace ray {
 inline namespace v1 {
 namespace internal {
 
-// ---- what a type is
-// ------------------------------------------------------------------------------------------------
+// ---- what a type is ---------------------------------------------------------------------------------------
 
 template <typename T>
 constexpr bool kIsByte =
@@ -59,8 +58,7 @@ constexpr void CheckValueType() {
   static_assert(!std::is_same_v<T, long double>, "ray-mpi: msgpack has no long double: use double");
 }
 
-// ---- errors
-// --------------------------------------------------------------------------------------------------------
+// ---- errors -----------------------------------------------------------------------------------------------
 
 inline std::string DescribeNext(Decoder decoder) {
   switch (decoder.Peek()) {
@@ -106,8 +104,7 @@ template <typename T>
   throw ConversionError("it is " + DescribeNext(at) + ", which does not convert to " + TypeName<T>());
 }
 
-// ---- the general form: msgpack
-// --------------------------------------------------------------------------------------
+// ---- the general form: msgpack ----------------------------------------------------------------------------
 
 /// Reads through msgpack whatever form the value has.
 template <typename T>
@@ -151,8 +148,7 @@ struct Value {
   }
 };
 
-// ---- numbers
-// --------------------------------------------------------------------------------------------------------
+// ---- numbers ----------------------------------------------------------------------------------------------
 
 template <>
 struct Value<bool> {
@@ -236,8 +232,7 @@ struct Value<T, std::enable_if_t<std::is_same_v<T, float> || std::is_same_v<T, d
   }
 };
 
-// ---- text
-// -----------------------------------------------------------------------------------------------------------
+// ---- text -------------------------------------------------------------------------------------------------
 
 inline void EncodeText(Encoder& e, std::string_view text) {
   if (text.size() > std::numeric_limits<int32_t>::max()) {
@@ -262,8 +257,7 @@ struct Value<std::string> {
   }
 };
 
-// ---- rows of numbers or bytes
-// -----------------------------------------------------------------------------------------
+// ---- rows of numbers or bytes -----------------------------------------------------------------------------
 
 template <typename E>
 void EncodeRow(Encoder& e, const E* data, size_t n, const std::vector<size_t>* shape = nullptr) {

@@ -36,8 +36,8 @@ class View {
   /// place.
   View(const T* data, size_t size, std::vector<size_t> shape, std::shared_ptr<const void> owner)
       : data_(data), size_(size), shape_(std::move(shape)), owner_(std::move(owner)) {}
-  /// Elements that it owns from now on, e.g. as the result of a remote function: with two extents in `shape`, whose
-  /// product is their count, they are a matrix for Python. \throws RayException for another count.
+  /// Elements that it owns from now on, e.g. as the result of a remote function: with two extents in `shape`,
+  /// whose product is their count, they are a matrix for Python. \throws RayException for another count.
   explicit View(std::vector<T> elements, std::vector<size_t> shape = {})
       : size_(elements.size()), shape_(std::move(shape)) {
     const size_t count =
