@@ -3,11 +3,6 @@
 #include "runtime/worker/impl.h"
 
 namespace rmpi {
-namespace {
-
-constexpr TimeNs kAnswerPatience = 60 * kSecond;
-
-}  // namespace
 
 Status CoreWorker::CreateActor(const TemplateHandle& t, const TaskArgs& args, const ActorOptions& options,
                                Ref* handle, Blob* about) {

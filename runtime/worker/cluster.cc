@@ -5,7 +5,6 @@
 namespace rmpi {
 namespace {
 
-constexpr TimeNs kAnswerPatience = 60 * kSecond;
 constexpr char kFunctions[] = "fun";
 constexpr size_t kLargestValue = 95 << 20;  // Ray's limit for a function, too
 

@@ -32,6 +32,7 @@
 
 namespace rmpi {
 
+constexpr TimeNs kAnswerPatience = 60 * kSecond;  // with the GCS
 constexpr char kRuntimeGone[] = "the ray-mpi runtime of this node is gone";
 
 Blob BytesOf(const TaskArgs& args);
@@ -89,6 +90,7 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   // ---- tasks (tasks.cc)
   // What this thread runs; of a thread that user code made: what its process runs, if that is one task.
   const core::ExecItem* Current() const;
+  bool InTask() const { return mode_ == Mode::kWorker && OnMainThread() && Current() != nullptr; }
   core::Task* NewTask(TaskKind kind, const PreparedTemplate& t, Blob bytes, const TaskArgs& args);
   void WakeToLeave();
   void TakeReturns(core::Task* task, std::vector<Ref>* returns);

@@ -67,7 +67,6 @@ Status CoreWorker::Wait(std::span<const Ref* const> refs, size_t num_ready, Time
                         size_t* ready, const WaitHooks* hooks) {
   Impl& impl = *impl_;
   std::unique_lock<std::mutex> lock(impl.mutex_);
-  const bool in_task = impl.mode_ == Mode::kWorker && impl.OnMainThread() && impl.Current() != nullptr;
   const bool all = num_ready >= refs.size();
   size_t next = 0;  // all: everything before it is ready
   const bool stop_at_error = hooks != nullptr && hooks->stop_at_error;
@@ -108,7 +107,7 @@ Status CoreWorker::Wait(std::span<const Ref* const> refs, size_t num_ready, Time
       impl.RequestFetch(e);
     }
   }
-  return impl.WaitUntil(lock, deadline, in_task, look, hooks != nullptr ? hooks->go_on : nullptr);
+  return impl.WaitUntil(lock, deadline, impl.InTask(), look, hooks != nullptr ? hooks->go_on : nullptr);
 }
 
 Status CoreWorker::Impl::Pinned(const ObjectId& id, uint32_t attempt, const Place& place, uint64_t size,

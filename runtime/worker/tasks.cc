@@ -87,9 +87,8 @@ bool CoreWorker::HasRoom() const { return impl_->has_room_.load(std::memory_orde
 Status CoreWorker::WaitForRoom(const WaitHooks* hooks) {
   Impl& impl = *impl_;
   std::unique_lock<std::mutex> lock(impl.mutex_);
-  const bool in_task = impl.mode_ == Mode::kWorker && impl.OnMainThread() && impl.Current() != nullptr;
   return impl.WaitUntil(
-      lock, kNever, in_task, [&] { return impl.RoomNow(); }, hooks != nullptr ? hooks->go_on : nullptr);
+      lock, kNever, impl.InTask(), [&] { return impl.RoomNow(); }, hooks != nullptr ? hooks->go_on : nullptr);
 }
 
 Status CoreWorker::Submit(const TemplateHandle& t, const TaskArgs& args, std::vector<Ref>* returns) {

@@ -7,6 +7,7 @@ import pickle
 import cloudpickle
 import pytest
 from ray import exceptions
+from ray_mpi._stored_error import StoredTaskError
 
 # Name -> names of the bases, as `ray.exceptions` of Ray 2.60.0 has them.
 TREE = {
@@ -171,7 +172,7 @@ def test_a_cause_that_cannot_be_rebuilt_keeps_its_text():
         def __reduce__(self):
             return _fail, ()
 
-    stored = cloudpickle.loads(cloudpickle.dumps(exceptions.StoredTaskError(task_error(Broken("why")))))
+    stored = cloudpickle.loads(cloudpickle.dumps(StoredTaskError(task_error(Broken("why")))))
     error = stored.restore()
     assert isinstance(error, exceptions.UnserializableException)
     assert "Broken: why" in str(error)
@@ -186,6 +187,6 @@ def test_a_cause_that_cannot_be_pickled_keeps_its_text():
         def __reduce__(self):
             raise TypeError("cannot pickle this")
 
-    error = exceptions.StoredTaskError(task_error(Locked("why"))).restore()
+    error = StoredTaskError(task_error(Locked("why"))).restore()
     assert isinstance(error, exceptions.RayTaskError)
     assert "Locked" in str(error.cause) and "cannot pickle this" in str(error.cause)

@@ -6,6 +6,7 @@ import traceback
 
 from ray_mpi import _core, _session, exceptions
 from ray_mpi._ids import TaskID
+from ray_mpi._stored_error import StoredTaskError
 
 
 def status_error(code, message):
@@ -22,7 +23,7 @@ def status_error(code, message):
 
 def raise_value(error):
     """Raise what an error object holds, or what a task returned that is an error of ours."""
-    if isinstance(error, exceptions.StoredTaskError):
+    if isinstance(error, StoredTaskError):
         error = error.restore()
     if isinstance(error, exceptions.RayTaskError):
         raise error.as_instanceof_cause()

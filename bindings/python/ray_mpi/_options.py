@@ -171,17 +171,19 @@ actor_options = {**_COMMON, **_ACTOR_ONLY}
 valid_options = {**_COMMON, **_TASK_ONLY, **_ACTOR_ONLY}
 
 
+def _validate(what, known, options, in_options, decorator_only):
+    """Raise for a keyword that is not known, and for a value that it does not take."""
+    for keyword, value in options.items():
+        if keyword not in known:
+            raise ValueError(f"Invalid option keyword {keyword} for {what}. Valid ones are {list(known)}.")
+        known[keyword].validate(keyword, value)
+    if in_options and decorator_only in options:
+        raise ValueError(f"Setting '{decorator_only}' is not supported in '.options()'.")
+
+
 def validate_task_options(options, in_options):
     """Raise for what a remote function does not take. in_options: from .options(), not from the decorator."""
-    for keyword, value in options.items():
-        option = task_options.get(keyword)
-        if option is None:
-            raise ValueError(
-                f"Invalid option keyword {keyword} for remote functions. Valid ones are {list(task_options)}."
-            )
-        option.validate(keyword, value)
-    if in_options and "max_calls" in options:
-        raise ValueError("Setting 'max_calls' is not supported in '.options()'.")
+    _validate("remote functions", task_options, options, in_options, "max_calls")
     group = options.get("placement_group", "default")
     if group not in ("default", None) and options.get("scheduling_strategy") is not None:
         raise ValueError("Placement groups should be specified via the scheduling_strategy option, not beside it.")
@@ -189,15 +191,7 @@ def validate_task_options(options, in_options):
 
 def validate_actor_options(options, in_options):
     """The same for actor classes."""
-    for keyword, value in options.items():
-        option = actor_options.get(keyword)
-        if option is None:
-            raise ValueError(
-                f"Invalid option keyword {keyword} for actors. Valid ones are {list(actor_options)}."
-            )
-        option.validate(keyword, value)
-    if in_options and "concurrency_groups" in options:
-        raise ValueError("Setting 'concurrency_groups' is not supported in '.options()'.")
+    _validate("actors", actor_options, options, in_options, "concurrency_groups")
     if options.get("lifetime") not in (None, "detached", "non_detached"):
         raise ValueError("actor `lifetime` argument must be one of 'detached', 'non_detached' and 'None'.")
     if options.get("get_if_exists") and not in_options and options.get("name") is None:

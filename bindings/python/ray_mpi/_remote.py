@@ -5,9 +5,8 @@ import inspect
 from types import FunctionType
 
 from ray_mpi import _options
+from ray_mpi._template import NOT_YET
 from ray_mpi.remote_function import RemoteFunction
-
-_NOT_YET = "is not there yet in this version of ray-mpi"
 
 
 def remote(*args, **kwargs):
@@ -68,12 +67,12 @@ def method(*args, **kwargs):
 
 
 def java_function(class_name, function_name):
-    raise NotImplementedError(f"java_function(): Java {_NOT_YET}")
+    raise NotImplementedError(f"java_function(): Java {NOT_YET}")
 
 
 def java_actor_class(class_name):
-    raise NotImplementedError(f"java_actor_class(): Java {_NOT_YET}")
+    raise NotImplementedError(f"java_actor_class(): Java {NOT_YET}")
 
 
 def client(address=None, _deprecation_warn_enabled=True):
-    raise NotImplementedError(f"ray.client(): the Ray client {_NOT_YET}; run the program with ray-mpi instead")
+    raise NotImplementedError(f"ray.client(): the Ray client {NOT_YET}; run the program with ray-mpi instead")

@@ -15,6 +15,7 @@ import threading
 from ray_mpi import _core, _serialization, actor, exceptions
 from ray_mpi._errors import traceback_text
 from ray_mpi._ids import TaskID
+from ray_mpi._stored_error import StoredTaskError
 from ray_mpi._worker import WORKER_MODE, global_worker, ignore_step_signals, node_ip_address
 from ray_mpi.remote_function import RemoteFunction
 
@@ -236,7 +237,7 @@ def make_error(error, tb, function_name, name, retry_list, retry_exceptions, tas
     task_error = exceptions.RayTaskError(
         function_name, text, cause, proctitle, os.getpid(), node_ip_address(), actor_repr, actor_id
     )
-    stored = exceptions.StoredTaskError(task_error, kind == _ACTOR_CREATION)
+    stored = StoredTaskError(task_error, kind == _ACTOR_CREATION)
     return stored, retry, _class_name(cause), _safe_text(cause), _hostname(), stored.text, False
 
 

@@ -9,8 +9,9 @@ import inspect
 
 from ray_mpi import _core, _options, _serialization
 from ray_mpi._ids import ActorID
+from ray_mpi._template import NOT_YET, of_creation, of_method
 from ray_mpi._worker import global_worker
-from ray_mpi.remote_function import _NOT_YET, _Code, _Shape, _strategy
+from ray_mpi.remote_function import _Code, _Shape
 
 _ANY_ARGUMENTS = _Shape(
     [("args", inspect.Parameter.VAR_POSITIONAL, False), ("kwargs", inspect.Parameter.VAR_KEYWORD, False)]
@@ -153,7 +154,7 @@ class ActorClass:
         return target.remote(*(args or ()), **(kwargs or {}))
 
     def bind(self, *args, **kwargs):
-        raise NotImplementedError(f"bind() (graphs of actors, ray.dag) {_NOT_YET}")
+        raise NotImplementedError(f"bind() (graphs of actors, ray.dag) {NOT_YET}")
 
     def _create(self, args, kwargs):
         from ray_mpi import _worker, exceptions
@@ -218,40 +219,7 @@ class _CreationCode:
         self._options = options
 
     def _prepare(self, caller):
-        _core.bind(caller, _creation_template(self._code, self._options))
-
-
-def _creation_template(code, options):
-    for keyword in ("runtime_env", "label_selector", "fallback_strategy", "concurrency_groups", "enable_tensor_transport"):
-        if options.get(keyword):
-            raise NotImplementedError(f"the option {keyword} of actors {_NOT_YET}")
-    if options.get("placement_group", "default") not in ("default", None):
-        raise NotImplementedError(f"the option placement_group: placement groups {_NOT_YET}")
-    if options.get("lifetime") == "detached":
-        raise NotImplementedError(f"lifetime='detached' {_NOT_YET}: keep a handle for as long as the actor is needed")
-    strategy, node, soft = _strategy(options.get("scheduling_strategy"))
-    # Without a number an actor needs no CPU while it runs. Such actors fill no node: they are spread.
-    resources = _options.task_resources({**options, "num_cpus": options.get("num_cpus") or 0})
-    if not resources and strategy == 0:
-        strategy = 1
-    name, where = _name_of(options)
-    return {
-        "function_id": code.export(),
-        "function_name": code.name,
-        "name": code.name,
-        "language": 1,
-        "num_returns": 1,
-        "max_retries": options.get("max_restarts") or 0,
-        "max_calls": 0,
-        "retry_exceptions": False,
-        "retry_list": _serialization.dumps_inband((name, where, options.get("max_concurrency"))),
-        "resources": resources,
-        "strategy": strategy,
-        "affinity_node": node,
-        "affinity_soft": soft,
-        "creates_actor": True,
-        "ordered": True,
-    }
+        _core.bind(caller, of_creation(self._code, self._options, *_name_of(self._options)))
 
 
 # ---- handles --------------------------------------------------------------------------------------------------------
@@ -320,38 +288,11 @@ class _MethodCode:
 
     def _prepare(self, caller):
         if caller is self._shared:
-            _core.bind(caller, self._template())
+            _core.bind(caller, of_method(self._class_name, self._name, self._options))
             return
         if self._shared is None:
             self._shared = _core.Caller(self, self.shape.min_args, self.shape.max_args)
         _core.bind_like(caller, self._shared)
-
-    def _template(self):
-        options = self._options
-        if options.get("concurrency_group"):
-            raise NotImplementedError(f"concurrency groups of actors {_NOT_YET}")
-        num_returns = options.get("num_returns")
-        if isinstance(num_returns, str) or (num_returns is None and options.get("generator")):
-            raise NotImplementedError(f"{self._class_name}.{self._name}: generators (streaming results) {_NOT_YET}")
-        retry = options.get("retry_exceptions") or False
-        full_name = f"{self._class_name}.{self._name}"
-        return {
-            "function_id": self._name,
-            "function_name": full_name,
-            "name": options.get("name") or full_name,
-            "language": 1,
-            "num_returns": 1 if num_returns is None else num_returns,
-            "max_retries": options["max_task_retries"],
-            "max_calls": 0,
-            "retry_exceptions": bool(retry),
-            "retry_list": b"" if isinstance(retry, bool) else _serialization.dumps_inband(tuple(retry)),
-            "resources": [],
-            "strategy": 0,
-            "affinity_node": 0,
-            "affinity_soft": False,
-            "creates_actor": False,
-            "ordered": options["ordered"],
-        }
 
 
 class ActorMethod:
@@ -386,7 +327,7 @@ class ActorMethod:
         return target.remote(*(args or ()), **(kwargs or {}))
 
     def bind(self, *args, **kwargs):
-        raise NotImplementedError(f"bind() (graphs of actors, ray.dag) {_NOT_YET}")
+        raise NotImplementedError(f"bind() (graphs of actors, ray.dag) {NOT_YET}")
 
     def __call__(self, *args, **kwargs):
         name = self._method_name

@@ -7,10 +7,9 @@ ObjectRefs), errors as CrossLanguageError with the class and text of the C++ exc
 
 import re
 
-from ray_mpi import _core, _options
+from ray_mpi import _core, _options, _template
 from ray_mpi._remote import java_actor_class, java_function
 from ray_mpi._worker import global_worker
-from ray_mpi.remote_function import _template
 
 __all__ = ["cpp_function", "java_actor_class", "java_function"]
 
@@ -63,7 +62,7 @@ class CppFunction:
                 f"the C++ function {self._name} has no library to be found in: name folders or .so files with "
                 "ray.init(job_config=ray.job_config.JobConfig(code_search_path=[...]))"
             )
-        _core.bind(caller, _template(_CppCode(self._name), self._options))
+        _core.bind(caller, _template.of_task(_CppCode(self._name), self._options))
 
     def __reduce__(self):
         return CppFunction, (self._name, self._options)

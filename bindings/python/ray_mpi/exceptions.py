@@ -1,121 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ray's exceptions: the same names, bases and constructors. They travel between processes as pickles."""
 
-import cloudpickle
-
+from ray_mpi import _task_error
 from ray_mpi._ids import TaskID
+from ray_mpi._task_error import RayError, RayTaskError
 
-_TRACEBACK_HEAD = "Traceback (most recent call last):\n"
 _SYSTEM_DEATH = "The worker died unexpectedly while executing this task."
-
-
-class RayError(Exception):
-    """Base of everything that the runtime raises."""
-
-
-class RayTaskError(RayError):
-    """A task raised. `cause` is the exception itself; get() raises as_instanceof_cause() of this."""
-
-    def __init__(
-        self,
-        function_name,
-        traceback_str,
-        cause,
-        proctitle=None,
-        pid=None,
-        ip=None,
-        actor_repr=None,
-        actor_id=None,
-    ):
-        super().__init__(function_name, traceback_str, cause, proctitle, pid, ip)
-        self.function_name = function_name
-        self.traceback_str = traceback_str
-        self.cause = cause
-        self.proctitle = proctitle or f"ray::{function_name.rpartition('.')[2]}()"
-        self.pid = pid
-        self.ip = ip
-        self.actor_repr = actor_repr
-        self._actor_id = actor_id
-
-    @property
-    def actor_id(self):
-        return self._actor_id
-
-    def __reduce__(self):
-        return type(self), (
-            self.function_name,
-            self.traceback_str,
-            self.cause,
-            self.proctitle,
-            self.pid,
-            self.ip,
-            self.actor_repr,
-            self._actor_id,
-        )
-
-    def __str__(self):
-        actor = f", actor_id={self._actor_id}, repr={self.actor_repr}" if self._actor_id else ""
-        where = f"{self.proctitle} (pid={self.pid}, ip={self.ip}{actor})"
-        return f"{where}\n{self.traceback_str.removeprefix(_TRACEBACK_HEAD)}".rstrip()
-
-    def as_instanceof_cause(self):
-        """An exception that is a RayTaskError and an instance of the cause's class."""
-        cause_class = type(self.cause)
-        if self.cause is None or issubclass(RayTaskError, cause_class):
-            return self  # already what an except clause can name
-        try:
-            return _dual_class(cause_class)(self)
-        except TypeError:
-            return self  # a class that cannot be a base, or whose instances cannot be made like this
-
-
-_dual_classes = {}
-_HEAP_TYPE = 1 << 9  # of __flags__: a class made by a class statement
-
-
-def _dual_class(cause_class):
-    """The class RayTaskError(<cause's class>), derived from both; one per cause class."""
-    existing = _dual_classes.get(cause_class)
-    if existing is not None:
-        return existing
-    name = f"RayTaskError({cause_class.__name__})"
-
-    def __init__(self, error):
-        self.cause = error.cause
-        self.args = (error.cause,)
-        self._task_error = error
-
-    def __getattr__(self, attribute):
-        if attribute in ("cause", "_task_error"):  # not set yet
-            raise AttributeError(attribute)
-        try:
-            return getattr(self.cause, attribute)
-        except AttributeError:
-            return getattr(self._task_error, attribute)
-
-    body = {
-        "__init__": __init__,
-        "__getattr__": __getattr__,
-        "__str__": lambda self: str(self._task_error),
-        "__repr__": lambda self: f"{name}({self.cause!r})",
-        "__reduce__": lambda self: (_rebuild_dual, (self._task_error,)),
-        "__module__": RayTaskError.__module__,
-        "__qualname__": name,
-        "as_instanceof_cause": lambda self: self,
-    }
-    made = type(name, (RayTaskError, cause_class), body)
-    # The cause's own __new__ may want arguments that nobody has. That of the built-in class whose layout the new
-    # class has does not, and is the only one that CPython lets make its instances (MemoryError's may not).
-    built_in = made
-    while built_in.__flags__ & _HEAP_TYPE:
-        built_in = built_in.__base__
-    made.__new__ = lambda cls, *args: built_in.__new__(cls)
-    _dual_classes[cause_class] = made
-    return made
-
-
-def _rebuild_dual(error):
-    return error.as_instanceof_cause()
 
 
 class CrossLanguageError(RayError):
@@ -497,37 +387,6 @@ RAY_EXCEPTION_TYPES = [
 
 # Programs match "ray.exceptions.X" in logs; pickles by reference find the classes there as well (see _alias).
 for _class in [c for c in globals().values() if isinstance(c, type) and issubclass(c, BaseException)]:
-    if _class.__module__ == __name__:
+    if _class.__module__ in (__name__, _task_error.__name__):
         _class.__module__ = "ray.exceptions"
 del _class
-
-
-class StoredTaskError:
-    """How a task's error is stored: the cause pickled by itself, so that an error whose class cannot be
-    rebuilt in the reader still tells its text (UnserializableException)."""
-
-    def __init__(self, error, creates_actor=False):
-        self.creates_actor = creates_actor
-        self.fields = error.__reduce__()[1]
-        text = str(error)
-        function_name, traceback_str, cause, *rest = self.fields
-        try:
-            self.cause = cloudpickle.dumps(cause, protocol=5)
-        except Exception as failure:  # noqa: BLE001  (user code: __reduce__ and the like)
-            kind = f"{type(cause).__module__}.{type(cause).__qualname__}"
-            replacement = RayError(
-                f"Exception {kind} isn't serializable: {failure}\nOriginal exception details:\n{traceback_str}"
-            )
-            self.cause = cloudpickle.dumps(replacement, protocol=5)
-        self.fields = (function_name, traceback_str, None, *rest)
-        self.text = text
-
-    def restore(self):
-        """The RayTaskError, or an UnserializableException; of an actor's constructor: the ActorDiedError."""
-        try:
-            cause = cloudpickle.loads(self.cause)
-        except Exception:  # noqa: BLE001
-            return UnserializableException(f"ray.exceptions.RayTaskError: {self.text}\n")
-        function_name, traceback_str, _, *rest = self.fields
-        error = RayTaskError(function_name, traceback_str, cause, *rest)
-        return ActorDiedError(error) if self.creates_actor else error

@@ -10,9 +10,7 @@ import inspect
 import os
 import threading
 
-from ray_mpi import _core, _options, _serialization
-
-_NOT_YET = "is not there yet in this version of ray-mpi"
+from ray_mpi import _core, _options, _serialization, _template
 
 
 class _Shape:
@@ -146,7 +144,7 @@ class RemoteFunction:
         return FunctionWithOptions(self, merged)
 
     def bind(self, *args, **kwargs):
-        raise NotImplementedError(f"bind() (graphs of tasks, ray.dag) {_NOT_YET}")
+        raise NotImplementedError(f"bind() (graphs of tasks, ray.dag) {_template.NOT_YET}")
 
     def _remote(self, args=None, kwargs=None, **task_options):
         target = self.options(**task_options) if task_options else self
@@ -167,9 +165,9 @@ class RemoteFunction:
     def _prepare(self, caller):
         if self._generator:
             raise NotImplementedError(
-                f"{self._code.full_name} is a generator: remote generators (streaming results) {_NOT_YET}"
+                f"{self._code.full_name} is a generator: remote generators (streaming results) {_template.NOT_YET}"
             )
-        _core.bind(caller, _template(self._code, self._default_options))
+        _core.bind(caller, _template.of_task(self._code, self._default_options))
 
     def __reduce__(self):
         return _rebuild, (self._code, self._default_options, self._generator)
@@ -197,7 +195,7 @@ class FunctionWithOptions:
         function = self._remote_function
         if function._generator:
             return function._prepare(caller)
-        return _core.bind(caller, _template(function._code, self._options))
+        return _core.bind(caller, _template.of_task(function._code, self._options))
 
     def __reduce__(self):
         return FunctionWithOptions, (self._remote_function, self._options)
@@ -215,53 +213,3 @@ def _checked(function):
             "'async def' should not be used for remote tasks. You can wrap the async function with `asyncio.run(f())`."
         )
     return function
-
-
-def _template(code, options):
-    """What the core needs to know about calls with these options."""
-    get = lambda keyword: options.get(keyword, _options.default_of(keyword))  # noqa: E731
-    for keyword in ("runtime_env", "label_selector", "fallback_strategy"):
-        if get(keyword):
-            raise NotImplementedError(f"the option {keyword} of remote functions {_NOT_YET}")
-    if get("placement_group") not in ("default", None):
-        raise NotImplementedError(f"the option placement_group: placement groups {_NOT_YET}")
-    num_returns = get("num_returns")
-    if isinstance(num_returns, str):
-        raise NotImplementedError(f"num_returns={num_returns!r}: remote generators (streaming results) {_NOT_YET}")
-    max_retries = get("max_retries")
-    if max_retries is None:
-        max_retries = _options.default_of("max_retries")
-    if "max_retries" not in options:
-        max_retries = int(os.environ.get("RAY_TASK_MAX_RETRIES", max_retries))
-    retry = get("retry_exceptions")
-    strategy, node, soft = _strategy(get("scheduling_strategy"))
-    return {
-        "function_id": code.export(),
-        "function_name": code.full_name,
-        "language": code.language,
-        "name": get("name") or code.name,
-        "num_returns": 1 if num_returns is None else num_returns,
-        "max_retries": max_retries,
-        "max_calls": get("max_calls"),
-        "retry_exceptions": bool(retry),
-        "retry_list": b"" if isinstance(retry, bool) else _serialization.dumps_inband(tuple(retry)),
-        "resources": _options.task_resources(options),
-        "strategy": strategy,
-        "affinity_node": node,
-        "affinity_soft": soft,
-        "creates_actor": False,
-        "ordered": True,
-    }
-
-
-def _strategy(strategy):
-    """(kind, node, soft) for the core."""
-    from ray_mpi.util import scheduling_strategies as known
-
-    if strategy in (None, "DEFAULT"):
-        return 0, 0, False
-    if strategy == "SPREAD":
-        return 1, 0, False
-    if isinstance(strategy, known.NodeAffinitySchedulingStrategy):
-        return 2, known.node_number(strategy.node_id), strategy.soft
-    raise NotImplementedError(f"{type(strategy).__name__}: this scheduling strategy {_NOT_YET}")

@@ -3,26 +3,13 @@
 #include <optional>
 
 #include "bindings/python/src/args.h"
+#include "bindings/python/src/core_call.h"
 #include "bindings/python/src/module.h"
 #include "bindings/python/src/object_ref.h"
-#include "bindings/python/src/session.h"
 #include "bindings/python/src/submit.h"
 
 namespace rmpi::python {
 namespace {
-
-Bytes AsBytes(const nb::bytes& b) { return {static_cast<const std::byte*>(b.data()), b.size()}; }
-nb::bytes FromBlob(const Blob& blob) {
-  return nb::bytes(reinterpret_cast<const char*>(blob.data()), blob.size());
-}
-
-// Calls the core without the GIL.
-template <class F>
-Status Outside(F&& fn) {
-  const InCore in_core;
-  GilRelease release;
-  return fn();
-}
 
 // (handle, None); or, if the name is taken: (handle of the actor that has it, its `about`).
 nb::tuple CreateActor(nb::handle caller, const nb::tuple& args, const nb::dict& kwargs,
@@ -44,7 +31,7 @@ nb::tuple CreateActor(nb::handle caller, const nb::tuple& args, const nb::dict& 
   Ref actor;
   Blob taken;
   const auto create = [&] { return core->CreateActor(handle, list, options, &actor, &taken); };
-  const Status status = name.empty() ? create() : Outside(create);
+  const Status status = name.empty() ? create() : Unlocked(create);
   const bool exists = status.code() == StatusCode::kExists;
   if (!exists) CheckStatus(status);
   return nb::make_tuple(WrapRef(std::move(actor)), exists ? nb::object(FromBlob(taken)) : nb::none());
@@ -59,7 +46,7 @@ nb::object FindActor(const std::string& ray_namespace, const std::string& name) 
   CoreWorker* core = Session::Get().CoreOrStart();
   Ref actor;
   Blob about;
-  const Status status = Outside([&] { return core->FindActor(ray_namespace, name, &actor, &about); });
+  const Status status = Unlocked([&] { return core->FindActor(ray_namespace, name, &actor, &about); });
   if (status.code() == StatusCode::kNotFound) return nb::none();
   CheckStatus(status);
   return nb::make_tuple(WrapRef(std::move(actor)), FromBlob(about));
@@ -69,7 +56,7 @@ nb::object FindActor(const std::string& ray_namespace, const std::string& name) 
 nb::list ListActors(const std::optional<std::string>& ray_namespace) {
   CoreWorker* core = Session::Get().CoreOrStart();
   std::vector<std::pair<std::string, std::string>> names;
-  CheckStatus(Outside([&] { return core->ListActors(ray_namespace ? &*ray_namespace : nullptr, &names); }));
+  CheckStatus(Unlocked([&] { return core->ListActors(ray_namespace ? &*ray_namespace : nullptr, &names); }));
   nb::list out;
   for (const auto& [where, name] : names) out.append(nb::make_tuple(where, name));
   return out;

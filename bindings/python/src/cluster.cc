@@ -1,35 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // The module's functions on the session and the cluster: connect, nodes, figures, exports, key/value.
+#include "bindings/python/src/core_call.h"
 #include "bindings/python/src/module.h"
 #include "bindings/python/src/object_ref.h"
-#include "bindings/python/src/session.h"
 
 namespace rmpi::python {
 namespace {
 
 constexpr TimeNs kImportPatience = 60 * kSecond;
 
-Bytes AsBytes(const nb::bytes& b) { return {static_cast<const std::byte*>(b.data()), b.size()}; }
-nb::bytes FromBlob(const Blob& blob) {
-  return nb::bytes(reinterpret_cast<const char*>(blob.data()), blob.size());
-}
-
 CoreWorker* Core() { return Session::Get().core(); }
-
-// Runs a call that may wait for other processes, without the GIL.
-template <typename Body>
-void Unlocked(Body&& body) {
-  Status status;
-  do {
-    {
-      InCore guard;
-      GilRelease release;
-      status = body();
-    }
-    if (status.code() == StatusCode::kInterrupted) Check(PyErr_CheckSignals() == 0);
-  } while (status.code() == StatusCode::kInterrupted);
-  CheckStatus(status);
-}
 
 void Connect(const std::string& session, bool worker, uint64_t token, const std::string& name,
              const std::string& ray_namespace, bool log_to_driver, const std::vector<std::string>& cpp_worker,
@@ -55,7 +35,7 @@ nb::dict PairsToDict(const std::vector<std::pair<std::string, double>>& pairs) {
 nb::list Nodes() {
   std::vector<NodeInfo> nodes;
   CoreWorker* core = Core();
-  Unlocked([&] { return core->Nodes(&nodes); });
+  CheckStatus(Unlocked([&] { return core->Nodes(&nodes); }));
   nb::list out;
   for (const NodeInfo& n : nodes) {
     nb::dict d;
@@ -95,14 +75,14 @@ nb::bytes Import(const std::string& key, double patience_s) {
   CoreWorker* core = Core();
   const TimeNs patience = patience_s < 0 ? kImportPatience : static_cast<TimeNs>(patience_s * 1e9);
   const TimeNs deadline = MonotonicNow() + patience;
-  Unlocked([&] { return core->Import(key, deadline, &value); });
+  CheckStatus(Unlocked([&] { return core->Import(key, deadline, &value); }));
   return FromBlob(value);
 }
 
 nb::object KvGet(const std::string& ns, const std::string& key) {
   std::optional<Blob> value;
   CoreWorker* core = Core();
-  Unlocked([&] { return core->KvGet(ns, key, &value); });
+  CheckStatus(Unlocked([&] { return core->KvGet(ns, key, &value); }));
   if (!value) return nb::none();
   return FromBlob(*value);
 }
@@ -114,7 +94,7 @@ void InitKeyValue(nb::module_& m) {
         bool added = false;
         CoreWorker* core = Core();
         const Bytes bytes = AsBytes(value);
-        Unlocked([&] { return core->KvPut(ns, key, bytes, overwrite, &added); });
+        CheckStatus(Unlocked([&] { return core->KvPut(ns, key, bytes, overwrite, &added); }));
         return added;
       },
       "namespace"_a, "key"_a, "value"_a, "overwrite"_a);
@@ -124,7 +104,7 @@ void InitKeyValue(nb::module_& m) {
       [](const std::string& ns, const std::string& key) {
         bool deleted = false;
         CoreWorker* core = Core();
-        Unlocked([&] { return core->KvDel(ns, key, &deleted); });
+        CheckStatus(Unlocked([&] { return core->KvDel(ns, key, &deleted); }));
         return deleted;
       },
       "namespace"_a, "key"_a);
@@ -133,7 +113,7 @@ void InitKeyValue(nb::module_& m) {
       [](const std::string& ns, const std::string& prefix) {
         std::vector<std::string> keys;
         CoreWorker* core = Core();
-        Unlocked([&] { return core->KvKeys(ns, prefix, &keys); });
+        CheckStatus(Unlocked([&] { return core->KvKeys(ns, prefix, &keys); }));
         return keys;
       },
       "namespace"_a, "prefix"_a);

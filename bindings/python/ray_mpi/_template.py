@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the core is told about all calls of one function, class or method with one set of options: TaskTemplate of
+runtime/worker/core_worker.h, as a dict."""
+
+import os
+
+from ray_mpi import _options, _serialization
+
+NOT_YET = "is not there yet in this version of ray-mpi"
+_DEFAULTS = {
+    "language": 1,
+    "num_returns": 1,
+    "max_retries": 0,
+    "max_calls": 0,
+    "retry_exceptions": False,
+    "retry_list": b"",
+    "resources": [],
+    "strategy": 0,
+    "affinity_node": 0,
+    "affinity_soft": False,
+    "creates_actor": False,
+    "ordered": True,
+}
+
+
+def of_task(code, options):
+    """A remote function, in Python or another language."""
+    get = lambda keyword: options.get(keyword, _options.default_of(keyword))  # noqa: E731
+    _refuse("remote functions", options, ("runtime_env", "label_selector", "fallback_strategy"))
+    max_retries = get("max_retries")
+    if max_retries is None:
+        max_retries = _options.default_of("max_retries")
+    if "max_retries" not in options:
+        max_retries = int(os.environ.get("RAY_TASK_MAX_RETRIES", max_retries))
+    return {
+        **_DEFAULTS,
+        "function_id": code.export(),
+        "function_name": code.full_name,
+        "language": code.language,
+        "name": get("name") or code.name,
+        "num_returns": _num_returns(code.full_name, options),
+        "max_retries": max_retries,
+        "max_calls": get("max_calls"),
+        "resources": _options.task_resources(options),
+        **_retry_exceptions(options),
+        **_strategy(options.get("scheduling_strategy")),
+    }
+
+
+def of_creation(code, options, name, namespace):
+    """An actor's constructor. Its retries are the actor's restarts."""
+    refused = ("runtime_env", "label_selector", "fallback_strategy", "concurrency_groups", "enable_tensor_transport")
+    _refuse("actors", options, refused)
+    if options.get("lifetime") == "detached":
+        raise NotImplementedError(f"lifetime='detached' {NOT_YET}: keep a handle for as long as the actor is needed")
+    # Without a number an actor needs no CPU while it runs. Such actors fill no node: they are spread.
+    resources = _options.task_resources({**options, "num_cpus": options.get("num_cpus") or 0})
+    strategy = options.get("scheduling_strategy")
+    if not resources and strategy in (None, "DEFAULT"):
+        strategy = "SPREAD"
+    return {
+        **_DEFAULTS,
+        "function_id": code.export(),
+        "function_name": code.name,
+        "name": code.name,
+        "max_retries": options.get("max_restarts") or 0,
+        "retry_list": _serialization.dumps_inband((name, namespace, options.get("max_concurrency"))),
+        "resources": resources,
+        "creates_actor": True,
+        **_strategy(strategy),
+    }
+
+
+def of_method(class_name, method, options):
+    """A method of an actor."""
+    if options.get("concurrency_group"):
+        raise NotImplementedError(f"concurrency groups of actors {NOT_YET}")
+    full_name = f"{class_name}.{method}"
+    return {
+        **_DEFAULTS,
+        "function_id": method,
+        "function_name": full_name,
+        "name": options.get("name") or full_name,
+        "num_returns": _num_returns(full_name, options),
+        "max_retries": options["max_task_retries"],
+        "ordered": options["ordered"],
+        **_retry_exceptions(options),
+    }
+
+
+def _refuse(what, options, keywords):
+    for keyword in keywords:
+        if options.get(keyword):
+            raise NotImplementedError(f"the option {keyword} of {what} {NOT_YET}")
+    if options.get("placement_group", "default") not in ("default", None):
+        raise NotImplementedError(f"the option placement_group: placement groups {NOT_YET}")
+
+
+def _num_returns(name, options):
+    num_returns = options.get("num_returns")
+    if isinstance(num_returns, str) or (num_returns is None and options.get("generator")):
+        raise NotImplementedError(f"{name}: num_returns={num_returns!r}: generators (streaming results) {NOT_YET}")
+    return 1 if num_returns is None else num_returns
+
+
+def _retry_exceptions(options):
+    retry = options.get("retry_exceptions") or False
+    return {
+        "retry_exceptions": bool(retry),
+        "retry_list": b"" if isinstance(retry, bool) else _serialization.dumps_inband(tuple(retry)),
+    }
+
+
+def _strategy(strategy):
+    from ray_mpi.util import scheduling_strategies as known
+
+    if strategy in (None, "DEFAULT"):
+        return {}
+    if strategy == "SPREAD":
+        return {"strategy": 1}
+    if isinstance(strategy, known.NodeAffinitySchedulingStrategy):
+        node = known.node_number(strategy.node_id)
+        return {"strategy": 2, "affinity_node": node, "affinity_soft": strategy.soft}
+    raise NotImplementedError(f"{type(strategy).__name__}: this scheduling strategy {NOT_YET}")
