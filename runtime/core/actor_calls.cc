@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/core/actor_calls.h"
 
-#include <algorithm>
 #include <utility>
+
+#include "runtime/core/eofs.h"
 
 namespace rmpi::core {
 
@@ -200,15 +201,7 @@ void ActorCalls::OnNodeDead(uint32_t node, const std::string& reason) {
     if (q->state.worker.node == node) gone.push_back(q->state.worker);
     if (actor.owner().node == node) gone.push_back(actor.owner());
   }
-  std::sort(gone.begin(), gone.end());
-  gone.erase(std::unique(gone.begin(), gone.end()), gone.end());
-  for (const Address& who : gone) {
-    Eof eof;
-    eof.who = who;
-    eof.claims_known = false;
-    eof.cause = reason;
-    OnEof(eof);
-  }
+  ForEachEof(std::move(gone), reason, [this](const Eof& eof) { OnEof(eof); });
 }
 
 void ActorCalls::Cancel(Task* t, bool recursive) {

@@ -4,6 +4,7 @@
 // (incremented by whoever already holds one; decremented under the lock).
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -56,6 +57,13 @@ struct Details {
   // both
   std::vector<Task*> dependents;  // tasks that wait for it
   std::vector<std::function<void()>> callbacks;
+
+  bool ListsPlace(uint32_t node) const {
+    return std::any_of(places.begin(), places.end(), [&](const Place& p) { return p.node == node; });
+  }
+  bool Doubted(uint32_t node) const {
+    return std::any_of(doubts.begin(), doubts.end(), [&](const Doubt& doubt) { return doubt.node == node; });
+  }
 };
 
 struct Entry {

@@ -151,6 +151,7 @@ class ObjectTable {
   bool DoubtPlace(Entry* e, uint32_t node, const Address& asker);
   void SettleDoubts(Entry* e, uint32_t node);
   void DropPlace(Entry* e, uint32_t node);
+  void LosePlacesOn(uint32_t node);
   void SetError(Entry* e, uint8_t type, const std::string& message);
 
   Outbox* outbox_;

@@ -16,7 +16,6 @@ constexpr size_t kPipelineTasks = 1024;
 constexpr TimeNs kLongHead = 3 * kMillisecond;  // a head running longer gives up what waits behind it
 constexpr TimeNs kLinger = 100 * kMillisecond;  // an idle lease is kept this long for the next call
 constexpr size_t kCandidates = 16;
-constexpr char kCancelledInTime[] = "the task was cancelled before it started";
 constexpr uint64_t kLocalityBytes = kInlineLimit;  // smaller arguments draw no task to their node
 
 }  // namespace
@@ -334,35 +333,6 @@ void Submitter::OnResult(const Address& from, Result& m, TimeNs now) {
   if (q->queue.size != 0) Pump(q, now);
 }
 
-void Submitter::OnCreationResult(Task* t, Lease* lease, const Result& m, TimeNs now) {
-  tasks_->DropResult(lease->worker, m);  // what a constructor returns is of no use
-  if (m.values.empty() || m.values[0].kind == static_cast<uint8_t>(ValueKind::kValue)) {
-    t->state = TaskState::kAlive;  // stays on its lease
-    actors_->OnActorAlive(t);
-    return;
-  }
-  TakeOff(t, now);
-  tasks_->Fail(t, m.values[0].kind, m.values[0].bytes);
-  ReturnLease(lease, WorkerAfter::kLeaves);
-}
-
-void Submitter::EndActor(Task* creation) {
-  Lease* lease = creation->lease;
-  lease->inflight.clear();
-  creation->lease = nullptr;
-  ReturnLease(lease, WorkerAfter::kLeaves);
-}
-
-void Submitter::KillActor(Task* creation, bool for_good) {
-  Lease* lease = creation->lease;
-  outbox_->Send(RayletOf(lease->worker.node), MsgType::kKillTask,
-                KillTask{lease->worker, creation->id(), creation->attempt, lease->id});
-  if (!for_good) return;
-  lease->inflight.clear();
-  lease->retiring = true;  // it ends with the worker's EOF
-  creation->lease = nullptr;
-}
-
 void Submitter::OnReturned(const Address& from, const Returned& m, TimeNs now) {
   std::vector<ShapeQueue*> queues;
   const auto [first, last] = by_worker_.equal_range(from);
@@ -397,72 +367,6 @@ void Submitter::OnReturned(const Address& from, const Returned& m, TimeNs now) {
   for (ShapeQueue* q : queues) Pump(q, now);
 }
 
-// Its worker is gone. `claimed`: user code may have started.
-void Submitter::LoseTask(Task* t, const Eof& eof, bool claimed, ErrorType type) {
-  const bool alive = t->state == TaskState::kAlive;
-  t->state = TaskState::kPushed;
-  if (tasks_->draining()) {  // the job is over: nobody asks for it any more, and nothing starts again
-    tasks_->FailWith(t, ErrorType::kRuntimeShutdown, "the job has ended");
-  } else if (!claimed && !alive) {  // never started: free of charge
-    if (t->cancelled) {
-      tasks_->FailWith(t, ErrorType::kTaskCancelled, kCancelledInTime);
-    } else {
-      Enqueue(t, true);
-    }
-  } else if (!t->cancelled && TaskTable::ChargeRetry(t)) {
-    if (t->creates_actor()) actors_->OnActorRestarting(t, eof.cause);
-    Enqueue(t, true);
-  } else if (t->creates_actor()) {
-    tasks_->FailWith(t, ErrorType::kActorDied, actors_->WhyDead(t, eof.cause));
-  } else {
-    tasks_->FailWith(t, type,
-                     "the worker that ran task " + t->tmpl->function_name + " died: " + eof.cause +
-                         (t->cancelled ? " (the task was cancelled with force)" : ""));
-  }
-}
-
-void Submitter::LoseLease(Lease* lease, const Eof& eof, ErrorType type) {
-  ShapeQueue* q = lease->shape;
-  const uint32_t node = lease->worker.node;
-  std::deque<Task*> inflight = std::move(lease->inflight);
-  ForgetLease(lease);  // frees it
-  for (auto it = inflight.rbegin(); it != inflight.rend(); ++it) {
-    Task* t = *it;
-    t->lease = nullptr;
-    const bool claimed = eof.Claimed(t->id(), t->attempt);
-    if (claimed && type != ErrorType::kNodeDied && !t->creates_actor()) tasks_->FreeUnannounced(t, node);
-    LoseTask(t, eof, claimed, type);
-  }
-  // Not now: asking for more returns other queues' idle leases, and the caller may still hold some of those.
-  Touch(q);
-}
-
-void Submitter::OnEof(const Eof& eof) {
-  const auto [first, last] = by_worker_.equal_range(eof.who);
-  std::vector<Lease*> leases;
-  for (auto it = first; it != last; ++it) leases.push_back(it->second);
-  for (Lease* lease : leases) LoseLease(lease, eof, ErrorType::kWorkerCrashed);
-}
-
-void Submitter::OnNodeDead(uint32_t node, const std::string& reason, TimeNs now) {
-  std::vector<Lease*> leases;
-  for (auto& [worker, lease] : by_worker_) {
-    if (worker.node == node) leases.push_back(lease);
-  }
-  Eof eof;
-  eof.claims_known = false;
-  eof.cause = reason;
-  for (Lease* lease : leases) LoseLease(lease, eof, ErrorType::kNodeDied);
-  // What the head had assigned to that node is lost with it: all demand is told anew.
-  for (auto& [key, q] : shapes_) {
-    if (q->queue.size != 0) {  // else what our raylet still has of it is withdrawn
-      q->requested = 0;
-      q->asked_less = true;
-    }
-    UpdateDemand(q.get(), now);
-  }
-}
-
 void Submitter::OnTimer(TimeNs now) {
   if (now < deadline_) return;
   deadline_ = kNever;
@@ -484,23 +388,6 @@ void Submitter::OnTimer(TimeNs now) {
         Arm(lease->head_since + kLongHead);
       }
     }
-  }
-}
-
-// ---- cancel -----------------------------------------------------------------------------------------------
-
-void Submitter::Cancel(Task* t, bool force, bool recursive) {
-  t->cancelled = true;
-  if (t->state != TaskState::kPushed) {
-    Touch(t->shape);  // less is wanted
-    tasks_->FailWith(t, ErrorType::kTaskCancelled, kCancelledInTime);
-    return;
-  }
-  // Behind the PUSH on the same FIFO. With force the worker's raylet kills, iff the claim still matches.
-  outbox_->Send(t->lease->worker, MsgType::kCancel, TaskRef{t->id(), t->attempt, force, recursive});
-  if (force) {
-    outbox_->Send(RayletOf(t->lease->worker.node), MsgType::kKillTask,
-                  KillTask{t->lease->worker, t->id(), t->attempt, 0});
   }
 }
 

@@ -19,6 +19,8 @@
 
 namespace rmpi::core {
 
+inline constexpr char kCancelledInTime[] = "the task was cancelled before it started";
+
 struct Lease {
   uint64_t id = 0;
   Address granter;

@@ -6,14 +6,14 @@
 
 #include <memory>
 
-#include "runtime/core/core.h"
+#include "tests/core/null_host.h"
 #include "tests/gcs/recorder.h"
 
 namespace rmpi::core {
 
-class LoneCore : public testing::Test, public Core::Host {
+class LoneCore : public testing::Test {
  protected:
-  LoneCore() : core_(&out_, this) {
+  LoneCore() : core_(&out_, &host_) {
     core_.SetIdentity({1, 1, 0, 1}, JobId{1});
     TaskTemplate t;
     t.function_name = "f";
@@ -52,20 +52,8 @@ class LoneCore : public testing::Test, public Core::Host {
     return e;
   }
 
-  // ---- Core::Host
-  bool Claim(ExecItem&) override { return true; }
-  void Answered(uint32_t) override {}
-  void Interrupt(const ExecItem&) override {}
-  void CancelChildren(uint32_t, bool) override {}
-  bool PinArgs(ExecItem&) override { return true; }
-  void OnPullReply(const PullReply&) override {}
-  void OnExtentReply(const ExtentReply&) override {}
-  void OnExtentReclaim() override {}
-  void OnExit() override {}
-  void OnLogLines(const Address&, LogLines) override {}
-  void OnReply(MsgType, Bytes) override {}
-
   Recorder out_;
+  NullHost host_;
   Core core_;
   std::shared_ptr<Template> template_;
   TimeNs now_ = kSecond;

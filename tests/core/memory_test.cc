@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "runtime/core/core.h"
+#include "tests/core/null_host.h"
 
 namespace rmpi::core {
 namespace {
@@ -14,21 +15,6 @@ class NullOutbox : public Outbox {
  public:
   void Post(const Address&, MsgType, Bytes) override { ++messages; }
   size_t messages = 0;
-};
-
-class NullHost : public Core::Host {
- public:
-  bool Claim(ExecItem&) override { return true; }
-  void Answered(uint32_t) override {}
-  void Interrupt(const ExecItem&) override {}
-  void CancelChildren(uint32_t, bool) override {}
-  bool PinArgs(ExecItem&) override { return true; }
-  void OnPullReply(const PullReply&) override {}
-  void OnExtentReply(const ExtentReply&) override {}
-  void OnExit() override {}
-  void OnExtentReclaim() override {}
-  void OnLogLines(const Address&, LogLines) override {}
-  void OnReply(MsgType, Bytes) override {}
 };
 
 size_t HeapBytes() {

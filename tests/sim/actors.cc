@@ -38,19 +38,7 @@ void SimProcess::CreateActor() {
   }
   SimArgs args;
   args.seed = rng.Next();
-  std::vector<Entry*> refs, nested;
-  if (rng.Percent(30)) SomeIds(1, &refs, false);
-  if (rng.Percent(50)) args.nested = SomeIds(2, &nested, true);
-  const auto top_level = static_cast<uint32_t>(refs.size());
-  refs.insert(refs.end(), nested.begin(), nested.end());
-  for (Entry* e : refs) core_.objects().AddHold(e);
-  Writer w;
-  w(args);
-  const core::ExecItem* current = frame_->item;
-  core::Task* task = core_.tasks().New(
-      TaskKind::kActorCreation, core_.tasks().Prepare(t), Blob::Copy(w.bytes()), std::move(refs), top_level,
-      current == nullptr ? 0 : current->depth + 1, current == nullptr ? 0 : current->serial);
-  world_->OnSubmit(task->id(), t.max_retries);
+  core::Task* task = NewTask(TaskKind::kActorCreation, core_.tasks().Prepare(t), args, 30, 1);
   if (rng.Percent(95)) Keep(&task->record->first);  // else nobody ever wanted it
   core_.actor_owner().Create(task, {}, world_->now());
 }
@@ -83,19 +71,7 @@ void SimProcess::CallActor() {
     args.budget = static_cast<uint32_t>(rng.Below(std::min<uint64_t>(mine.budget, 6) + 1));
     mine.budget -= args.budget;
   }
-  std::vector<Entry*> refs, nested;
-  if (rng.Percent(50)) SomeIds(2, &refs, false);
-  if (rng.Percent(50)) args.nested = SomeIds(2, &nested, true);
-  const auto top_level = static_cast<uint32_t>(refs.size());
-  refs.insert(refs.end(), nested.begin(), nested.end());
-  for (Entry* e : refs) core_.objects().AddHold(e);
-  Writer w;
-  w(args);
-  const core::ExecItem* current = frame_->item;
-  core::Task* task = core_.tasks().New(TaskKind::kActorCall, method, Blob::Copy(w.bytes()), std::move(refs),
-                                       top_level, current == nullptr ? 0 : current->depth + 1,
-                                       current == nullptr ? 0 : current->serial);
-  world_->OnSubmit(task->id(), task->tmpl->max_retries);
+  core::Task* task = NewTask(TaskKind::kActorCall, method, args, 50, 2);
   for (uint32_t i = 0; i < task->record->returns; ++i) Keep(core_.objects().ReturnOf(task->record, i));
   core_.actor_calls().Start(task, actor);
 }

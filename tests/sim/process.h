@@ -108,6 +108,8 @@ class SimProcess : public Outbox, public core::Core::Host {
   void Step();
   void StartTask(core::ExecItem* item);
   void CheckOwnDevices();
+  core::Task* NewTask(TaskKind kind, const std::shared_ptr<core::Template>& tmpl, SimArgs args,
+                      uint64_t percent, size_t most);
   void SubmitTask();
   std::shared_ptr<core::Template> PickTemplate(bool* leaf, bool* fast, bool* hopeless);
   void PutValue();

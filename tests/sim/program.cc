@@ -239,6 +239,25 @@ std::shared_ptr<core::Template> SimProcess::PickTemplate(bool* leaf, bool* fast,
   return chosen;
 }
 
+// A task of this program with arguments of chance: with `percent`, up to `most` values, and refs inside.
+core::Task* SimProcess::NewTask(TaskKind kind, const std::shared_ptr<core::Template>& tmpl, SimArgs args,
+                                uint64_t percent, size_t most) {
+  std::vector<Entry*> refs, nested;
+  if (frame_->rng.Percent(percent)) SomeIds(most, &refs, false);
+  if (frame_->rng.Percent(50)) args.nested = SomeIds(2, &nested, true);
+  const auto top_level = static_cast<uint32_t>(refs.size());
+  refs.insert(refs.end(), nested.begin(), nested.end());
+  for (Entry* e : refs) core_.objects().AddHold(e);
+  Writer w;
+  w(args);
+  const core::ExecItem* current = frame_->item;
+  core::Task* task = core_.tasks().New(kind, tmpl, Blob::Copy(w.bytes()), std::move(refs), top_level,
+                                       current == nullptr ? 0 : current->depth + 1,
+                                       current == nullptr ? 0 : current->serial);
+  world_->OnSubmit(task->id(), tmpl->max_retries);
+  return task;
+}
+
 void SimProcess::SubmitTask() {
   SimArgs& mine = frame_->args;
   if (mine.budget == 0 || (frame_->item != nullptr && mine.depth_left == 0)) return;
@@ -253,21 +272,8 @@ void SimProcess::SubmitTask() {
     args.budget = static_cast<uint32_t>(frame_->rng.Below(std::min<uint64_t>(mine.budget, 12) + 1));
     mine.budget -= args.budget;
   }
-  std::vector<Entry*> refs, nested;
-  if (frame_->rng.Percent(50)) SomeIds(2, &refs, false);
-  if (frame_->rng.Percent(50)) args.nested = SomeIds(2, &nested, true);
-  const auto top_level = static_cast<uint32_t>(refs.size());
-  refs.insert(refs.end(), nested.begin(), nested.end());
-  // What depends on a hopeless task is hopeless: it ends with the driver's cancel.
-  for (Entry* e : refs) core_.objects().AddHold(e);
-  Writer w;
-  w(args);
-  const core::ExecItem* current = frame_->item;
-  core::Task* task = core_.tasks().New(TaskKind::kNormal, tmpl, Blob::Copy(w.bytes()), std::move(refs),
-                                       top_level, current == nullptr ? 0 : current->depth + 1,
-                                       current == nullptr ? 0 : current->serial);
+  core::Task* task = NewTask(TaskKind::kNormal, tmpl, args, 50, 2);
   core::Record* record = task->record;
-  world_->OnSubmit(record->first.id.task, tmpl->max_retries);
   for (uint32_t i = 0; i < record->returns; ++i) {
     Entry* e = core_.objects().ReturnOf(record, i);
     // A hopeless one is kept apart: nobody may wait for it without end.

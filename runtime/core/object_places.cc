@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// ObjectTable: where stored objects are, and what is done when a place is missed or lost.
+#include <algorithm>
+
+#include "runtime/core/object_table.h"
+#include "runtime/worker/core_worker.h"
+
+namespace rmpi::core {
+
+Place ObjectTable::PlaceHere(const Entry& e) const {
+  const Details& d = *e.details;
+  if (d.fetch == Fetch::kLocal) return d.local;
+  const auto it =
+      std::find_if(d.places.begin(), d.places.end(), [&](const Place& p) { return p.node == self_.node; });
+  return it == d.places.end() || d.Doubted(self_.node) ? Place{} : *it;
+}
+
+void ObjectTable::MissedOn(Entry* e, uint32_t node) {
+  if (e->state.load(std::memory_order_relaxed) != EntryState::kStored) return;
+  Details& d = *e->details;
+  if (e->owned) {
+    if (d.fetch == Fetch::kLocal && d.local.node == node) d.fetch = Fetch::kNone;
+    DoubtPlace(e, node, {});
+    return;
+  }
+  // A borrower does not decide: it tells the owner what it saw and waits for a new answer.
+  d.fetch = Fetch::kNone;
+  e->state.store(EntryState::kPending, std::memory_order_release);
+  d.locate_sent = true;
+  RefMessage m;
+  m.id = e->id;
+  m.nonce = node;
+  outbox_->Send(e->id.owner(), MsgType::kLocate, m);
+}
+
+// Returns whether there is something to wait for: an answer of that node's raylet, which comes behind all
+// that it said of its copies before.
+bool ObjectTable::DoubtPlace(Entry* e, uint32_t node, const Address& asker) {
+  Details& d = *e->details;
+  if (!d.ListsPlace(node)) return false;
+  const bool asked = d.Doubted(node);
+  if (!asked || !asker.nil()) d.doubts.push_back({node, asker});
+  if (asked) return true;
+  LocationCheck m;
+  m.id = e->id;
+  m.attempt = d.attempt;
+  outbox_->Send(RayletOf(node), MsgType::kLocationCheck, m);
+  return true;
+}
+
+void ObjectTable::SettleDoubts(Entry* e, uint32_t node) {
+  std::vector<Address> askers;
+  std::erase_if(e->details->doubts, [&](const Doubt& doubt) {
+    if (doubt.node != node) return false;
+    if (!doubt.asker.nil()) askers.push_back(doubt.asker);
+    return true;
+  });
+  for (const Address& to : askers) SendLocation(to, e);
+}
+
+// Of an owned object. What loses its last place is an error; no other place can be in doubt then.
+void ObjectTable::DropPlace(Entry* e, uint32_t node) {
+  Details& d = *e->details;
+  if (std::erase_if(d.places, [&](const Place& p) { return p.node == node; }) == 0) return;
+  if (d.fetch == Fetch::kLocal && d.local.node == node) d.fetch = Fetch::kNone;
+  AddHold(e);  // an error can fail tasks, which can free it
+  if (d.places.empty()) {
+    SetError(e, static_cast<uint8_t>(ErrorType::kObjectLost),
+             "object " + Hex(e->id) + " is lost: node " + std::to_string(node) + " held its last copy");
+  }
+  SettleDoubts(e, node);
+  DropHold(e);
+}
+
+void ObjectTable::OnLocationAdd(const ObjectAt& m) {
+  Entry* e = FindStored(m.id, m.attempt);
+  if (e == nullptr) {  // freed while the copy was under way
+    FreeObject f;
+    f.id = m.id;
+    f.attempt = m.attempt;
+    outbox_->Send(RayletOf(m.place.node), MsgType::kFree, f);
+    return;
+  }
+  auto& places = e->details->places;
+  for (Place& p : places) {
+    if (p.node == m.place.node) {
+      p = m.place;
+      return;
+    }
+  }
+  places.push_back(m.place);
+}
+
+void ObjectTable::OnLocationDelete(uint32_t node, const LocationDelete& m) {
+  for (const auto& [id, attempt] : m.versions) {
+    if (Entry* e = FindStored(id, attempt)) DropPlace(e, node);
+  }
+}
+
+void ObjectTable::OnLocationChecked(uint32_t node, const LocationCheck& m) {
+  Entry* e = FindStored(m.id, m.attempt);
+  if (e == nullptr) return;
+  if (m.held) {
+    SettleDoubts(e, node);
+  } else {
+    DropPlace(e, node);
+  }
+}
+
+// This version of an object of ours, if it is in the stores.
+Entry* ObjectTable::FindStored(const ObjectId& id, uint32_t attempt) {
+  Entry* e = Find(id);
+  const bool current = e != nullptr && e->owned &&
+                       e->state.load(std::memory_order_relaxed) == EntryState::kStored &&
+                       e->details->attempt == attempt;
+  return current ? e : nullptr;
+}
+
+// All that node's places are lost.
+void ObjectTable::LosePlacesOn(uint32_t node) {
+  // Collected and held first: losing a place can fail tasks, which can free other entries.
+  std::vector<Entry*> stored;
+  ForEachEntry([&](Entry* e) {
+    if (e->state.load(std::memory_order_relaxed) != EntryState::kStored) return;
+    ++e->holds;
+    stored.push_back(e);
+  });
+  for (Entry* e : stored) {
+    if (e->owned) {
+      DropPlace(e, node);
+    } else if (e->details->ListsPlace(node)) {
+      MissedOn(e, node);
+    }
+    DropHold(e);
+  }
+}
+
+}  // namespace rmpi::core
