@@ -30,6 +30,14 @@ void Executor::OnPush(const Address& from, Push& m) {
                 "worker " + ToString(objects_->self()) + " was sent a task without its template");
     return;
   }
+  const std::optional<uint32_t> group = ready_.Find(item->tmpl->group);
+  if (!group) {
+    AnswerError(*item, ErrorType::kFunctionMissing,
+                "the actor has no concurrency group '" + item->tmpl->group + "', which the call of " +
+                    item->tmpl->function_name + " names");
+    return;
+  }
+  item->group = *group;
   if (blocked_ || retiring_) {  // crossed our RETURNED on the way
     Returned r;
     r.tasks.push_back({item->task, item->attempt, false, false});
@@ -63,14 +71,14 @@ void Executor::ReleaseOrdered(const Address& owner) {
       continue;
     }
     if (item.missing != 0) return;
-    ready_.push_back(std::move(waiting_[i]));
+    ready_.Push(std::move(waiting_[i]));
     waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
   }
 }
 
 void Executor::Enqueue(std::unique_ptr<ExecItem> item) {
   if (!HasToWait(*item)) {
-    ready_.push_back(std::move(item));
+    ready_.Push(std::move(item));
   } else {
     waiting_.push_back(std::move(item));
   }
@@ -132,7 +140,7 @@ void Executor::OnPullReply(const PullReply& m) {
     std::unique_ptr<ExecItem> owned = std::move(waiting_[i]);
     waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
     if (!lost) {
-      ready_.push_back(std::move(owned));
+      ready_.Push(std::move(owned));
       continue;
     }
     Forget(*owned);
@@ -142,39 +150,35 @@ void Executor::OnPullReply(const PullReply& m) {
   for (const Address& owner : moved) ReleaseOrdered(owner);
 }
 
-// An argument of the front item was evicted between its arrival and now: has it brought again.
-void Executor::FetchAgain() {
-  std::unique_ptr<ExecItem> item = std::move(ready_.front());
-  ready_.pop_front();
+// An argument of an item that is ready was evicted between its arrival and now: has it brought again. It
+// keeps its turn: later calls of its caller wait behind it again.
+void Executor::FetchAgain(const ExecItem* front) {
+  ReadyQueue::Items back = ready_.RemoveIf([&](const ExecItem& i) {
+    return &i == front ||
+           (front->in_turn() && i.in_turn() && i.owner == front->owner && i.arrival > front->arrival);
+  });
+  ExecItem* item = back.front().get();
   for (size_t i = 0; i < item->local.size(); ++i) {
     item->local[i] = {};
     std::erase_if(item->resolved[i].value.places,
                   [&](const Place& p) { return p.node == objects_->self().node; });
-    RequestArg(item.get(), i);
+    RequestArg(item, i);
   }
-  // It keeps its turn: later calls of its caller wait behind it again.
-  std::vector<std::unique_ptr<ExecItem>> back;
-  const Address owner = item->owner;
-  const bool in_turn = item->in_turn();
-  back.push_back(std::move(item));
-  for (auto& later : ready_) {
-    if (in_turn && later->owner == owner && later->in_turn()) back.push_back(std::move(later));
-  }
-  std::erase(ready_, nullptr);
   waiting_.insert(waiting_.begin(), std::make_move_iterator(back.begin()),
                   std::make_move_iterator(back.end()));
 }
 
-ExecItem* Executor::Take(TimeNs now) {
-  while (has_ready() && !retiring_) {
-    ExecItem* item = ready_.front().get();
+ExecItem* Executor::Take(TimeNs now, uint32_t group) {
+  while (!retiring_) {
+    ExecItem* item = ready_.Front(group);
+    if (item == nullptr) return nullptr;
     if (!item->local.empty() && !host_->PinArgs(*item)) {
-      FetchAgain();
+      FetchAgain(item);
       continue;
     }
     if (!host_->Claim(*item)) return nullptr;
-    running_.push_back(std::move(ready_.front()));
-    ready_.pop_front();
+    running_.push_back(ready_.Pop(item));
+    ready_.Started(*item);
     item->started = now;
     item->serial = next_serial_++;
     if (item->task.kind() == TaskKind::kActorCreation) {
@@ -204,6 +208,7 @@ void Executor::Finish(ExecItem* item, std::vector<WireValue> values, std::vector
   if (!contained.empty()) held_[{item->task, item->attempt}] = std::move(contained);
   const auto it =
       std::find_if(running_.begin(), running_.end(), [&](const auto& r) { return r.get() == item; });
+  ready_.Ended(*item);
   running_.erase(it);  // frees it
   if (waiting_results_.empty() && !objects_->Unacknowledged(w.owner, w.upto)) {
     outbox_->Send(w.owner, MsgType::kResult, w.result);
@@ -265,26 +270,10 @@ void Executor::ReturnTasks(const Address* only_owner) {
   std::unordered_map<Address, Returned> by_owner;
   if (only_owner != nullptr) by_owner[*only_owner];  // a REVOKE is always answered
   if (const ExecItem* item = current()) by_owner[item->owner];
-  const auto take = [&](auto& items) {
-    for (size_t i = 0; i < items.size();) {
-      ExecItem& item = *items[i];
-      if (only_owner != nullptr && item.owner != *only_owner) {
-        ++i;
-        continue;
-      }
-      by_owner[item.owner].tasks.push_back({item.task, item.attempt, false, false});
-      Forget(item);
-      items.erase(items.begin() + static_cast<std::ptrdiff_t>(i));
-    }
-  };
-  if (only_owner == nullptr) {  // everything goes: no element-wise erase
-    for (auto& item : ready_)
-      by_owner[item->owner].tasks.push_back({item->task, item->attempt, false, false});
-    ready_.clear();
-  } else {
-    take(ready_);
+  for (const auto& item :
+       TakeUnclaimed([&](const ExecItem& i) { return only_owner == nullptr || i.owner == *only_owner; })) {
+    by_owner[item->owner].tasks.push_back({item->task, item->attempt, false, false});
   }
-  take(waiting_);
   for (auto& [owner, returned] : by_owner) {
     returned.blocked = blocked_;
     returned.retiring = retiring_;
@@ -314,20 +303,11 @@ void Executor::Unblock() {
 void Executor::Retire() {
   if (retiring_) return;
   retiring_ = true;
-  for (const auto& [owner, templates] : templates_) {
-    Returned r;
-    r.retiring = true;
-    for (const auto& item : ready_) {
-      if (item->owner == owner) r.tasks.push_back({item->task, item->attempt, false, false});
-    }
-    for (const auto& item : waiting_) {
-      if (item->owner == owner) r.tasks.push_back({item->task, item->attempt, false, false});
-    }
-    outbox_->Send(owner, MsgType::kReturned, r);
-  }
-  for (const auto& item : waiting_) Forget(*item);
-  ready_.clear();
-  waiting_.clear();
+  std::unordered_map<Address, Returned> by_owner;
+  for (const auto& [owner, templates] : templates_) by_owner[owner].retiring = true;
+  for (const auto& item : TakeUnclaimed([](const ExecItem&) { return true; }))
+    by_owner[item->owner].tasks.push_back({item->task, item->attempt, false, false});
+  for (const auto& [owner, returned] : by_owner) outbox_->Send(owner, MsgType::kReturned, returned);
   outbox_->Send(RayletOf(objects_->self().node), MsgType::kRetire, Exit{});
 }
 
@@ -338,18 +318,16 @@ void Executor::ExitActor() {
 
 // ---- cancel and death -------------------------------------------------------------------------------------
 
-bool Executor::RemoveUnclaimed(const TaskId& task, uint32_t attempt, std::unique_ptr<ExecItem>* out) {
-  const auto find = [&](auto& items) {
-    for (auto it = items.begin(); it != items.end(); ++it) {
-      if ((*it)->task == task && (*it)->attempt == attempt) {
-        *out = std::move(*it);
-        items.erase(it);
-        return true;
-      }
-    }
-    return false;
-  };
-  return find(ready_) || find(waiting_);
+// Takes out what is not claimed and matches, each caller's in their order.
+ReadyQueue::Items Executor::TakeUnclaimed(const std::function<bool(const ExecItem&)>& matches) {
+  ReadyQueue::Items out = ready_.RemoveIf(matches);
+  for (auto& item : waiting_) {
+    if (!matches(*item)) continue;
+    Forget(*item);
+    out.push_back(std::move(item));
+  }
+  std::erase(waiting_, nullptr);
+  return out;
 }
 
 void Executor::OnCancel(const Address& from, const TaskRef& m) {
@@ -368,19 +346,15 @@ void Executor::OnCancel(const Address& from, const TaskRef& m) {
     }
     return;
   }
-  std::unique_ptr<ExecItem> item;
-  if (!RemoveUnclaimed(m.task, m.attempt, &item)) return;  // finished: its result is on the way
-  Forget(*item);
-  AnswerError(*item, ErrorType::kTaskCancelled, "the task was cancelled before it started");
+  const auto found =
+      TakeUnclaimed([&](const ExecItem& i) { return i.task == m.task && i.attempt == m.attempt; });
+  if (found.empty()) return;  // finished: its result is on the way
+  AnswerError(*found.front(), ErrorType::kTaskCancelled, "the task was cancelled before it started");
   ReleaseOrdered(from);
 }
 
 void Executor::DropFrom(const std::function<bool(const Address&)>& gone) {
-  std::erase_if(ready_, [&](const auto& i) { return gone(i->owner); });
-  for (auto& item : waiting_) {
-    if (gone(item->owner)) Forget(*item);
-  }
-  std::erase_if(waiting_, [&](const auto& i) { return gone(i->owner); });
+  TakeUnclaimed([&](const ExecItem& i) { return gone(i.owner); });
   std::erase_if(templates_, [&](const auto& t) { return gone(t.first); });
   std::vector<TaskAttempt> dead;
   for (const auto& [key, entries] : held_) {

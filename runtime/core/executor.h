@@ -14,33 +14,10 @@
 
 #include "runtime/base/time.h"
 #include "runtime/core/object_table.h"
+#include "runtime/core/ready_queue.h"
 #include "runtime/worker/core_worker.h"
 
 namespace rmpi::core {
-
-struct ExecItem {
-  Address owner;
-  TaskId task;
-  uint32_t attempt = 0;
-  int32_t retries_left = 0;
-  uint32_t depth = 0;
-  uint64_t lease = 0;
-  std::shared_ptr<const WireTemplate> tmpl;
-  Blob args;
-  std::vector<ResolvedArg> resolved;
-  std::vector<Place> local;  // per resolved argument: where it lies on this node (stored ones)
-  uint32_t missing = 0;      // stored arguments that are not here yet
-  bool cancelled = false;
-  TimeNs started = 0;
-  uint32_t serial = 0;  // names this run of it in this process (Task::parent)
-  uint32_t claim = 0;   // the host's, of this run
-
-  bool of_actor() const {
-    return task.kind() == TaskKind::kActorCreation || task.kind() == TaskKind::kActorCall;
-  }
-  // Starts after the earlier ones of its caller.
-  bool in_turn() const { return task.kind() == TaskKind::kActorCall && tmpl->ordered; }
-};
 
 class Executor {
  public:
@@ -64,16 +41,18 @@ class Executor {
   Executor(Outbox* outbox, ObjectTable* objects, Host* host)
       : outbox_(outbox), objects_(objects), host_(host) {}
 
-  // How many run at once: 1, but for an actor that says otherwise.
-  void SetConcurrency(uint32_t most) { concurrency_ = most; }
-  // The next task to run, claimed; null when there is none, or as many run as may.
-  ExecItem* Take(TimeNs now);
+  // How many run at once: 1, but for an actor that says otherwise, for each of its concurrency groups.
+  void SetConcurrency(uint32_t most, const std::vector<ConcurrencyGroup>& named) {
+    ready_.SetGroups(most, named);
+  }
+  // The next task of that group to run, claimed; null when there is none, or as many run as may.
+  ExecItem* Take(TimeNs now, uint32_t group = kAnyGroup);
   // The one that runs, if only one may.
   ExecItem* current() const {
-    return running_.empty() || concurrency_ > 1 ? nullptr : running_.front().get();
+    return running_.empty() || !ready_.single() ? nullptr : running_.front().get();
   }
   size_t running() const { return running_.size(); }
-  bool has_ready() const { return !ready_.empty() && running_.size() < concurrency_; }
+  bool has_ready(uint32_t group = kAnyGroup) const { return ready_.Front(group) != nullptr; }
   size_t unclaimed() const { return ready_.size() + waiting_.size(); }
   // Ends a task that Take gave. Contained refs: one hold each, taken over until the owner acknowledges.
   void Finish(ExecItem* item, std::vector<WireValue> values, std::vector<Entry*> contained,
@@ -121,11 +100,11 @@ class Executor {
 
   void Admit(std::unique_ptr<ExecItem> item);
   bool HasToWait(const ExecItem& item) const;
-  void FetchAgain();
+  void FetchAgain(const ExecItem* front);
   void ReleaseOrdered(const Address& owner);
   void Enqueue(std::unique_ptr<ExecItem> item);
   void RequestArg(ExecItem* item, size_t i);
-  bool RemoveUnclaimed(const TaskId& task, uint32_t attempt, std::unique_ptr<ExecItem>* out);
+  ReadyQueue::Items TakeUnclaimed(const std::function<bool(const ExecItem&)>& matches);
   void ReturnTasks(const Address* only_owner);
   void AnswerError(const ExecItem& item, ErrorType type, const std::string& message);
   void Forget(const ExecItem& item);
@@ -134,10 +113,9 @@ class Executor {
   Outbox* outbox_;
   ObjectTable* objects_;
   Host* host_;
-  std::deque<std::unique_ptr<ExecItem>> ready_;
+  ReadyQueue ready_;
   std::vector<std::unique_ptr<ExecItem>> waiting_;  // for arguments to arrive on this node
   std::vector<std::unique_ptr<ExecItem>> running_;
-  uint32_t concurrency_ = 1;
   std::unordered_map<Address, std::unordered_map<uint32_t, std::shared_ptr<const WireTemplate>>> templates_;
   std::unordered_map<TaskAttempt, std::vector<Entry*>, TaskAttemptHash> held_;  // until RESULT_ACK
   std::deque<WaitingResult> waiting_results_;

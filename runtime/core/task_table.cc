@@ -68,6 +68,7 @@ std::shared_ptr<Template> TaskTable::Prepare(const TaskTemplate& t) {
   w.language = t.language;
   w.retry_exceptions = t.retry_exceptions;
   w.ordered = t.ordered;
+  w.group = t.group;
   w.num_returns = t.num_returns;
   w.max_calls = t.max_calls;
   w.resources = p->shape.resources;

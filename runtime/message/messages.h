@@ -236,11 +236,12 @@ struct WireTemplate {  // the part of a task that its remote function and option
   uint32_t num_returns = 1;
   uint32_t max_calls = 0;
   std::vector<std::pair<std::string, int64_t>> resources;
+  std::string group;  // of an actor's method: its concurrency group
 
   template <class C>
   void Fields(C& c) {
     c(function_id, function_name, name, retry_list, language, retry_exceptions, ordered, num_returns,
-      max_calls, resources);
+      max_calls, resources, group);
   }
 };
 

@@ -102,7 +102,7 @@ void CoreWorker::ExitActor() {
   impl_->core_.executor().ExitActor();
   impl_->exit_requested_ = true;
   impl_->FlushLanes();
-  impl_->WakeToLeave();
+  impl_->WakeForNext();
 }
 
 ObjectId CoreWorker::actor() const {
@@ -115,9 +115,9 @@ uint32_t CoreWorker::actor_incarnation() const {
   return impl_->core_.executor().incarnation();
 }
 
-void CoreWorker::SetConcurrency(uint32_t most) {
+void CoreWorker::SetConcurrency(uint32_t most, const std::vector<ConcurrencyGroup>& named) {
   const std::lock_guard<std::mutex> lock(impl_->mutex_);
-  impl_->core_.executor().SetConcurrency(most);
+  impl_->core_.executor().SetConcurrency(most, named);
 }
 
 void CoreWorker::OnCallCancelled(std::function<void(const TaskId&)> fn) {

@@ -144,6 +144,7 @@ struct TaskTemplate {
   bool affinity_soft = false;
   bool creates_actor = false;  // `function_id` is a class: its instance is an actor
   bool ordered = true;         // methods: the actor starts the calls of one caller in their order
+  std::string group;           // methods: the concurrency group that they run in
   std::string retry_list;      // the binding's own form of a list of exception classes; travels with the task
 };
 
@@ -162,6 +163,13 @@ struct ActorOptions {
   Blob about;                       // of a named one: what makes a handle of it; the binding's own form
 };
 
+// Calls of an actor that run apart from its others, so many at once.
+struct ConcurrencyGroup {
+  std::string name;
+  uint32_t most = 1;
+};
+constexpr uint32_t kAnyGroup = UINT32_MAX;
+
 struct PreparedTemplate;  // made by CoreWorker::Prepare
 using TemplateHandle = std::shared_ptr<const PreparedTemplate>;
 
@@ -177,7 +185,8 @@ struct ExecTask {
   uint32_t max_calls = 0;
   bool retry_exceptions = false;
   int32_t retries_left = 0;
-  Bytes args;  // what TaskArgs::write wrote
+  uint32_t group = 0;  // of an actor's concurrency groups
+  Bytes args;          // what TaskArgs::write wrote
   std::vector<ValueView>
       values;  // the resolved TaskArgs::refs (never errors: a failed argument fails the task before)
   std::vector<std::pair<std::string, double>> resources;  // as granted
@@ -296,9 +305,10 @@ class CoreWorker {
                     std::vector<std::pair<std::string, std::string>>* names);
   // In an actor: it takes no more calls after this one, and is not restarted.
   void ExitActor();
-  // How many calls run at once (1 at first): then as many threads may be in NextTask, or take the next task
-  // before they have finished the last.
-  void SetConcurrency(uint32_t most);
+  // How many calls run at once (1 at first), and how many of each named group, numbered from 1: as many
+  // threads may be in NextTask, or take the next task before they have finished the last. While the actor is
+  // made.
+  void SetConcurrency(uint32_t most, const std::vector<ConcurrencyGroup>& named = {});
   // Called when a running call of this worker's actor is to be cancelled, on any thread, without a lock.
   void OnCallCancelled(std::function<void(const TaskId&)> fn);
   // This worker's actor, nil: it has none; and which life of it this is, from 0.
@@ -306,9 +316,9 @@ class CoreWorker {
   uint32_t actor_incarnation() const;
 
   // ---- execution (workers, main thread)
-  // Blocks until there is a task. kUnavailable: the runtime is gone or this worker was told to go: leave.
-  // kInterrupted: a signal.
-  Status NextTask(ExecTask* out);
+  // Blocks until there is a task, of that group. kUnavailable: the runtime is gone or this worker was told to
+  // go: leave. kInterrupted: a signal.
+  Status NextTask(ExecTask* out, uint32_t group = kAnyGroup);
   // results.size() == num_returns, or one ValueSource of an error kind that stands for all of them.
   // retryable: the error may be retried under retry_exceptions (the binding has checked the classes).
   Status FinishTask(ExecTask& task, std::span<const ValueSource> results, bool retryable_error);

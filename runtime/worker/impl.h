@@ -92,7 +92,7 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   const core::ExecItem* Current() const;
   bool InTask() const { return mode_ == Mode::kWorker && OnMainThread() && Current() != nullptr; }
   core::Task* NewTask(TaskKind kind, const PreparedTemplate& t, Blob bytes, const TaskArgs& args);
-  void WakeToLeave();
+  void WakeForNext();
   void TakeReturns(core::Task* task, std::vector<Ref>* returns);
   void Started(TimeNs now);
   bool RoomNow() const;  // as HasRoom() should say

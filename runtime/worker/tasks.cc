@@ -195,14 +195,16 @@ const core::ExecItem* CoreWorker::Impl::Current() const {
   return t_item != nullptr ? t_item : core_.executor().current();
 }
 
-// Threads that wait for a next task learn that there will be none.
-void CoreWorker::Impl::WakeToLeave() {
-  if (!exit_requested_ || core_.executor().running() != 0) return;
-  progress_.notify_all();
+// Threads that wait for a next task learn that a finished one has made room for it, or that there will be
+// none.
+void CoreWorker::Impl::WakeForNext() {
+  const core::Executor& executor = core_.executor();
+  if (!executor.has_ready() && (!exit_requested_ || executor.running() != 0)) return;
+  if (waiters_ != 0) progress_.notify_all();
   if (driving_) port_->Kick(lane::Sleeper::kMain);
 }
 
-Status CoreWorker::NextTask(ExecTask* out) {
+Status CoreWorker::NextTask(ExecTask* out, uint32_t group) {
   Impl& impl = *impl_;
   t_item = nullptr;
   std::unique_lock<std::mutex> lock(impl.mutex_);
@@ -213,19 +215,19 @@ Status CoreWorker::NextTask(ExecTask* out) {
   core::Executor& executor = impl.core_.executor();
   core::ExecItem* item = nullptr;
   while (item == nullptr) {
-    if (!executor.has_ready()) {
+    if (!executor.has_ready(group)) {
       const auto leaving = [&] {
         // Objects that others still use keep this process, without tasks, until nobody does (R7).
         return (executor.retiring() || impl.exit_requested_) && executor.running() == 0 &&
                executor.unsettled() == 0 && impl.core_.objects().owned_count() == 0 &&
                impl.core_.tasks().pending_count() == 0 && impl.core_.submitter().lease_count() == 0;
       };
-      Status s = impl.WaitUntil(lock, kNever, false, [&] { return executor.has_ready() || leaving(); });
+      Status s = impl.WaitUntil(lock, kNever, false, [&] { return executor.has_ready(group) || leaving(); });
       if (!s.ok()) return s;
-      if (!executor.has_ready()) return Status::Unavailable("this worker has been told to end");
+      if (!executor.has_ready(group)) return Status::Unavailable("this worker has been told to end");
     }
-    item = executor.Take(MonotonicNow());
-    if (item == nullptr && executor.has_ready()) {  // 256 results are stuck on their way out
+    item = executor.Take(MonotonicNow(), group);
+    if (item == nullptr && executor.has_ready(group)) {  // 256 results are stuck on their way out
       Status s = impl.WaitUntil(lock, MonotonicNow() + kMillisecond, false, [] { return false; });
       if (s.code() == StatusCode::kUnavailable) return s;
     }
@@ -248,6 +250,7 @@ Status CoreWorker::NextTask(ExecTask* out) {
   out->max_calls = item->tmpl->max_calls;
   out->retry_exceptions = item->tmpl->retry_exceptions;
   out->retries_left = item->retries_left;
+  out->group = item->group;
   out->args = item->args.bytes();
   out->resources.clear();
   for (const auto& [name, amount] : item->tmpl->resources) {
@@ -338,7 +341,7 @@ Status CoreWorker::FinishTask(ExecTask& task, std::span<const ValueSource> resul
   task.internal = nullptr;
   if (impl.retire_) impl.core_.executor().Retire();
   impl.FlushLanes();
-  impl.WakeToLeave();
+  impl.WakeForNext();
   return Status::Ok();
 }
 

@@ -33,11 +33,6 @@ def test_options_of_actors(options):
         ray.remote(**options)(Plain).remote()
 
 
-def test_concurrency_groups():
-    with refused("concurrency_groups"):
-        ray.remote(concurrency_groups={"io": 2})(Plain).remote()
-
-
 def test_generator_methods():
     class Yielding:
         def values(self):

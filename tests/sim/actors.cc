@@ -2,12 +2,19 @@
 // What user code does with actors. A method never waits without a limit, so that actors that call each other
 // do not wait in a ring.
 #include <algorithm>
+#include <utility>
 
 #include "tests/sim/process.h"
 
 namespace rmpi::sim {
 
 using core::Entry;
+
+namespace {
+
+constexpr const char* kGroups[] = {"", "io", "compute"};
+
+}  // namespace
 
 void SimProcess::ActorStep() {
   const uint64_t dice = frame_->rng.Below(100);
@@ -55,6 +62,7 @@ void SimProcess::CallActor() {
     t.ordered = methods_.size() % 2 == 0;
     t.retry_exceptions = !t.ordered && rng.Percent(50);  // a retried exception goes behind the calls after it
     t.num_returns = rng.Percent(80) ? 1 : static_cast<uint32_t>(rng.Below(3));
+    t.group = kGroups[rng.Below(std::size(kGroups))];
     methods_.push_back(core_.tasks().Prepare(t));
   }
   Entry* actor = frame_->actors[rng.Below(frame_->actors.size())];
@@ -95,15 +103,37 @@ void SimProcess::CheckCall() {
   const core::ExecItem& item = *frame_->item;
   if (item.task.kind() == TaskKind::kActorCreation) {
     if (!started_in_turn_.empty()) world_->Fail("an actor is constructed after its first call (11)");
+    for (uint32_t& most : most_at_once_) most = static_cast<uint32_t>(1 + frame_->rng.Below(2));
+    core_.executor().SetConcurrency(most_at_once_[0],
+                                    {{kGroups[1], most_at_once_[1]}, {kGroups[2], most_at_once_[2]}});
     return;
   }
+  const auto of_group = std::count_if(parked_.begin(), parked_.end(),
+                                      [&](const auto& f) { return f->item->group == item.group; });
+  if (of_group >= most_at_once_[item.group])
+    world_->Fail("actor in " + ToString(self_) + " runs more calls of a group than it may");
   if (!item.tmpl->ordered) return;
-  uint32_t& last = started_in_turn_[item.owner];
+  uint32_t& last = started_in_turn_[{item.owner, item.group}];
   if (frame_->args.call <= last) {
     world_->Fail("actor in " + ToString(self_) + " starts call " + std::to_string(frame_->args.call) +
                  " of " + ToString(item.owner) + " after call " + std::to_string(last) + " (11)");
   }
   last = frame_->args.call;
+}
+
+// The call goes on while this process takes others, and ends some time later.
+void SimProcess::Park() {
+  const Frame* parked = frame_.get();
+  const auto rest = static_cast<TimeNs>(frame_->rng.Below(20)) * kMillisecond;
+  parked_.push_back(std::move(frame_));
+  Guarded(world_->now() + rest, [this, parked] {
+    const auto it =
+        std::find_if(parked_.begin(), parked_.end(), [&](const auto& f) { return f.get() == parked; });
+    std::unique_ptr<Frame> running = std::exchange(frame_, std::move(*it));
+    parked_.erase(it);
+    Answer();
+    frame_ = std::move(running);
+  });
 }
 
 }  // namespace rmpi::sim

@@ -86,9 +86,10 @@ void SimProcess::Handle(const Packet& packet) {
     } else {
       TaskRef m;
       in(m);
-      const core::ExecItem* current = core_.executor().current();
-      if (current == nullptr || current->task != m.task || current->attempt != m.attempt)
-        world_->OnCancelHandled(m.task);
+      const bool runs = std::any_of(claims_.begin(), claims_.end(), [&](const auto& c) {
+        return c.second.task == m.task && c.second.attempt == m.attempt;
+      });
+      if (!runs) world_->OnCancelHandled(m.task);
     }
   }
   core_.OnMessage(h, packet.body.bytes(), world_->now());
@@ -191,9 +192,9 @@ bool SimProcess::LookForTask() {
     }
     return false;
   }
-  const bool leaving = (executor.retiring() || exit_requested_) && executor.unsettled() == 0 &&
-                       core_.objects().owned_count() == 0 && core_.tasks().pending_count() == 0 &&
-                       core_.submitter().lease_count() == 0;
+  const bool leaving = (executor.retiring() || exit_requested_) && executor.running() == 0 &&
+                       executor.unsettled() == 0 && core_.objects().owned_count() == 0 &&
+                       core_.tasks().pending_count() == 0 && core_.submitter().lease_count() == 0;
   if (leaving) Exit();
   return false;
 }
@@ -325,8 +326,8 @@ bool SimProcess::Quiet() const {
   if (!alive_) return false;  // its death is still being worked up
   const bool resting = driver_ ? main_ == Main::kOver : main_ == Main::kIdle;
   auto* self = const_cast<SimProcess*>(this);
-  return resting && inbox_.empty() && backlog_.empty() && to_self_.empty() && eofs_.empty() &&
-         self->core_.tasks().pending_count() == self->core_.actor_owner().alive_count() &&
+  return resting && parked_.empty() && inbox_.empty() && backlog_.empty() && to_self_.empty() &&
+         eofs_.empty() && self->core_.tasks().pending_count() == self->core_.actor_owner().alive_count() &&
          self->core_.executor().unclaimed() == 0;
 }
 

@@ -121,6 +121,7 @@ class SimProcess : public Outbox, public core::Core::Host {
   void KillActor();
   void DropActor();
   void CheckCall();
+  void Park();
   void StartWait();
   bool ReadValues();
   bool ReadOne(core::Entry* e);
@@ -128,6 +129,7 @@ class SimProcess : public Outbox, public core::Core::Host {
   void DropSome();
   void CancelOne();
   void FinishTask();
+  void Answer();
   void EndDriver();
   core::Entry* AnyRef();
   void Keep(core::Entry* e);  // one more handle in the frame
@@ -174,8 +176,12 @@ class SimProcess : public Outbox, public core::Core::Host {
   bool exit_requested_ = false;
   bool retire_ = false;
   uint32_t calls_ = 0;
-  std::map<ObjectId, uint32_t> called_;          // actors, and how often
-  std::map<Address, uint32_t> started_in_turn_;  // as an actor: the last call of each caller
+  std::map<ObjectId, uint32_t> called_;  // actors, and how often
+  // As an actor: the last call of each caller in each concurrency group, how many of each may run at once,
+  // and what runs beside frame_.
+  std::map<std::pair<Address, uint32_t>, uint32_t> started_in_turn_;
+  uint32_t most_at_once_[3] = {1, 1, 1};
+  std::vector<std::unique_ptr<Frame>> parked_;
   std::vector<std::shared_ptr<core::Template>> methods_;
   std::optional<sched::Devices> devices_;  // of its tasks, since the first one
 };

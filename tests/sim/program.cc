@@ -364,6 +364,18 @@ void SimProcess::DropKept() {
 // ---- ends -------------------------------------------------------------------------------------------------
 
 void SimProcess::FinishTask() {
+  if (frame_->item->task.kind() == TaskKind::kActorCall && frame_->rng.Percent(30)) {
+    Park();
+  } else {
+    Answer();
+  }
+  main_ = Main::kIdle;
+  ++token_;
+  if (retire_) core_.executor().Retire();
+}
+
+// The result of the frame's task, and its end.
+void SimProcess::Answer() {
   core::ExecItem* item = frame_->item;
   std::vector<WireValue> values;
   std::vector<Entry*> contained;
@@ -407,9 +419,6 @@ void SimProcess::FinishTask() {
   const std::unique_ptr<Frame> over = std::move(frame_);
   for (Entry* e : over->refs) Release(e);
   for (Entry* e : over->actors) Release(e);
-  main_ = Main::kIdle;
-  ++token_;
-  if (retire_) core_.executor().Retire();
 }
 
 // Everything the driver still holds is got; what can never run is cancelled first.

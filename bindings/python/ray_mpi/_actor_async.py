@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The event loop of an actor with async methods: a thread of its own, in which all its methods run, sync ones too."""
+"""The event loops of an actor with async methods: one for each concurrency group, in a thread of its own, in which
+the methods of that group run, sync ones too."""
 
 import asyncio
 import contextvars
@@ -11,10 +12,32 @@ from ray_mpi import _core
 from ray_mpi._worker import current_call
 
 
-class CallLoop:
-    """Runs calls in one event loop. Touched by the loop's thread, but for start() and cancel()."""
+class CallLoops:
+    """The loops of all groups, by their numbers: 0 has no name."""
 
-    def __init__(self):
+    def __init__(self, count):
+        self._loops = [_CallLoop(self) for _ in range(count)]
+
+    def start(self, group, function, args, kwargs, call, task_id):
+        """Begin function(*args, **kwargs); `call` is what _core.finish_call wants. Any thread."""
+        self._loops[group].start(function, args, kwargs, call, task_id)
+
+    def cancel(self, task_id):
+        """Raise CancelledError in that call, if it still runs. Any thread."""
+        for loop in self._loops:
+            loop.cancel(task_id)
+
+    def cancel_all(self):
+        """Raise it in all of them."""
+        for loop in self._loops:
+            loop.cancel_all()
+
+
+class _CallLoop:
+    """Runs calls in one event loop. Touched by the loop's thread, but for start() and the cancels."""
+
+    def __init__(self, loops):
+        self._loops = loops
         self._loop = asyncio.new_event_loop()
         self._running = {}  # task id -> asyncio.Task
         threading.Thread(target=self._run, name="ray-mpi-asyncio", daemon=True).start()
@@ -24,16 +47,21 @@ class CallLoop:
         self._loop.run_forever()
 
     def start(self, function, args, kwargs, call, task_id):
-        """Begin function(*args, **kwargs); `call` is what _core.finish_call wants. Any thread."""
         self._loop.call_soon_threadsafe(self._begin, function, args, kwargs, call, task_id)
 
     def cancel(self, task_id):
-        """Raise CancelledError in that call, if it still runs. Any thread."""
         self._loop.call_soon_threadsafe(self._cancel, task_id)
+
+    def cancel_all(self):
+        self._loop.call_soon_threadsafe(self._cancel_all)
 
     def _cancel(self, task_id):
         if task_id in self._running:
             self._running[task_id].cancel()
+
+    def _cancel_all(self):
+        for task in self._running.values():
+            task.cancel()
 
     def _begin(self, function, args, kwargs, call, task_id):
         context = contextvars.copy_context()
@@ -59,8 +87,7 @@ class CallLoop:
 
     def _end(self, call, result, error):
         if _core.finish_call(call, result, error):  # the actor ends itself
-            for task in self._running.values():
-                task.cancel()
+            self._loops.cancel_all()
 
 
 async def _outcome(awaitable):

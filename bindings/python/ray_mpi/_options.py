@@ -49,8 +49,10 @@ def _resources_error(value):
     if "CPU" in value or "GPU" in value:
         return "Use the 'num_cpus' and 'num_gpus' keyword instead of 'CPU' and 'GPU' in 'resources' keyword"
     for name, amount in value.items():
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a resource is a string, not {name!r}")
         if not isinstance(amount, Real):
-            return f"The quantity of resource {name} must be a number, not {amount!r}"
+            raise TypeError(f"The quantity of resource {name} must be a number, not {amount!r}")
         wrong = _amount_error(name, amount) or _devices_error(name, amount)
         if wrong:
             return wrong
@@ -115,9 +117,42 @@ def _at_least(keyword, least):
     return wrong
 
 
+def _count(keyword, infinite=True):
+    """A number of times, or None; -1 for no limit."""
+
+    def wrong(value):
+        if value is not None and value < (-1 if infinite else 0):
+            words = "0, -1 or a positive integer, where -1 represents infinity" if infinite else "0 or a positive integer"
+            return f"The keyword '{keyword}' only accepts None, {words}."
+        return None
+
+    return Option((int, type(None)), wrong)
+
+
 def _forbidden(value):
     if value is not None:
         return "Setting 'object_store_memory' is not implemented for tasks"
+    return None
+
+
+def _lifetime_error(value):
+    if value not in (None, "detached", "non_detached"):
+        return "actor `lifetime` argument must be one of 'detached', 'non_detached' and 'None'."
+    return None
+
+
+def _positive_or_off(keyword):
+    def wrong(value):
+        if value is not None and value <= 0 and value != -1:
+            return f"{keyword}={value} is not allowed: it is a positive number, or -1 to switch it off"
+        return None
+
+    return Option((int, type(None)), wrong)
+
+
+def _group_error(value):
+    if not isinstance(value, (str, type(None))):
+        raise TypeError(f"The type of keyword 'placement_group' must be a string or None, but received {type(value)}")
     return None
 
 
@@ -130,7 +165,7 @@ _COMMON = {
     "num_cpus": _amount("num_cpus"),
     "num_gpus": _amount("num_gpus"),
     "object_store_memory": Option((int, float, type(None)), _forbidden),
-    "placement_group": Option(None, default="default"),
+    "placement_group": Option(check=_group_error, default="default"),
     "placement_group_bundle_index": Option(int, default=-1),
     "placement_group_capture_child_tasks": Option((bool, type(None))),
     "resources": Option((dict, type(None)), _resources_error),
@@ -144,27 +179,22 @@ _TASK_ONLY = {
     "max_retries": Option((int, type(None)), _at_least("max_retries", -1), 3),
     "num_returns": _NumReturns(),
     "retry_exceptions": Option((bool, list, tuple), _retry_exceptions_error, False),
-    "_generator_backpressure_num_objects": Option(
-        (int, type(None)),
-        lambda value: (
-            "_generator_backpressure_num_objects=0 is not allowed: use -1 to switch it off" if value == 0 else None
-        ),
-    ),
+    "_generator_backpressure_num_objects": _positive_or_off("_generator_backpressure_num_objects"),
     "_num_objects_per_yield": Option((int, type(None))),
 }
-_INT = Option((int, type(None)))
 _ACTOR_ONLY = {
+    "object_store_memory": Option((int, float, type(None)), lambda value: _amount_error("object_store_memory", value)),
     "concurrency_groups": Option((list, dict, type(None))),
     "enable_tensor_transport": Option((bool, type(None))),
-    "lifetime": Option((str, type(None))),
-    "max_concurrency": _INT,
-    "max_restarts": Option(int, _at_least("max_restarts", -1), 0),
-    "max_task_retries": Option(int, _at_least("max_task_retries", -1), 0),
-    "max_pending_calls": Option(int, default=-1),
+    "lifetime": Option((str, type(None)), _lifetime_error),
+    "max_concurrency": _count("max_concurrency", infinite=False),
+    "max_restarts": _count("max_restarts"),
+    "max_task_retries": _count("max_task_retries"),
+    "max_pending_calls": _count("max_pending_calls"),
     "namespace": Option((str, type(None))),
     "get_if_exists": Option(bool, default=False),
     "allow_out_of_order_execution": Option((bool, type(None))),
-    "_actor_generator_backpressure_num_objects": _INT,
+    "_actor_generator_backpressure_num_objects": _positive_or_off("_actor_generator_backpressure_num_objects"),
 }
 task_options = {**_COMMON, **_TASK_ONLY}
 actor_options = {**_COMMON, **_ACTOR_ONLY}
@@ -192,19 +222,50 @@ def validate_task_options(options, in_options):
 def validate_actor_options(options, in_options):
     """The same for actor classes."""
     _validate("actors", actor_options, options, in_options, "concurrency_groups")
-    if options.get("lifetime") not in (None, "detached", "non_detached"):
-        raise ValueError("actor `lifetime` argument must be one of 'detached', 'non_detached' and 'None'.")
     if options.get("get_if_exists") and not in_options and options.get("name") is None:
         raise ValueError("The actor name must be specified to use `get_if_exists`.")
 
 
 def validate_method_options(options):
     """The same for the methods of actors, those of .options() and of @ray.method."""
-    for keyword in ("num_returns", "retry_exceptions", "name"):
+    if not isinstance(options.get("retry_exceptions"), (bool, list, tuple, type(None))):
+        raise AssertionError("retry_exceptions can either be boolean or a list or tuple of exception types.")
+    if options.get("tensor_transport", "object_store") not in (None, "object_store", "OBJECT_STORE"):
+        raise ValueError(f"Invalid tensor transport: {options['tensor_transport']}. There is 'object_store' only.")
+    for keyword in ("num_returns", "name", "_generator_backpressure_num_objects"):
         if keyword in options:
             task_options[keyword].validate(keyword, options[keyword])
     if "max_task_retries" in options:
         actor_options["max_task_retries"].validate("max_task_retries", options["max_task_retries"])
+    wrong = _retry_exceptions_error(options.get("retry_exceptions") or False)
+    if wrong:
+        raise ValueError(wrong)
+    if not isinstance(options.get("concurrency_group"), (str, type(None))):
+        raise TypeError(f"concurrency_group is the name of one, a string, not {options['concurrency_group']!r}")
+
+
+def check_creation(options):
+    """What Ray refuses when an actor is made, not when its options are written down."""
+    for keyword in ("max_restarts", "max_task_retries", "max_pending_calls"):
+        if keyword in options and options[keyword] is None:
+            raise TypeError(f"{keyword}: an integer is required, not None")
+
+
+def concurrency_groups(options):
+    """[(name, how many of its calls run at once)] of a new actor, with Ray's errors."""
+    groups = options.get("concurrency_groups") or {}
+    if not isinstance(groups, dict):
+        raise TypeError(f"concurrency_groups is a dict, name: limit, not {groups!r}")
+    out = []
+    for name, most in groups.items():
+        if not isinstance(name, str) or not isinstance(most, Real):
+            raise TypeError(f"concurrency_groups is a dict, name: limit; there is {name!r}: {most!r}")
+        if most < 0:
+            raise OverflowError(f"the limit of concurrency group '{name}' is negative: {most}")
+        if int(most) == 0:
+            raise ValueError(f"the limit of concurrency group '{name}' is 0: no call of it could run")
+        out.append((name, int(most)))
+    return out
 
 
 def default_of(keyword):

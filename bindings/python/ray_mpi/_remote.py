@@ -48,22 +48,29 @@ def _actor_class(cls, options):
 
 
 def method(*args, **kwargs):
-    """Options of an actor's method: num_returns, max_task_retries, retry_exceptions, concurrency_group."""
-    from ray_mpi.actor import _METHOD_OPTIONS
+    """Options of an actor's method: num_returns, concurrency_group, max_task_retries, retry_exceptions, ..."""
+    from ray_mpi.actor import DECORATOR_OPTIONS
 
+    bare = len(args) == 1 and callable(args[0]) and not kwargs
+    if args and not bare:
+        raise AssertionError(
+            "The @ray.method decorator must be applied using no arguments or at least one of the arguments in the list "
+            f"{list(DECORATOR_OPTIONS)}, for example '@ray.method(num_returns=2)'."
+        )
     for name in kwargs:
-        if name not in _METHOD_OPTIONS:
-            raise ValueError(f"Invalid option keyword {name} for ray.method. Valid ones are {list(_METHOD_OPTIONS)}.")
+        if name not in DECORATOR_OPTIONS:
+            raise AssertionError(
+                f"Unexpected keyword argument to @ray.method: '{name}'. The supported keyword arguments are "
+                f"{list(DECORATOR_OPTIONS)}"
+            )
     _options.validate_method_options(kwargs)
-    if args:
-        raise AssertionError("ray.method takes options by name, for example @ray.method(num_returns=2)")
 
     def annotate(function):
         for name, value in kwargs.items():
             setattr(function, f"__ray_{name}__", value)
         return function
 
-    return annotate
+    return annotate(args[0]) if bare else annotate
 
 
 def java_function(class_name, function_name):

@@ -20,6 +20,7 @@ _DEFAULTS = {
     "affinity_soft": False,
     "creates_actor": False,
     "ordered": True,
+    "group": "",
 }
 
 
@@ -47,9 +48,9 @@ def of_task(code, options):
     }
 
 
-def of_creation(code, options, name, namespace):
+def of_creation(code, options, name, namespace, groups):
     """An actor's constructor. Its retries are the actor's restarts."""
-    refused = ("runtime_env", "label_selector", "fallback_strategy", "concurrency_groups", "enable_tensor_transport")
+    refused = ("runtime_env", "label_selector", "fallback_strategy", "enable_tensor_transport")
     _refuse("actors", options, refused)
     if options.get("lifetime") == "detached":
         raise NotImplementedError(f"lifetime='detached' {NOT_YET}: keep a handle for as long as the actor is needed")
@@ -64,7 +65,7 @@ def of_creation(code, options, name, namespace):
         "function_name": code.name,
         "name": code.name,
         "max_retries": options.get("max_restarts") or 0,
-        "retry_list": _serialization.dumps_inband((name, namespace, options.get("max_concurrency"))),
+        "retry_list": _serialization.dumps_inband((name, namespace, options.get("max_concurrency"), groups)),
         "resources": resources,
         "creates_actor": True,
         **_strategy(strategy),
@@ -73,8 +74,6 @@ def of_creation(code, options, name, namespace):
 
 def of_method(class_name, method, options):
     """A method of an actor."""
-    if options.get("concurrency_group"):
-        raise NotImplementedError(f"concurrency groups of actors {NOT_YET}")
     full_name = f"{class_name}.{method}"
     return {
         **_DEFAULTS,
@@ -84,6 +83,7 @@ def of_method(class_name, method, options):
         "num_returns": _num_returns(full_name, options),
         "max_retries": options["max_task_retries"],
         "ordered": options["ordered"],
+        "group": options.get("concurrency_group") or "",
         **_retry_exceptions(options),
     }
 

@@ -37,7 +37,7 @@ class Worker:
         self.pid = os.getpid()
         self.actor = None  # the instance, in its own worker
         self.actor_class_id = self.actor_name = self.actor_namespace = None
-        self.actor_is_async, self.actor_concurrency, self.call_loop = False, 1, None
+        self.actor_mode = self.call_loops = None
 
     @property
     def connected(self):

@@ -151,13 +151,13 @@ def actor_constructor(class_id, class_name, names):
     """What makes this worker's actor from the arguments of its constructor."""
     cls = load_function(class_id, class_name)
     global_worker.actor_class_id = class_id
-    global_worker.actor_name, global_worker.actor_namespace, most = _serialization.loads(names, [])
-    global_worker.actor_is_async = actor.is_async_class(cls)
-    global_worker.actor_concurrency = most or (actor.ASYNC_CONCURRENCY if global_worker.actor_is_async else 1)
-    if global_worker.actor_is_async:
-        from ray_mpi._actor_async import CallLoop  # asyncio is not for all
+    global_worker.actor_name, global_worker.actor_namespace, most, groups = _serialization.loads(names, [])
+    is_async = actor.is_async_class(cls)
+    global_worker.actor_mode = is_async, most or (actor.ASYNC_CONCURRENCY if is_async else 1), groups
+    if is_async:
+        from ray_mpi._actor_async import CallLoops  # asyncio is not for all
 
-        global_worker.call_loop = CallLoop()
+        global_worker.call_loops = CallLoops(1 + len(groups))
 
     def construct(*args, **kwargs):
         global_worker.actor = cls(*args, **kwargs)
@@ -166,27 +166,27 @@ def actor_constructor(class_id, class_name, names):
 
 
 def actor_mode():
-    """(how many calls run at once, whether in an event loop)"""
-    return global_worker.actor_concurrency, global_worker.actor_is_async
+    """(whether calls run in event loops, how many at once, [(concurrency group, how many of it at once)])"""
+    return global_worker.actor_mode
 
 
-def start_call(function, args, kwargs, call, task_id):
+def start_call(group, function, args, kwargs, call, task_id):
     """Begins a call of an async actor."""
-    global_worker.call_loop.start(function, args, kwargs, call, task_id)
+    global_worker.call_loops.start(group, function, args, kwargs, call, task_id)
 
 
 def cancel_call(task_id):
     """A running call of an actor is to be cancelled: only async ones can be."""
-    if global_worker.call_loop is not None:
-        global_worker.call_loop.cancel(task_id)
+    if global_worker.call_loops is not None:
+        global_worker.call_loops.cancel(task_id)
 
 
-def start_thread():
-    """One more thread for a threaded actor's calls."""
+def start_thread(group):
+    """One more thread for the calls of this concurrency group of an actor without async methods."""
 
     def run():
         try:
-            _core.run_worker()
+            _core.run_worker(group)
         except SystemExit as error:
             end(error.code if isinstance(error.code, int) else int(error.code is not None))
 

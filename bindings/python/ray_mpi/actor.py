@@ -19,10 +19,11 @@ _ANY_ARGUMENTS = _Shape(
 ASYNC_CONCURRENCY = 1000  # calls that run at once in an actor with async methods, unless max_concurrency says otherwise
 # Every actor has these: when the constructor is done; exit after the calls before; call fn(actor, ...).
 _IMPLICIT_METHODS = ("__ray_ready__", "__ray_terminate__", "__ray_call__")
-_METHOD_OPTIONS = (
-    "num_returns", "concurrency_group", "max_task_retries", "retry_exceptions", "name", "enable_task_events",
-    "_generator_backpressure_num_objects", "tensor_transport",
+DECORATOR_OPTIONS = (
+    "num_returns", "concurrency_group", "max_task_retries", "retry_exceptions", "enable_task_events",
+    "_generator_backpressure_num_objects", "_num_objects_per_yield", "tensor_transport",
 )  # fmt: skip
+_METHOD_OPTIONS = (*DECORATOR_OPTIONS, "name")
 
 
 class ActorExit(SystemExit):
@@ -49,7 +50,7 @@ class _Methods:
         self._codes = {}
 
     def code(self, name, options):
-        key = (name, *(options[word] for word in sorted(options)))
+        key = (name, *sorted(options.items()))
         try:
             return self._codes[key]
         except (KeyError, TypeError):  # TypeError: an option that cannot be a key
@@ -82,7 +83,7 @@ def _collect_methods(cls):
             continue
         shape = _Shape.of(function)
         options = {
-            word: getattr(function, f"__ray_{word}__") for word in _METHOD_OPTIONS if hasattr(function, f"__ray_{word}__")
+            word: getattr(function, f"__ray_{word}__") for word in DECORATOR_OPTIONS if hasattr(function, f"__ray_{word}__")
         }
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             options["generator"] = True
@@ -162,6 +163,7 @@ class ActorClass:
         _worker.auto_init()
         options = self._options
         name, where = _name_of(options)
+        self._check_creation()
         handle_options = {
             "max_task_retries": options.get("max_task_retries") or 0,
             "max_pending_calls": options.get("max_pending_calls", -1),
@@ -181,11 +183,30 @@ class ActorClass:
             )
         return _handle_from(ref, taken)
 
+    def _check_creation(self):
+        """Raise for options that do not go together, or not with the class."""
+        _options.check_creation(self._options)
+        if self._options.get("allow_out_of_order_execution") is False and self._concurrent():
+            raise ValueError(
+                "The calls of actors that are async or have max_concurrency > 1 are not executed in order: "
+                "allow_out_of_order_execution cannot be False."
+            )
+        known = [name for name, _ in _options.concurrency_groups(self._options)]
+        for method, (_, options) in _methods_of(self._code.export()).methods.items():
+            group = options.get("concurrency_group")
+            if "concurrency_group" in options and group not in known:
+                raise AssertionError(
+                    f"{self._code.name}.{method} is of concurrency group {group!r}, which "
+                    f"@ray.remote(concurrency_groups=...) does not declare: {known}"
+                )
+
+    def _concurrent(self):
+        """Whether several calls run at once."""
+        return (self._options.get("max_concurrency") or 1) > 1 or is_async_class(self._code.function)
+
     def _ordered(self):
-        """Whether calls of one caller start in their order: not if several run at once."""
-        if self._options.get("allow_out_of_order_execution") or (self._options.get("max_concurrency") or 1) > 1:
-            return False
-        return not is_async_class(self._code.function)
+        """Whether calls of one caller start in their order."""
+        return not self._options.get("allow_out_of_order_execution") and not self._concurrent()
 
     def __call__(self, *args, **kwargs):
         name = self._code.name
@@ -219,7 +240,8 @@ class _CreationCode:
         self._options = options
 
     def _prepare(self, caller):
-        _core.bind(caller, of_creation(self._code, self._options, *_name_of(self._options)))
+        groups = _options.concurrency_groups(self._options)
+        _core.bind(caller, of_creation(self._code, self._options, *_name_of(self._options), groups))
 
 
 # ---- handles --------------------------------------------------------------------------------------------------------
@@ -314,10 +336,10 @@ class ActorMethod:
         )
 
     def options(self, **method_options):
-        """The same method with other options: num_returns, name, max_task_retries, retry_exceptions."""
+        """The same method with other options: num_returns, name, concurrency_group, max_task_retries, ..."""
         for word in method_options:
             if word not in _METHOD_OPTIONS:
-                raise ValueError(f"Invalid option keyword {word} for actor methods. Valid ones are {list(_METHOD_OPTIONS)}.")
+                raise TypeError(f"unexpected keyword {word!r} for an actor's method. Valid ones are {list(_METHOD_OPTIONS)}.")
         _options.validate_method_options(method_options)
         ref, methods, handle_options = self._where
         return ActorMethod(ref, methods, self._method_name, handle_options, {**self._own, **method_options})

@@ -11,7 +11,7 @@ namespace {
 
 PyMethodDef g_on_interrupt = {"_on_interrupt", &OnInterrupt, METH_VARARGS, "SIGINT handler of a worker."};
 
-void RunWorker() { WorkerLoop(Session::Get().core()).Run(); }
+void RunWorker(uint32_t group) { WorkerLoop(Session::Get().core(), group).Run(); }
 
 nb::bytes CurrentTask() {
   const auto id = ToBinary(Session::Get().core()->current_task());
@@ -52,7 +52,8 @@ nb::object CallPinningRefs(nb::object body) {
 void InitWorker(nb::module_& m) {
   nb::object name = Str("ray_mpi._core");
   m.attr("_on_interrupt") = Steal(PyCFunction_NewEx(&g_on_interrupt, nullptr, name.ptr()));
-  m.def("run_worker", &RunWorker, "Runs tasks until the runtime is gone or this worker was told to go.");
+  m.def("run_worker", &RunWorker, "group"_a = kAnyGroup,
+        "Runs tasks until the runtime is gone or this worker was told to go.");
   m.def(
       "finish_call",
       [](const nb::capsule& call, const nb::object& result, const nb::object& error) {

@@ -31,10 +31,13 @@ Imported g_split_results("ray_mpi._worker_main", "split_results");
 
 // How this process's actor runs its calls; set, with the GIL, before its creation is answered.
 struct ActorMode {
-  bool async = false;        // in an event loop, which another thread runs
-  uint32_t concurrency = 1;  // else: as many threads, made when they are needed
-  uint32_t threads = 1;      // that run a WorkerLoop
-  uint32_t idle = 0;         // of those, in NextTask
+  struct Group {
+    uint32_t most = 1;     // calls at once; without an event loop: threads, made when they are needed
+    uint32_t threads = 1;  // that run a WorkerLoop
+    uint32_t idle = 0;     // of those, in NextTask
+  };
+  bool async = false;  // calls run in event loops, each group's in one of its own
+  std::deque<Group> groups = std::deque<Group>(1);
 } g_mode;
 
 bool g_in_task = false;  // main thread only: user code of a task is running
@@ -67,31 +70,43 @@ void WorkerLoop::Run() {
   for (;;) {
     ExecTask task;
     Status status;
-    ++g_mode.idle;
+    ActorMode::Group& pool = g_mode.groups[group_ == kAnyGroup ? 0 : group_];
+    ++pool.idle;
     {
       GilRelease release;
-      status = core_->NextTask(&task);
+      status = core_->NextTask(&task, group_);
     }
-    --g_mode.idle;
+    --pool.idle;
     if (status.code() == StatusCode::kInterrupted) {
       Check(PyErr_CheckSignals() == 0);
       continue;
     }
     if (!status.ok()) return;
-    if (!g_mode.async && g_mode.idle == 0 && g_mode.threads < g_mode.concurrency) {
-      ++g_mode.threads;
-      Steal(PyObject_CallNoArgs(g_start_thread.get()));
-    }
+    if (!g_mode.async && pool.idle == 0 && pool.threads < pool.most) StartThread(task.group);
     Execute(task);
   }
 }
 
+void WorkerLoop::StartThread(uint32_t group) {
+  ++g_mode.groups[group].threads;
+  Steal(PyObject_CallFunction(g_start_thread.get(), "I", group));
+}
+
 // After its class is loaded, and before anybody can call it.
 void WorkerLoop::EnterActor() {
-  nb::object mode = Steal(PyObject_CallNoArgs(g_actor_mode.get()));
-  g_mode.concurrency = nb::cast<uint32_t>(mode[0]);
-  g_mode.async = nb::cast<bool>(mode[1]);
-  core_->SetConcurrency(g_mode.concurrency);
+  nb::object mode = Steal(PyObject_CallNoArgs(g_actor_mode.get()));  // (async, most, [(group, most)])
+  g_mode.async = nb::cast<bool>(mode[0]);
+  g_mode.groups[0].most = nb::cast<uint32_t>(mode[1]);
+  std::vector<ConcurrencyGroup> named;
+  for (nb::handle group : nb::cast<nb::list>(mode[2])) {
+    named.push_back({nb::cast<std::string>(group[0]), nb::cast<uint32_t>(group[1])});
+    g_mode.groups.push_back({named.back().most, 0, 0});
+  }
+  core_->SetConcurrency(g_mode.groups[0].most, named);
+  if (!g_mode.async) {
+    group_ = 0;
+    for (uint32_t group = 1; group < g_mode.groups.size(); ++group) StartThread(group);
+  }
   core_->OnCallCancelled([](const TaskId& task) {
     const PyGILState_STATE gil = PyGILState_Ensure();
     const auto id = ToBinary(task);
@@ -103,7 +118,7 @@ void WorkerLoop::EnterActor() {
   });
 }
 
-// Hands a call to the event loop, which ends it with finish_call().
+// Hands a call to the event loop of its group, which ends it with finish_call().
 void WorkerLoop::StartCall(ExecTask& task, const Function& function, const CallArgs& args) {
   nb::object positional = Steal(PyTuple_New(static_cast<Py_ssize_t>(args.positional)));
   for (size_t i = 0; i < args.positional; ++i) {
@@ -117,9 +132,12 @@ void WorkerLoop::StartCall(ExecTask& task, const Function& function, const CallA
   }
   const auto id = ToBinary(task.id);
   nb::bytes name(reinterpret_cast<const char*>(id.data()), id.size());
+  const uint32_t group = task.group;
   nb::capsule call(new ExecTask(std::move(task)), [](void* p) noexcept { delete static_cast<ExecTask*>(p); });
-  Steal(PyObject_CallFunctionObjArgs(g_start_call.get(), function.callable.ptr(), positional.ptr(),
-                                     keywords.ptr(), call.ptr(), name.ptr(), nullptr));
+  nb::object number = Steal(PyLong_FromUnsignedLong(group));
+  PyObject* args_of_start[] = {
+      number.ptr(), function.callable.ptr(), positional.ptr(), keywords.ptr(), call.ptr(), name.ptr()};
+  Steal(PyObject_Vectorcall(g_start_call.get(), args_of_start, std::size(args_of_start), nullptr));
 }
 
 bool WorkerLoop::FinishCall(const nb::capsule& call, nb::object result, nb::object error) {

@@ -15,7 +15,8 @@ namespace rmpi::python {
 
 class WorkerLoop {
  public:
-  explicit WorkerLoop(CoreWorker* core) : core_(core) {}
+  // A thread of an actor runs the calls of one of its concurrency groups.
+  explicit WorkerLoop(CoreWorker* core, uint32_t group = kAnyGroup) : core_(core), group_(group) {}
 
   // Until the runtime is gone or this worker was told to go. SystemExit of a task is let through.
   void Run();
@@ -33,6 +34,7 @@ class WorkerLoop {
   Function& Load(const ExecTask& task);
   nb::object LoadCallable(const ExecTask& task);
   void EnterActor();
+  void StartThread(uint32_t group);
   void StartCall(ExecTask& task, const Function& function, const CallArgs& args);
   nb::object Call(const Function& function, const CallArgs& args, bool may_be_cancelled);
   bool Complete(ExecTask& task, nb::object result);
@@ -45,6 +47,7 @@ class WorkerLoop {
   void Finish(ExecTask& task, std::span<const ValueSource> results, bool retryable);
 
   CoreWorker* core_;
+  uint32_t group_;
   std::unordered_map<std::string, Function> functions_;
   uint32_t job_ = UINT32_MAX;
   double cpus_ = -1;
