@@ -42,9 +42,10 @@ abi::Code FailWithSystemError(const ValueView& view, const Ref& ref) {
     case ErrorType::kWorkerCrashed:
     case ErrorType::kNodeDied:
     case ErrorType::kOutOfMemory:
+      return Fail(abi::kWorkerDied, e.message.empty() ? "the worker of the task died" : e.message);
     case ErrorType::kActorDied:
     case ErrorType::kActorUnavailable:
-      return Fail(abi::kWorkerDied, e.message.empty() ? "the worker of the task died" : e.message);
+      return Fail(abi::kActorDied, e.message);
     case ErrorType::kTaskCancelled:
       return Fail(abi::kCancelled, e.message.empty() ? "the task was cancelled" : e.message);
     case ErrorType::kObjectLost:
@@ -93,6 +94,7 @@ abi::Code FailWith(const ValueView& view, const Ref& ref) {
   }
   if (error.type == kCancelledType) return Fail(abi::kCancelled, error.text);
   std::string text = error.text.empty() ? Describe(error) : error.text;
+  if (error.in_constructor || error.type == kActorExitType) return Fail(abi::kActorDied, std::move(text));
   return Set(abi::kTaskError, std::move(text), std::move(error));
 }
 

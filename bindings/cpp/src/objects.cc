@@ -84,11 +84,8 @@ class Reader {
 };
 
 abi::Code GetOne(CoreWorker* core, abi::Handle handle, int64_t timeout_ms, abi::ValueOut* out) {
-  Ref ref = Adopt(handle);
-  struct Back {
-    Ref& ref;
-    ~Back() { (void)ref.Release(); }
-  } const back{ref};
+  const BorrowedRef borrowed(handle);
+  const Ref& ref = *borrowed;
   if (!core->Knows(ref)) return FailStaleRef();
   const TimeNs deadline = DeadlineOf(timeout_ms);
   for (;;) {

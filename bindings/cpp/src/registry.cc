@@ -15,11 +15,14 @@ namespace {
 
 bool IsWord(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
 
-std::string ModuleOf(void (*address)()) {
+std::string ModuleOf(void* address) {
   Dl_info info{};
-  if (::dladdr(reinterpret_cast<void*>(address), &info) == 0 || info.dli_fname == nullptr)
-    return "the program";
+  if (::dladdr(address, &info) == 0 || info.dli_fname == nullptr) return "the program";
   return info.dli_fname;
+}
+
+std::string MethodBytes(const abi::Function& f) {
+  return {static_cast<const char*>(f.method), static_cast<size_t>(f.method_size)};
 }
 
 // How many letters must change: for "did you mean".
@@ -50,8 +53,10 @@ std::string NormalName(std::string_view text) {
         !name.empty() && i + 1 < text.size() && IsWord(name.back()) && IsWord(text[i + 1]);
     if (between_words) name.push_back(' ');
   }
-  if (name.starts_with('&')) name.erase(0, 1);
-  if (name.starts_with("::")) name.erase(0, 2);
+  constexpr std::string_view kOverload = "RAY_FUNC(";
+  const size_t at = name.starts_with(kOverload) ? kOverload.size() : 0;
+  if (name.compare(at, 1, "&") == 0) name.erase(at, 1);
+  if (name.compare(at, 2, "::") == 0) name.erase(at, 2);
   return name;
 }
 
@@ -82,34 +87,52 @@ bool Registry::Add(const abi::Function& f) {
   const std::string name = NormalName(f.name.view());
   const std::string id = "cpp:" + name;
   const std::string file = fmt::format("{}:{}", f.file.view(), f.line);
-  const std::string place = fmt::format("{} of {}", file, ModuleOf(f.address));
+  const std::string place = fmt::format("{} of {}", file, ModuleOf(reinterpret_cast<void*>(f.thunk)));
   const std::lock_guard<std::mutex> lock(mutex_);
   const auto known = by_id_.find(id);
-  if (known != by_id_.end()) {
-    Function& first = *known->second;
-    by_address_.emplace(f.address, &first);
-    // The same RAY_REMOTE again: it stands in a header that several sources, or several libraries, include.
-    const bool same =
-        first.address == f.address || (first.place.starts_with(file + " ") && first.type == f.type.view());
-    if (same) return true;
-    first.clash = fmt::format(
-        "the remote function {} is there twice: RAY_REMOTE at {} and at {}. Rename one, or put "
-        "one into a namespace and write that in RAY_REMOTE",
-        name, first.place, place);
-    return false;
-  }
+  if (known != by_id_.end()) return AddAgain(*known->second, f, place);
   Function& made = functions_.emplace_back();
   made.id = id;
   made.name = name;
   made.type = f.type.view();
   made.place = place;
   made.text = fmt::format("{} (RAY_REMOTE at {})", name, place);
+  made.class_name = f.class_name.view();
+  made.method = MethodBytes(f);
   made.address = f.address;
   made.thunk = f.thunk;
   by_id_.emplace(made.id, &made);
-  by_address_.emplace(f.address, &made);
+  Index(f, made);
   ++cpp_;
   return true;
+}
+
+// By what callers in C++ have, and, a method, by its class's full name: another language has that of a
+// handle.
+void Registry::Index(const abi::Function& f, Function& entry) {
+  if (f.method == nullptr) {
+    by_address_.emplace(f.address, &entry);
+    return;
+  }
+  by_method_.emplace(MethodBytes(f) + f.type.str(), &entry);
+  const size_t last = entry.name.rfind("::");
+  if (last == std::string::npos || entry.name.starts_with("RAY_FUNC(")) return;
+  by_id_.emplace(fmt::format("cpp:{}{}", entry.class_name, entry.name.substr(last)), &entry);
+}
+
+// The same RAY_REMOTE again, if it stands in a header that several sources, or several libraries, include.
+bool Registry::AddAgain(Function& first, const abi::Function& f, const std::string& place) {
+  Index(f, first);
+  const std::string file = place.substr(0, place.find(' ') + 1);
+  const bool same_pointer = f.method == nullptr
+                                ? first.address == f.address
+                                : first.method == MethodBytes(f) && first.type == f.type.view();
+  if (same_pointer || (first.place.starts_with(file) && first.type == f.type.view())) return true;
+  first.clash = fmt::format(
+      "the remote function {} is there twice: RAY_REMOTE at {} and at {}. Rename one, or put "
+      "one into a namespace and write that in RAY_REMOTE",
+      first.name, first.place, place);
+  return false;
 }
 
 const Function* Registry::FindAddress(void (*address)()) {
@@ -131,14 +154,29 @@ const Function* Registry::FindId(const std::string& id) {
   return it == by_id_.end() ? nullptr : it->second;
 }
 
+const Function* Registry::FindMethod(std::string_view bytes, std::string_view type) {
+  const std::string key = fmt::format("{}{}", bytes, type);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto it = by_method_.find(key);
+  return it == by_method_.end() ? nullptr : it->second;
+}
+
 const Function* Registry::Python(std::string_view module, std::string_view name) {
-  std::string id = fmt::format("py:{}:{}", module, name);
+  return MakePython(fmt::format("py:{}:{}", module, name), fmt::format("{}.{}", module, name));
+}
+
+const Function* Registry::PythonMethod(std::string_view name) {
+  return MakePython(fmt::format("py:{}", name), std::string(name));
+}
+
+const Function* Registry::MakePython(std::string id, std::string name) {
   const std::lock_guard<std::mutex> lock(mutex_);
   const auto known = by_id_.find(id);
   if (known != by_id_.end()) return known->second;
   Function& made = functions_.emplace_back();
   made.language = kPython;
-  made.name = fmt::format("{}.{}", module, name);
+  made.class_name = name.substr(name.rfind('.') + 1);
+  made.name = std::move(name);
   made.text = fmt::format("the Python function {}", made.name);
   made.id = std::move(id);
   by_id_.emplace(made.id, &made);

@@ -81,6 +81,19 @@ abi::Code FailNotConnected();
 // Handles are Refs whose one count the caller holds.
 inline Ref Adopt(abi::Handle h) { return Ref::Adopt(static_cast<core::Entry*>(h)); }
 
+// The Ref of a handle that stays the caller's.
+class BorrowedRef {
+ public:
+  explicit BorrowedRef(abi::Handle h) : ref_(Adopt(h)) {}
+  BorrowedRef(const BorrowedRef&) = delete;
+  BorrowedRef& operator=(const BorrowedRef&) = delete;
+  ~BorrowedRef() { (void)ref_.Release(); }
+  const Ref& operator*() const { return ref_; }
+
+ private:
+  Ref ref_;
+};
+
 // Refs of handles that stay the caller's.
 class BorrowedRefs {
  public:

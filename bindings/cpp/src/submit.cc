@@ -11,8 +11,6 @@
 namespace rmpi::cpp {
 namespace {
 
-constexpr size_t kMostSpecial = 1024;  // templates of one function that are kept
-
 TaskTemplate Template(const Function& f, const abi::TaskOptions& options) {
   TaskTemplate t;
   t.function_id = f.id;
@@ -21,17 +19,32 @@ TaskTemplate Template(const Function& f, const abi::TaskOptions& options) {
   t.language = f.language;
   t.max_retries = options.max_retries;
   t.retry_exceptions = options.retry_exceptions != 0;
-  bool has_cpu = false;
-  for (uint64_t i = 0; i < options.resource_count; ++i) {
-    t.resources.emplace_back(options.resources[i].name.str(), options.resources[i].amount);
-    has_cpu |= t.resources.back().first == "CPU";
-  }
+  t.resources = ResourcesOf(options.resources, options.resource_count);
+  const bool has_cpu =
+      std::any_of(t.resources.begin(), t.resources.end(), [](const auto& r) { return r.first == "CPU"; });
   if (!has_cpu) t.resources.emplace_back("CPU", 1.0);
   std::sort(t.resources.begin(), t.resources.end());
   return t;
 }
 
-// Options as a key: what makes two templates different.
+TemplateHandle Prepared(CoreWorker* core, const Function& f, const abi::TaskOptions* options) {
+  const uint64_t epoch = Session::Get().epoch();
+  if (options == nullptr) {
+    return f.templates.Plain(epoch, false, [&] { return core->Prepare(Template(f, abi::TaskOptions{})); });
+  }
+  const TaskTemplate t = Template(f, *options);
+  return f.templates.Special(epoch, KeyOf(t), [&] { return core->Prepare(t); });
+}
+
+}  // namespace
+
+ResourceList ResourcesOf(const abi::Resource* resources, uint64_t count) {
+  ResourceList list;
+  for (uint64_t i = 0; i < count; ++i) list.emplace_back(resources[i].name.str(), resources[i].amount);
+  std::sort(list.begin(), list.end());
+  return list;
+}
+
 std::string KeyOf(const TaskTemplate& t) {
   std::string key = t.name;
   key.append(1, '\0').append(std::to_string(t.max_retries)).append(t.retry_exceptions ? "r" : "");
@@ -41,26 +54,6 @@ std::string KeyOf(const TaskTemplate& t) {
   return key;
 }
 
-TemplateHandle Prepared(CoreWorker* core, const Function& f, const abi::TaskOptions* options) {
-  const std::lock_guard<std::mutex> lock(f.mutex);
-  if (f.epoch != Session::Get().epoch()) {
-    f.plain = core->Prepare(Template(f, abi::TaskOptions{}));
-    f.special.clear();
-    f.epoch = Session::Get().epoch();
-  }
-  if (options == nullptr) return f.plain;
-  const TaskTemplate t = Template(f, *options);
-  std::string key = KeyOf(t);
-  const auto known = f.special.find(key);
-  if (known != f.special.end()) return known->second;
-  if (f.special.size() >= kMostSpecial) f.special.clear();  // a program that names each task differently
-  TemplateHandle made = core->Prepare(t);
-  f.special.emplace(std::move(key), made);
-  return made;
-}
-
-}  // namespace
-
 uint32_t RegisterFunction(const abi::Function* function) { return Registry::Get().Add(*function) ? 1 : 0; }
 
 const void* FindFunction(void (*address)()) { return Registry::Get().FindAddress(address); }
@@ -69,7 +62,27 @@ const void* FindPythonFunction(abi::Text module, abi::Text name) {
   return Registry::Get().Python(module.view(), name.view());
 }
 
+const void* FindMethod(const void* method, uint64_t size, abi::Text type) {
+  return Registry::Get().FindMethod({static_cast<const char*>(method), static_cast<size_t>(size)},
+                                    type.view());
+}
+
+const void* FindPythonMethod(abi::Text name) { return Registry::Get().PythonMethod(name.view()); }
+
 abi::Text DescribeFunction(const void* function) { return static_cast<const Function*>(function)->text; }
+
+abi::Code TakeArgs(CoreWorker* core, const abi::TaskArgs& args, TaskArgs* list) {
+  list->size = SizeOf(args.list);
+  list->write = [&args](std::byte* dest) { Gather(args.list, dest); };
+  if (args.ref_count != 0) list->refs = BorrowedRefs(args.refs, args.ref_count).Copies();
+  if (args.list.ref_count != 0) list->nested = BorrowedRefs(args.list.refs, args.list.ref_count).Copies();
+  for (const std::vector<Ref>* refs : {&list->refs, &list->nested}) {
+    for (const Ref& ref : *refs) {
+      if (!core->Knows(ref)) return FailStaleRef();
+    }
+  }
+  return core->HasRoom() ? abi::kOk : WaitForRoom(core);
+}
 
 abi::Code Submit(const void* function, const abi::TaskOptions* options, const abi::TaskArgs* args,
                  abi::Handle* out) {
@@ -78,18 +91,7 @@ abi::Code Submit(const void* function, const abi::TaskOptions* options, const ab
   const Function& f = *static_cast<const Function*>(function);
   if (!f.clash.empty()) return Fail(abi::kFunctionNotFound, f.clash);
   TaskArgs list;
-  list.size = SizeOf(args->list);
-  list.write = [args](std::byte* dest) { Gather(args->list, dest); };
-  if (args->ref_count != 0) list.refs = BorrowedRefs(args->refs, args->ref_count).Copies();
-  if (args->list.ref_count != 0) list.nested = BorrowedRefs(args->list.refs, args->list.ref_count).Copies();
-  for (const std::vector<Ref>* refs : {&list.refs, &list.nested}) {
-    for (const Ref& ref : *refs) {
-      if (!core->Knows(ref)) return FailStaleRef();
-    }
-  }
-  if (!core->HasRoom()) {
-    if (const abi::Code code = WaitForRoom(core.get()); code != abi::kOk) return code;
-  }
+  if (const abi::Code code = TakeArgs(core.get(), *args, &list); code != abi::kOk) return code;
   const TemplateHandle handle = Prepared(core.get(), f, options);
   thread_local std::vector<Ref> returns;
   Status status;

@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 
+#include "bindings/cpp/src/actors.h"
 #include "bindings/cpp/src/objects.h"
 #include "bindings/cpp/src/registry.h"
 #include "bindings/cpp/src/session.h"
@@ -87,6 +88,16 @@ abi::Api MakeTable() {
   };
   api.submit = &Submit;
   api.inline_limit = kInlineLimit;
+  api.find_method = &FindMethod;
+  api.find_python_class = &FindPythonFunction;
+  api.find_python_method = &FindPythonMethod;
+  api.create_actor = &CreateActor;
+  api.call_actor = &CallActor;
+  api.kill_actor = &KillActor;
+  api.find_actor = &FindActor;
+  api.check_in_actor = &CheckInActor;
+  api.actor_was_restarted = &ActorWasRestarted;
+  api.set_instance = &SetInstance;
   api.finish = &FinishTask;
   api.fail = &FailTask;
   api.log = &Log;

@@ -14,6 +14,11 @@ namespace rmpi {
 using ray::internal::Tag;
 
 std::string Describe(const TaskError& e) {
+  if (e.type == kActorExitType) return e.message;
+  if (e.in_constructor) {
+    return fmt::format("the actor is dead: its constructor {} failed with {}: {} (process {} on {})",
+                       e.function, e.type, e.message, e.pid, e.host);
+  }
   const std::string named =
       e.task.empty() || e.task == e.function ? "" : fmt::format(" (function {})", e.function);
   return fmt::format("the task {}{} failed with {}: {} (process {} on {})",
@@ -23,7 +28,7 @@ std::string Describe(const TaskError& e) {
 std::string EncodeTaskError(const TaskError& e) {
   msgpack::sbuffer body;
   msgpack::packer<msgpack::sbuffer> packer(body);
-  packer.pack_map(8);
+  packer.pack_map(9);
   const auto put = [&packer](const char* key, const auto& value) {
     packer.pack(key);
     packer.pack(value);
@@ -35,6 +40,7 @@ std::string EncodeTaskError(const TaskError& e) {
   put("message", e.message);
   put("host", e.host);
   put("pid", e.pid);
+  put("constructor", e.in_constructor);
   put("text", e.text);
   const uint64_t size = body.size();
   std::string out(1 + sizeof size, static_cast<char>(Tag::kError));
@@ -59,6 +65,7 @@ bool DecodeTaskError(Bytes bytes, TaskError* error, Bytes* rest) {
       if (key == "message") value.convert(error->message);
       if (key == "host") value.convert(error->host);
       if (key == "pid") value.convert(error->pid);
+      if (key == "constructor") value.convert(error->in_constructor);
       if (key == "text") value.convert(error->text);
     }
   } catch (const std::exception&) {

@@ -19,9 +19,12 @@ struct TaskError {
   std::string message;   // the exception's own text
   std::string host;      // where it ran
   int64_t pid = 0;
-  std::string text;  // all of it for people: a Python traceback, or the line of Describe
+  bool in_constructor = false;  // of an actor, which is dead then: all its calls have this error
+  std::string text;             // all of it for people: a Python traceback, or the line of Describe
 };
 
+// Of the call in which an actor ended itself.
+inline constexpr std::string_view kActorExitType = "ray::RayActorException";
 inline constexpr std::string_view kCancelledType = "ray::RayTaskCancelledException";
 
 // "the task f failed with std::out_of_range: no such key (process 123 on host)"

@@ -8,11 +8,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <iostream>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <thread>
 #include <unordered_map>
 
 #include "bindings/cpp/src/libraries.h"
@@ -47,6 +51,14 @@ struct Running {
   ExecTask* task;
 };
 
+// This process's actor. Set by its creation, before any other call can come; read by all threads.
+struct TheActor {
+  abi::Instance instance;
+  std::string type;
+  bool made = false;
+  uint32_t concurrency = 1;
+} g_actor;
+
 void FlushOutput() {
   // The task's lines are there before its result is.
   std::cout.flush();
@@ -63,15 +75,42 @@ void Finish(const Running& running, const ValueSource& source, bool retryable) {
   // Another failure: the runtime is gone, which NextTask says, too.
 }
 
+// A worker's threads: one, until an actor says otherwise; another one when none is left to take the next
+// call.
+class Worker {
+ public:
+  Worker(CoreWorker* core, std::string where, std::string load_failures)
+      : core_(core), where_(std::move(where)), load_failures_(std::move(load_failures)) {}
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  // Runs tasks on this thread, until the runtime is gone or this worker was told to go; then waits for the
+  // others.
+  void Run();
+
+  CoreWorker* core() const { return core_; }
+  Status NextTask(ExecTask* task);
+  // Why a function is not there.
+  std::string Missing(const ExecTask& task) const;
+
+ private:
+  CoreWorker* core_;
+  std::string where_;  // the functions are
+  std::string load_failures_;
+  std::atomic<uint32_t> idle_{0};  // threads in NextTask
+  std::mutex mutex_;
+  std::vector<std::thread> others_;
+};
+
+// One thread of a worker: takes a task, runs it, takes the next.
 class WorkerLoop {
  public:
-  WorkerLoop(CoreWorker* core, std::string where, std::string load_failures)
-      : core_(core), where_(std::move(where)), load_failures_(std::move(load_failures)) {}
+  explicit WorkerLoop(Worker* worker) : worker_(worker), core_(worker->core()) {}
 
   void Run() {
     ExecTask task;
     for (;;) {
-      const Status status = core_->NextTask(&task);
+      const Status status = worker_->NextTask(&task);
       if (status.code() == StatusCode::kInterrupted) continue;
       if (!status.ok()) return;
       Execute(task);
@@ -80,13 +119,18 @@ class WorkerLoop {
 
  private:
   void Execute(ExecTask& task) {
-    SetEnvironment(task);
+    if (task.id.kind() != TaskKind::kActorCall)
+      SetEnvironment(task);  // an actor's is as its creation left it
+    if (task.id.kind() == TaskKind::kActorCreation) {
+      g_actor.concurrency = ConcurrencyOf(task);
+      core_->SetConcurrency(g_actor.concurrency);
+    }
     Running running{core_, &task};
     abi::Call call;
     call.task = &running;
     const Function* const function = Find(task.function_id);
     if (function == nullptr || !function->clash.empty()) {
-      const std::string text = function != nullptr ? function->clash : Missing(task);
+      const std::string text = function != nullptr ? function->clash : worker_->Missing(task);
       abi::TaskFailure failure;
       failure.type = std::string_view("ray::RayFunctionNotFound");
       failure.message = text;
@@ -102,11 +146,19 @@ class WorkerLoop {
                   sizeof(abi::Owner));
     }
     call.address = function->address;
+    if (!function->method.empty()) call.method = function->method.data();
+    if (g_actor.made) call.instance = &g_actor.instance;
     call.args = task.args.data();
     call.args_size = task.args.size();
     call.values = values_.data();
     call.value_count = values_.size();
     function->thunk(Table(), &call);
+  }
+
+  static uint32_t ConcurrencyOf(const ExecTask& creation) {
+    const auto facts = nlohmann::json::parse(creation.retry_list, nullptr, false);
+    const auto most = facts.is_object() ? facts.find("max_concurrency") : facts.end();
+    return most != facts.end() && most->is_number_unsigned() ? std::max(1U, most->get<uint32_t>()) : 1;
   }
 
   // What shows the task its devices, and gives threads the CPUs that it holds: the user's own OMP_NUM_THREADS
@@ -136,22 +188,42 @@ class WorkerLoop {
     return found;
   }
 
-  std::string Missing(const ExecTask& task) const {
-    std::string text =
-        fmt::format("no RAY_REMOTE names the function {} in {} on {}, which has: {}", task.function_name,
-                    where_, Hostname(), Registry::Get().Known(task.function_name));
-    if (!load_failures_.empty()) text += "; " + load_failures_;
-    return text;
-  }
-
+  Worker* worker_;
   CoreWorker* core_;
-  std::string where_;  // the functions are
-  std::string load_failures_;
   const bool keep_threads_ = std::getenv("OMP_NUM_THREADS") != nullptr;
   int threads_ = 0;  // set last
   std::vector<abi::ValueOut> values_;
   std::unordered_map<std::string, const Function*> functions_;
 };
+
+void Worker::Run() {
+  WorkerLoop(this).Run();
+  std::vector<std::thread> others;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    others.swap(others_);
+  }
+  for (std::thread& thread : others) thread.join();
+}
+
+Status Worker::NextTask(ExecTask* task) {
+  idle_.fetch_add(1);
+  const Status status = core_->NextTask(task);
+  const bool last = idle_.fetch_sub(1) == 1;
+  if (last && status.ok() && g_actor.concurrency > 1) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (others_.size() + 1 < g_actor.concurrency) others_.emplace_back([this] { WorkerLoop(this).Run(); });
+  }
+  return status;
+}
+
+std::string Worker::Missing(const ExecTask& task) const {
+  const std::string name = task.function_id.substr(task.function_id.find(':') + 1);
+  std::string text = fmt::format("no RAY_REMOTE names the function {} in {} on {}, which has: {}", name,
+                                 where_, Hostname(), Registry::Get().Known(name));
+  if (!load_failures_.empty()) text += "; " + load_failures_;
+  return text;
+}
 
 void PrepareProcess() {
   // Lines arrive at the driver one by one, whole; a descriptor that is no terminal would be fully buffered.
@@ -172,7 +244,8 @@ void PrepareProcess() {
     std::fprintf(stderr, "ray-mpi worker: %s\n", s.message().c_str());
     std::exit(1);
   }
-  WorkerLoop(core, where, load_failures).Run();
+  Worker(core, where, load_failures).Run();
+  if (g_actor.made) g_actor.instance.destroy(g_actor.instance.object);
   Session::Get().EndWorker();
   std::exit(0);
 }
@@ -191,6 +264,13 @@ void RunLibrariesAsWorker(const std::vector<std::string>& paths) {
   RunWorker(fmt::format("the libraries of {}", fmt::join(paths, ", ")), LoadLibraries(paths));
 }
 
+void SetInstance(const abi::Call*, const abi::Instance* instance) {
+  g_actor.type = instance->type.view();
+  g_actor.instance = *instance;
+  g_actor.instance.type = g_actor.type;
+  g_actor.made = true;
+}
+
 void FinishTask(const abi::Call* call, const abi::ValueIn* value) {
   const auto& running = *static_cast<const Running*>(call->task);
   ValueSource source;
@@ -205,8 +285,15 @@ void FailTask(const abi::Call* call, abi::Code code, const abi::TaskFailure* fai
   TaskError error;
   error.language = "C++";
   error.function = running.task->function_name;
+  if (running.task->id.kind() == TaskKind::kActorCreation) {  // that is the class; the factory says more
+    error.function = running.task->function_id.substr(running.task->function_id.find(':') + 1);
+  }
   error.task = running.task->name;
-  error.type = code == abi::kCancelled ? std::string(kCancelledType) : failure->type.str();
+  const bool exits = code == abi::kActorDied;
+  error.type = code == abi::kCancelled ? std::string(kCancelledType)
+               : exits                 ? std::string(kActorExitType)
+                                       : failure->type.str();
+  error.in_constructor = running.task->id.kind() == TaskKind::kActorCreation;
   error.message = failure->message.str();
   error.host = Hostname();
   error.pid = ::getpid();
@@ -217,6 +304,7 @@ void FailTask(const abi::Call* call, abi::Code code, const abi::TaskFailure* fai
   source.write = [&bytes](std::byte* dest) { std::memcpy(dest, bytes.data(), bytes.size()); };
   source.kind = ValueKind::kAppError;
   Finish(running, source, running.task->retry_exceptions && code == abi::kTaskError);
+  if (exits) running.core->ExitActor();
 }
 
 }  // namespace rmpi::cpp

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file
-/// The C++ API: tasks and objects, with the names that Ray gives them. Compile with C++17 or later and
-/// msgpack-cxx, link with libray-mpi.so (CMake: find_package(ray-mpi) has the target).
+/// The C++ API: tasks, actors and objects, with the names that Ray gives them. Compile with C++17 or later
+/// and msgpack-cxx, link with libray-mpi.so (CMake: find_package(ray-mpi) has the target).
 ///
 ///     #include <ray/api.h>
 ///     int Plus(int x, int y) { return x + y; }
@@ -16,6 +16,8 @@
 /// started again: in them ray::Init does not return, so everything before it runs in every worker, too.
 #pragma once
 
+#include <ray/api/actor_creator.h>
+#include <ray/api/actor_handle.h>
 #include <ray/api/logging.h>
 #include <ray/api/object_ref.h>
 #include <ray/api/ray_config.h>
@@ -46,6 +48,12 @@ inline void Init(const RayConfig& config) {
   if (config.redis_username_ || config.redis_password_) {
     throw RayException(
         "RayConfig::redis_username_ and redis_password_: there is no Redis in ray-mpi, leave them out");
+  }
+  if (config.default_actor_lifetime == ActorLifetime::DETACHED) {
+    throw RayException(
+        "RayConfig::default_actor_lifetime = DETACHED: detached actors are not there yet in this version of "
+        "ray-mpi; "
+        "keep a handle for as long as the actor is needed");
   }
   std::vector<abi::Text> paths(config.code_search_path.begin(), config.code_search_path.end());
   std::vector<abi::Text> head_args(config.head_args.begin(), config.head_args.end());

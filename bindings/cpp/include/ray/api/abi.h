@@ -35,6 +35,7 @@ enum Code : int32_t {
   kCancelled = 7,         ///< RayTaskCancelledException
   kStoreFull = 8,         ///< RayObjectStoreFullException
   kUnschedulable = 9,     ///< RayTaskUnschedulableException
+  kActorDied = 10,        ///< RayActorException
 };
 
 struct Text {
@@ -98,17 +99,43 @@ struct TaskOptions {
   uint32_t retry_exceptions = 0;
 };
 
+struct ActorOptions {
+  Text name;           ///< empty: it has none
+  Text ray_namespace;  ///< of the name; empty: the job's
+  const Resource* resources = nullptr;
+  uint64_t resource_count = 0;
+  int32_t max_restarts = 0;
+  uint32_t max_concurrency = 1;
+};
+
+/// An actor as its handles know it.
+struct Actor {
+  Handle handle = nullptr;
+  uint32_t ordered = 1;  ///< the calls of one caller start in their order
+  Text class_name;       ///< as Python names it, see Function::class_name
+};
+
 struct TaskArgs {
   ValueIn list;                  ///< its refs are the nested ones
   const Handle* refs = nullptr;  ///< top level: resolved before the task runs
   uint64_t ref_count = 0;
 };
 
+/// A worker's actor.
+struct Instance {
+  void* object = nullptr;          ///< a T
+  Text type;                       ///< T
+  void (*raise)(void*) = nullptr;  ///< throws the T*
+  void (*destroy)(void*) = nullptr;
+};
+
 /// A running task, for the thunk of its function.
 struct Call {
-  void (*address)() = nullptr;  ///< the function
-  void* task = nullptr;         ///< the library's
-  const void* args = nullptr;   ///< the argument list
+  void (*address)() = nullptr;         ///< the function or factory
+  const void* method = nullptr;        ///< the bytes of the pointer to a member
+  const Instance* instance = nullptr;  ///< this worker's actor, if it has one
+  void* task = nullptr;                ///< the library's
+  const void* args = nullptr;          ///< the argument list
   uint64_t args_size = 0;
   const ValueOut* values = nullptr;  ///< of the top-level refs; theirs until the thunk returns
   uint64_t value_count = 0;
@@ -127,7 +154,10 @@ struct Function {
   Text type;  ///< for messages
   Text file;  ///< where RAY_REMOTE stands
   int64_t line = 0;
-  void (*address)() = nullptr;
+  void (*address)() = nullptr;   ///< of functions and factories
+  const void* method = nullptr;  ///< of methods: the bytes of the pointer to a member
+  uint64_t method_size = 0;
+  Text class_name;  ///< of factories and methods: of the actor
   Thunk thunk = nullptr;
 };
 
@@ -179,9 +209,24 @@ struct Api {
   /// For messages: a function without RAY_REMOTE. Valid until the thread's next call.
   Text (*describe_address)(void (*address)()) = nullptr;
   Code (*submit)(const void* function, const TaskOptions*, const TaskArgs*, Handle* out) = nullptr;
+
+  // Actors. Factories and methods are named as functions are.
+  const void* (*find_method)(const void* method, uint64_t size, Text type) = nullptr;
+  const void* (*find_python_class)(Text module, Text name) = nullptr;
+  const void* (*find_python_method)(Text name) = nullptr;
+  /// The Actor's text is valid until the thread's next call.
+  Code (*create_actor)(const void* factory, const ActorOptions*, const TaskArgs*, Actor* out) = nullptr;
+  Code (*call_actor)(Handle actor, uint32_t ordered, const void* method, const TaskOptions*, const TaskArgs*,
+                     Handle* out) = nullptr;
+  Code (*kill_actor)(Handle actor, uint32_t no_restart) = nullptr;
+  /// A null handle: there is none of this name.
+  Code (*find_actor)(Text ray_namespace, Text name, Actor* out) = nullptr;
+  Code (*check_in_actor)() = nullptr;  ///< fails in a process that is no actor's
+  uint32_t (*actor_was_restarted)() = nullptr;
   uint64_t inline_limit = 0;  ///< an argument list longer than this must put its longest values
 
-  // For thunks: exactly one of these, once.
+  // For thunks. Of finish and fail: exactly one, once.
+  void (*set_instance)(const Call*, const Instance*) = nullptr;
   void (*finish)(const Call*, const ValueIn*) = nullptr;
   void (*fail)(const Call*, Code, const TaskFailure*) = nullptr;
 

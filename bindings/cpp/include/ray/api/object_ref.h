@@ -78,18 +78,22 @@ class RefHandle {
     return FromId(id.data(), nullptr);
   }
 
-  /// Notes the ref in the value being packed; in a packing of the user's own it is held until the job ends.
+  /// It stands in the value that is being packed; in a packing of the user's own it is held until the job
+  /// ends.
+  void NotePacked() const {
+    if (Encoder::Current() != nullptr) {
+      Encoder::Current()->AddRef(Copy());
+    } else {
+      Check(GetApi().ref_pin(handle_));
+    }
+  }
   template <typename Stream>
   void Pack(msgpack::packer<Stream>& packer) const {
     if (handle_ == nullptr) {
       packer.pack_nil();
       return;
     }
-    if (Encoder::Current() != nullptr) {
-      Encoder::Current()->AddRef(Copy());
-    } else {
-      Check(GetApi().ref_pin(handle_));
-    }
+    NotePacked();
     const std::string id = Id();
     packer.pack_ext(id.size(), kRefExtension);
     packer.pack_ext_body(id.data(), static_cast<uint32_t>(id.size()));

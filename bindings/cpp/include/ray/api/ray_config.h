@@ -10,6 +10,12 @@
 namespace ray {
 inline namespace v1 {
 
+/// How long actors live, see RayConfig::default_actor_lifetime.
+enum class ActorLifetime {
+  DETACHED,      ///< beyond their handles and their creator's job; not there yet
+  NON_DETACHED,  ///< as long as there is a handle on them, and their creator lives
+};
+
 /// Settings of ray::Init. What cannot be honoured makes Init throw a RayException that names it.
 class RayConfig {
  public:
@@ -28,6 +34,9 @@ class RayConfig {
   /// Options of the `ray-mpi` command, e.g. {"--num-cpus", "4"}, for the runtime that the program starts
   /// itself. Under a launch the launch's own options hold; a line on stderr then says that these are ignored.
   std::vector<std::string> head_args = {};
+
+  /// Must be NON_DETACHED.
+  ActorLifetime default_actor_lifetime = ActorLifetime::NON_DETACHED;
 
   /// Redis is no part of ray-mpi: must not be set.
   std::optional<std::string> redis_username_;

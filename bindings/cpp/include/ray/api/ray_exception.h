@@ -52,6 +52,13 @@ class RayWorkerException : public RayException {
   using RayException::RayException;  ///< one with this text
 };
 
+/// The actor is dead, or restarts while the call, which has no retries, was running; or its constructor
+/// threw. what() says which actor, how it ended, and where.
+class RayActorException : public RayException {
+ public:
+  using RayException::RayException;  ///< one with this text
+};
+
 /// Every copy of the object is gone, or its owner is.
 class UnreconstructableException : public RayException {
  public:
@@ -91,6 +98,7 @@ class RayTaskUnschedulableException : public RayException {
 /// \cond internal
 // Ray's programs know the exceptions under these names.
 namespace internal {
+using ray::v1::RayActorException;
 using ray::v1::RayException;
 using ray::v1::RayFunctionNotFound;
 using ray::v1::RayTaskException;

@@ -32,26 +32,33 @@ inline std::string_view NextName(std::string_view* text) {
 
 template <typename F>
 bool RegisterFunction(std::string_view* names, const char* file, int line, F function) {
-  static_assert(!std::is_member_function_pointer_v<F>,
-                "ray-mpi: RAY_REMOTE of a member function: actors are not there yet");
   static_assert(
-      FunctionTraits<F>::kIsFunction,
-      "ray-mpi: RAY_REMOTE takes free functions and static member functions (no lambdas, no functors)");
+      FunctionTraits<F>::kIsFunction || MethodTraits<F>::kIsMethod,
+      "ray-mpi: RAY_REMOTE takes free functions, static member functions and actors' methods (no lambdas, "
+      "no functors, no methods with & or && behind them)");
   const std::string_view name = NextName(names);
-  if constexpr (FunctionTraits<F>::kIsFunction) {
+  abi::Function f;
+  std::string type, class_name;
+  f.name = name;
+  f.file = std::string_view(file);
+  f.line = line;
+  if constexpr (MethodTraits<F>::kIsMethod) {
+    type = TypeName<F>();
+    class_name = TypeName<typename MethodTraits<F>::Class>();
+    f.method = &function;
+    f.method_size = sizeof function;
+    f.thunk = ThunkOfMethod<F>();
+  } else if constexpr (FunctionTraits<F>::kIsFunction) {
     using Plain = typename FunctionTraits<F>::Plain;
-    abi::Function f;
-    const std::string type = TypeName<Plain>();
-    f.name = name;
-    f.type = type;
-    f.file = std::string_view(file);
-    f.line = line;
+    type = TypeName<Plain>();
+    if constexpr (kIsFactory<Plain>) class_name = TypeName<typename ActorTypeOf<Plain>::type>();
     f.address = reinterpret_cast<void (*)()>(function);
     f.thunk = ThunkOf(static_cast<Plain>(function));
-    const abi::Api* const api = TryApi();
-    return api != nullptr && api->register_function(&f) != 0;  // what is wrong is said by ray::Init
   }
-  return false;
+  f.type = type;
+  f.class_name = class_name;
+  const abi::Api* const api = TryApi();
+  return api != nullptr && api->register_function(&f) != 0;  // what is wrong is said by ray::Init
 }
 
 template <typename... F>
@@ -69,6 +76,14 @@ struct OverloadPicker {
   template <typename R>
   constexpr auto operator()(R (*function)(A...)) const {
     return function;
+  }
+  template <typename R, typename C>
+  constexpr auto operator()(R (C::*method)(A...)) const {
+    return method;
+  }
+  template <typename R, typename C>
+  constexpr auto operator()(R (C::*method)(A...) const) const {
+    return method;
   }
 };
 template <typename Done, typename... Rest>
@@ -95,13 +110,14 @@ constexpr typename OverloadTypes<std::tuple<>, A...>::type kOverload{};
 #define RAY_MPI_FUNC(f, ...) ::ray::internal::kOverload<__VA_ARGS__>(f)
 /// \endcond
 
-/// Makes functions remote: RAY_REMOTE(Plus, geometry::Area, Shape::Make); at namespace scope, after their
-/// declarations, in every program or library that calls or runs them. The name of a function is what stands
-/// here, also for ray.cross_language.cpp_function in Python.
+/// Makes functions, and the factories and methods of actors, remote: RAY_REMOTE(Plus, Counter::Create,
+/// &Counter::Add); at namespace scope, after their declarations, in every program or library that calls or
+/// runs them. The name of a function is what stands here, also for ray.cross_language.cpp_function and
+/// cpp_actor_class in Python.
 #define RAY_REMOTE(...)                                                             \
   [[maybe_unused]] static const bool RAY_MPI_CONCAT(ray_mpi_remote_, __COUNTER__) = \
       ::ray::internal::RegisterFunctions(#__VA_ARGS__, __FILE__, __LINE__, __VA_ARGS__);
 
-/// One of several overloads, named by its parameter types: RAY_FUNC(Plus, int, int); RAY_FUNC(Now) takes
-/// nothing. For RAY_REMOTE and ray::Task.
+/// One of several overloads, named by its parameter types: RAY_FUNC(Plus, int, int), RAY_FUNC(&Counter::Add,
+/// int); RAY_FUNC(Now) takes nothing. For RAY_REMOTE, ray::Task, ray::Actor and ActorHandle::Task.
 #define RAY_FUNC(...) RAY_MPI_FUNC(__VA_ARGS__, ::ray::internal::EndOfTypes)

@@ -53,6 +53,8 @@ inline const abi::Api& GetApi() {
       throw RayObjectStoreFullException(std::move(text));
     case abi::kUnschedulable:
       throw RayTaskUnschedulableException(std::move(text));
+    case abi::kActorDied:
+      throw RayActorException(std::move(text));
     case abi::kOk:
     case abi::kError:
       break;

@@ -54,7 +54,7 @@ constexpr void CheckValueType() {
   static_assert(
       !std::is_pointer_v<T> && !std::is_member_pointer_v<T>,
       "ray-mpi: pointers mean nothing in another process: use the value, std::string, std::vector or "
-      "std::unique_ptr (functions that return T* make actors, which are not there yet)");
+      "std::unique_ptr (a function that returns a T* of a class makes actors: see ray::Actor)");
   static_assert(!std::is_same_v<T, long double>, "ray-mpi: msgpack has no long double: use double");
 }
 

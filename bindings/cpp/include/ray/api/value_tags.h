@@ -26,7 +26,8 @@
 /// An argument list: u32 positional count, u32 keyword count, the positional values, name and value of each
 /// keyword.
 ///
-/// The map of kError: "language", "function", "task", "type", "message", "host", "pid", "text".
+/// The map of kError: "language", "function", "task", "type", "message", "host", "pid", "constructor",
+/// "text".
 #pragma once
 
 #include <cstddef>
@@ -59,6 +60,9 @@ enum class Tag : uint8_t {
 constexpr size_t kDataAlignment = 64;  ///< of array data, counted from the value's start, in bytes
 constexpr size_t kRefIdSize = 28;      ///< of an object id, in bytes
 constexpr int8_t kRefExtension = 82;   ///< msgpack extension type of a ref
+/// msgpack extension type of an actor's handle: the 28 bytes of its id, a byte (1: the calls of one caller
+/// start in their order), and the class as Python names it: "cpp:<class>", or a key of Python's own.
+constexpr int8_t kActorExtension = 83;
 
 }  // namespace internal
 }  // namespace v1
