@@ -12,6 +12,9 @@ import ray
 
 # The same files run under Ray itself, to check that they describe its behaviour; its package ships its raylet.
 UNDER_RAY = (pathlib.Path(ray.__file__).parent / "core" / "src" / "ray" / "raylet" / "raylet").exists()
+PACKAGE = os.path.dirname(os.path.abspath(ray.__file__))
+RAY_MPI = os.path.join(PACKAGE, "bin", "ray-mpi")
+TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # How long any single wait of a test may take. Generous: Ray starts a worker in seconds on a busy machine.
 PATIENCE_S = 60
 
@@ -86,3 +89,12 @@ def alive(pid):
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def compile_cpp(folder, source, result, *options):
+    """Compile a program or library against the package's C++ API."""
+    include = os.path.join(PACKAGE, "include")
+    lib = os.path.join(PACKAGE, "lib")
+    command = ["c++", "-std=c++17", "-O1", *options, str(source), "-o", result, f"-I{include}"]
+    command += [f"-L{lib}", "-lray-mpi", f"-Wl,-rpath,{lib}"]
+    subprocess.run(command, cwd=folder, check=True, timeout=300)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import ray
 from ray.exceptions import CrossLanguageError, TaskCancelledError
-from support import get
+from support import RAY_MPI, TREE, compile_cpp, get
 
 pytestmark = pytest.mark.ours_only("builds a C++ library")
 
@@ -65,18 +65,6 @@ def array(a): return a + 1
 def sleep(): time.sleep(30); return 1
 def count(names): return {name: names.count(name) for name in names}
 """
-
-
-PACKAGE = os.path.dirname(os.path.abspath(ray.__file__))
-TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-
-def compile_cpp(folder, source, result, *options):
-    include = os.path.join(PACKAGE, "include")
-    lib = os.path.join(PACKAGE, "lib")
-    command = ["c++", "-std=c++17", "-O1", *options, str(source), "-o", result, f"-I{include}"]
-    command += [f"-L{lib}", "-lray-mpi", f"-Wl,-rpath,{lib}"]
-    subprocess.run(command, cwd=folder, check=True, timeout=300)
 
 
 @pytest.fixture(scope="module")
@@ -208,9 +196,6 @@ def test_cancel(cpp):
     ray.cancel(ref)
     with pytest.raises(TaskCancelledError):
         get(ref)
-
-
-RAY_MPI = os.path.join(PACKAGE, "bin", "ray-mpi")
 
 
 @pytest.mark.parametrize(

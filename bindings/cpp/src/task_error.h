@@ -24,7 +24,7 @@ struct TaskError {
 };
 
 // Of the call in which an actor ended itself.
-inline constexpr std::string_view kActorExitType = "ray::RayActorException";
+inline constexpr std::string_view kActorExitType = "ray::ActorExit";
 inline constexpr std::string_view kCancelledType = "ray::RayTaskCancelledException";
 
 // "the task f failed with std::out_of_range: no such key (process 123 on host)"

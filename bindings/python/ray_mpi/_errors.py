@@ -53,10 +53,12 @@ def raise_system(kind, message, context, object_hex):
     raise makers.get(kind, exceptions.RaySystemError)(message)
 
 
-def raise_foreign(language, function, kind, message, cancelled, text):
+def raise_foreign(language, function, kind, message, cancelled, actor_died, text):
     """Raise the error of a task in another language: its class and text, and where it happened."""
     if cancelled:
         raise exceptions.TaskCancelledError(None, text)
+    if actor_died:
+        raise exceptions.ActorDiedError(text)
     raise exceptions.CrossLanguageError(language, function, kind, message, text)
 
 

@@ -2,6 +2,7 @@
 """What the core is told about all calls of one function, class or method with one set of options: TaskTemplate of
 runtime/worker/core_worker.h, as a dict."""
 
+import json
 import os
 
 from ray_mpi import _options, _serialization
@@ -63,13 +64,20 @@ def of_creation(code, options, name, namespace, groups):
         **_DEFAULTS,
         "function_id": code.export(),
         "function_name": code.name,
+        "language": code.language,
         "name": code.name,
         "max_retries": options.get("max_restarts") or 0,
-        "retry_list": _serialization.dumps_inband((name, namespace, options.get("max_concurrency"), groups)),
+        "retry_list": _facts(name, namespace, options.get("max_concurrency"), groups),
         "resources": resources,
         "creates_actor": True,
         **_strategy(strategy),
     }
+
+
+def _facts(name, namespace, max_concurrency, groups):
+    """What a worker, of any language, knows before it makes the actor."""
+    facts = {"name": name, "namespace": namespace, "max_concurrency": max_concurrency, "groups": groups}
+    return json.dumps(facts).encode()
 
 
 def of_method(class_name, method, options):

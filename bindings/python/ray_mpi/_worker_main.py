@@ -117,7 +117,7 @@ def set_variables(variables):
 def load_function(function_id, function_name):
     """The callable of an exported function, or of one that another language names ("py:<module>:<name>")."""
     if function_id.startswith("py:"):
-        return _named_function(*function_id.split(":")[1:])
+        return actor.named_target(function_id)
     body = _core.import_bytes(function_id)
     try:
         return _serialization.loads(body, [])
@@ -125,17 +125,6 @@ def load_function(function_id, function_name):
         # An ImportError stays one: the module is missing here, and the text names it.
         error.args = (f"the remote function {function_name} could not be loaded in the worker: {error}",)
         raise
-
-
-def _named_function(module, name):
-    target = importlib.import_module(module)
-    for part in name.split("."):
-        target = getattr(target, part)
-    if isinstance(target, RemoteFunction):
-        target = target._function
-    if not callable(target):
-        raise TypeError(f"{module}.{name} is a {type(target).__name__} and cannot be called")
-    return target
 
 
 def split_results(result, count):
@@ -147,11 +136,13 @@ def split_results(result, count):
     return list(result)
 
 
-def actor_constructor(class_id, class_name, names):
+def actor_constructor(class_id, class_name, facts):
     """What makes this worker's actor from the arguments of its constructor."""
     cls = load_function(class_id, class_name)
     global_worker.actor_class_id = class_id
-    global_worker.actor_name, global_worker.actor_namespace, most, groups = _serialization.loads(names, [])
+    facts = json.loads(facts)
+    global_worker.actor_name, global_worker.actor_namespace = facts["name"], facts["namespace"]
+    most, groups = facts["max_concurrency"], [tuple(group) for group in facts.get("groups", [])]
     is_async = actor.is_async_class(cls)
     global_worker.actor_mode = is_async, most or (actor.ASYNC_CONCURRENCY if is_async else 1), groups
     if is_async:
@@ -194,7 +185,8 @@ def start_thread(group):
 
 
 def actor_method(name):
-    """What runs a method of this worker's actor."""
+    """What runs a method of this worker's actor; "py:<method>": another language calls it."""
+    name = name.removeprefix("py:")
     if name == "__ray_ready__":
         return lambda: True
     if name == "__ray_terminate__":
@@ -217,7 +209,7 @@ def make_error(error, tb, function_name, name, retry_list, retry_exceptions, tas
         exited = exceptions.ActorDiedError(
             f"{exceptions.ActorDiedError.BASE_ERROR_MSG} The actor is dead because it ended itself with exit_actor()."
         )
-        return exited, False, "ray::RayActorException", str(exited), _hostname(), str(exited), True
+        return exited, False, "ray::ActorExit", str(exited), _hostname(), str(exited), True
     if isinstance(error, KeyboardInterrupt) or _is_async_cancel(error):
         cancelled = exceptions.TaskCancelledError(TaskID(task_id))
         return cancelled, False, "ray::RayTaskCancelledException", str(cancelled), _hostname(), str(cancelled), False

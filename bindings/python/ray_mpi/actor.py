@@ -5,13 +5,15 @@ A handle is an ObjectRef of the object that stands for the actor, and what its c
 handles on actors of one class share that, and the prepared templates of the methods.
 """
 
+import importlib
 import inspect
+import json
 
 from ray_mpi import _core, _options, _serialization
 from ray_mpi._ids import ActorID
 from ray_mpi._template import NOT_YET, of_creation, of_method
 from ray_mpi._worker import global_worker
-from ray_mpi.remote_function import _Code, _Shape
+from ray_mpi.remote_function import RemoteFunction, _Code, _Shape
 
 _ANY_ARGUMENTS = _Shape(
     [("args", inspect.Parameter.VAR_POSITIONAL, False), ("kwargs", inspect.Parameter.VAR_KEYWORD, False)]
@@ -55,12 +57,15 @@ class _Methods:
             return self._codes[key]
         except (KeyError, TypeError):  # TypeError: an option that cannot be a key
             pass
-        code = _MethodCode(self, name, options)
+        code = self._new_code(name, options)
         try:
             self._codes[key] = code
         except TypeError:
             pass
         return code
+
+    def _new_code(self, name, options):
+        return _MethodCode(self, name, options)
 
 
 _known = {}  # class id -> _Methods
@@ -68,9 +73,35 @@ _known = {}  # class id -> _Methods
 
 def _methods_of(class_id):
     if class_id not in _known:
-        class_name, methods = _serialization.loads(_core.import_bytes(class_id + ":methods"), [])
-        _known[class_id] = _Methods(class_id, class_name, methods)
+        _known[class_id] = _load_methods(class_id)
     return _known[class_id]
+
+
+def _load_methods(class_id):
+    if class_id.startswith("cpp:"):
+        from ray_mpi.cross_language import CppMethods
+
+        return CppMethods(class_id)
+    if class_id.startswith("py:"):  # a program in another language named it
+        cls = named_target(class_id)
+        return _Methods(class_id, cls.__name__, _collect_methods(cls))
+    class_name, methods = _serialization.loads(_core.import_bytes(class_id + ":methods"), [])
+    return _Methods(class_id, class_name, methods)
+
+
+def named_target(function_id):
+    """The plain function or class that another language names "py:<module>:<name>"."""
+    _, module, name = function_id.split(":")
+    target = importlib.import_module(module)
+    for part in name.split("."):
+        target = getattr(target, part)
+    if isinstance(target, RemoteFunction):
+        target = target._function
+    if isinstance(target, ActorClass):
+        target = target.__ray_actor_class__
+    if not callable(target):
+        raise TypeError(f"{module}.{name} is a {type(target).__name__} and cannot be called")
+    return target
 
 
 def _collect_methods(cls):
@@ -169,13 +200,10 @@ class ActorClass:
             "max_pending_calls": options.get("max_pending_calls", -1),
             "ordered": self._ordered(),
         }
-        if name is None:
-            about = b""
-        else:
-            about = _serialization.dumps_inband((self._code.export(), handle_options))
+        about = b"" if name is None else _about(self._class_id(), handle_options)
         ref, taken = _core.create_actor(self._creation, args, kwargs, name or "", where, about)
         if taken is None:
-            return ActorHandle(ref, _methods_of(self._code.export()), handle_options)
+            return ActorHandle(ref, _methods_of(self._class_id()), handle_options)
         if not options.get("get_if_exists"):
             raise exceptions.ActorAlreadyExistsError(
                 f"The name {name} (namespace={where}) is already taken. Please use a different name or get the "
@@ -192,7 +220,7 @@ class ActorClass:
                 "allow_out_of_order_execution cannot be False."
             )
         known = [name for name, _ in _options.concurrency_groups(self._options)]
-        for method, (_, options) in _methods_of(self._code.export()).methods.items():
+        for method, (_, options) in _methods_of(self._class_id()).methods.items():
             group = options.get("concurrency_group")
             if "concurrency_group" in options and group not in known:
                 raise AssertionError(
@@ -203,6 +231,9 @@ class ActorClass:
     def _concurrent(self):
         """Whether several calls run at once."""
         return (self._options.get("max_concurrency") or 1) > 1 or is_async_class(self._code.function)
+
+    def _class_id(self):
+        return self._code.export()
 
     def _ordered(self):
         """Whether calls of one caller start in their order."""
@@ -291,8 +322,27 @@ def _rebuild_handle(ref, class_id, options):
     return ActorHandle(ref, _methods_of(class_id), options)
 
 
+def _about(class_id, options):
+    """What the head keeps of a named actor, for finders in all languages."""
+    return json.dumps({"class_id": class_id, "options": options}).encode()
+
+
 def _handle_from(ref, about):
-    return _rebuild_handle(ref, *_serialization.loads(about, []))
+    about = json.loads(about)
+    return _rebuild_handle(ref, about["class_id"], about["options"])
+
+
+def foreign_parts(value):
+    """(ref, ordered, class id) of a handle that goes into a value for another language; None: it is none."""
+    if not isinstance(value, ActorHandle):
+        return None
+    return value._ref, value._options["ordered"], value._methods.class_id
+
+
+def foreign_handle(ref, ordered, class_id):
+    """The handle of such parts."""
+    options = {"max_task_retries": 0, "max_pending_calls": -1, "ordered": ordered}
+    return _rebuild_handle(ref, class_id, options)
 
 
 class _MethodCode:
@@ -310,11 +360,14 @@ class _MethodCode:
 
     def _prepare(self, caller):
         if caller is self._shared:
-            _core.bind(caller, of_method(self._class_name, self._name, self._options))
+            _core.bind(caller, self._template())
             return
         if self._shared is None:
             self._shared = _core.Caller(self, self.shape.min_args, self.shape.max_args)
         _core.bind_like(caller, self._shared)
+
+    def _template(self):
+        return of_method(self._class_name, self._name, self._options)
 
 
 class ActorMethod:

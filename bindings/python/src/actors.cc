@@ -25,7 +25,7 @@ nb::tuple CreateActor(nb::handle caller, const nb::tuple& args, const nb::dict& 
     values.push_back(value.ptr());
   }
   ArgsEncoder encoder;
-  encoder.Encode(core, values.data(), args.size(), names.ptr(), false);
+  encoder.Encode(core, values.data(), args.size(), names.ptr(), IsForeign(caller));
   const TaskArgs list = encoder.Take();
   const ActorOptions options{name, ray_namespace, Blob::Copy(AsBytes(about))};
   Ref actor;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bindings/python/src/foreign.h"
 
+#include <nanobind/stl/string.h>
+
 #include <msgpack.hpp>
 #include <string_view>
 
@@ -11,6 +13,8 @@ namespace rmpi::python {
 namespace {
 
 Imported g_raise_foreign("ray_mpi._errors", "raise_foreign");
+Imported g_foreign_parts("ray_mpi.actor", "foreign_parts");
+Imported g_foreign_handle("ray_mpi.actor", "foreign_handle");
 
 constexpr int kMaxDepth = 100;
 
@@ -78,6 +82,21 @@ void PackRef(Encoder& encoder, Packer& packer, PyObject* o) {
   encoder.refs().push_back(RefOf(o));
 }
 
+// An actor's handle; false: it is none.
+bool PackHandle(Encoder& encoder, Packer& packer, PyObject* o) {
+  nb::object parts = Steal(PyObject_CallOneArg(g_foreign_parts.get(), o));
+  if (parts.is_none()) return false;
+  PyObject* ref = PyTuple_GET_ITEM(parts.ptr(), 0);
+  const auto id = ToBinary(LiveRef(ref).id());
+  std::string body(reinterpret_cast<const char*>(id.data()), id.size());
+  body.push_back(PyTuple_GET_ITEM(parts.ptr(), 1) == Py_True ? '\1' : '\0');
+  body += nb::cast<std::string>(nb::handle(PyTuple_GET_ITEM(parts.ptr(), 2)));
+  packer.pack_ext(body.size(), ray::internal::kActorExtension);
+  packer.pack_ext_body(body.data(), static_cast<uint32_t>(body.size()));
+  encoder.refs().push_back(RefOf(ref));
+  return true;
+}
+
 // numpy's own objects as the plain ones that they stand for; or nothing.
 nb::object Plain(PyObject* o) {
   if (std::string_view(Py_TYPE(o)->tp_name).substr(0, 6) != "numpy.") return {};
@@ -111,11 +130,10 @@ void PackOne(Encoder& encoder, Packer& packer, PyObject* o, int depth) {
     PackRef(encoder, packer, o);
   } else if (nb::object plain = Plain(o); plain.is_valid()) {
     PackOne(encoder, packer, plain.ptr(), depth + 1);
-  } else {
+  } else if (!PackHandle(encoder, packer, o)) {
     PyErr_Format(PyExc_TypeError,
                  "a %.200s has no form that other languages read: use None, bool, int, float, str, bytes, "
-                 "list, tuple, "
-                 "dict, ObjectRef or numpy arrays",
+                 "list, tuple, dict, ObjectRef, handles of actors or numpy arrays",
                  Py_TYPE(o)->tp_name);
     nb::raise_python_error();
   }
@@ -140,6 +158,16 @@ nb::object MakeExtension(const msgpack::object& o) {
   ObjectId id;
   if (ext.type() == ray::internal::kRefExtension && FromBinary({ext.data(), ext.size}, &id))
     return LoadRef(id);
+  const std::string_view body(ext.data(), ext.size);
+  constexpr size_t kId = ray::internal::kRefIdSize;
+  if (ext.type() == ray::internal::kActorExtension && body.size() > kId &&
+      FromBinary(body.substr(0, kId), &id)) {
+    const nb::object ref = LoadRef(id);
+    const std::string_view class_id = body.substr(kId + 1);
+    return Steal(PyObject_CallFunction(g_foreign_handle.get(), "OOs#", ref.ptr(),
+                                       body[kId] != 0 ? Py_True : Py_False, class_id.data(),
+                                       static_cast<Py_ssize_t>(class_id.size())));
+  }
   PyErr_Format(PyExc_ValueError,
                "the value has a msgpack extension of type %d, which Python has no object for", ext.type());
   nb::raise_python_error();
@@ -203,9 +231,11 @@ nb::object UnpackMsgpack(const std::byte* data, size_t size, const Ref& outer) {
 }
 
 void RaiseForeign(const TaskError& e) {
-  Steal(PyObject_CallFunction(g_raise_foreign.get(), "ssssOs", e.language.c_str(), e.function.c_str(),
+  const bool actor_died = e.in_constructor || e.type == kActorExitType;
+  Steal(PyObject_CallFunction(g_raise_foreign.get(), "ssssOOs", e.language.c_str(), e.function.c_str(),
                               e.type.c_str(), e.message.c_str(),
-                              e.type == kCancelledType ? Py_True : Py_False, e.text.c_str()));
+                              e.type == kCancelledType ? Py_True : Py_False, actor_died ? Py_True : Py_False,
+                              e.text.c_str()));
   Raise(PyExc_SystemError, "an error of another language raised nothing");
 }
 

@@ -207,6 +207,7 @@ void Bind(nb::handle caller, const nb::dict& options) {
 void BindLike(nb::handle caller, nb::handle other) {
   if (Py_TYPE(caller.ptr()) != g_type) Raise(PyExc_TypeError, "bind_like() wants Callers");
   Cast(caller.ptr())->handle = BoundTemplate(other);
+  Cast(caller.ptr())->foreign = IsForeign(other);
   Cast(caller.ptr())->epoch = Session::Get().epoch();
 }
 
@@ -217,6 +218,8 @@ TemplateHandle BoundTemplate(nb::handle caller) {
   Prepare(Cast(caller.ptr()));
   return Cast(caller.ptr())->handle;
 }
+
+bool IsForeign(nb::handle caller) { return Cast(caller.ptr())->foreign; }
 
 void InitSubmit(nb::module_& m) {
   nb::object type = Steal(PyType_FromSpec(&g_spec));

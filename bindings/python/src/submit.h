@@ -9,5 +9,7 @@ namespace rmpi::python {
 
 // The template of a Caller, which is bound first if need be.
 TemplateHandle BoundTemplate(nb::handle caller);
+// Whether its function is in another language: arguments go as those read them.
+bool IsForeign(nb::handle caller);
 
 }  // namespace rmpi::python

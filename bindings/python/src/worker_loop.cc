@@ -287,6 +287,7 @@ bool WorkerLoop::Fail(ExecTask& task) {
   neutral.host = field(4);
   neutral.pid = ::getpid();
   neutral.text = field(5);
+  neutral.in_constructor = task.id.kind() == TaskKind::kActorCreation;
   const std::string head = EncodeTaskError(neutral);
   Encoder encoder;
   encoder.PutBytes(head.data(), head.size());
