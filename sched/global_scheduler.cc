@@ -23,6 +23,7 @@ void GlobalScheduler::RemoveNode(uint32_t node) {
   // what was rejected is not kept either.
   demands_.remove_if(
       [&](const Waiting& w) { return w.origin == node || w.demand.owner.node == node || w.rejected; });
+  std::erase_if(ledgers_, [&](const auto& l) { return l.first.first.node == node; });
   Schedule();
 }
 
@@ -43,13 +44,16 @@ void GlobalScheduler::OnDemand(uint32_t origin, const Demand& m) {
     return !w.rejected && w.origin == origin && w.demand.owner == m.owner &&
            w.demand.shape_key == m.shape_key;
   });
-  if (m.count == 0) {
+  Ledger& ledger = ledgers_[{m.owner, m.shape_key}];
+  if (ledger.epoch != m.epoch) ledger = {m.epoch, 0};
+  const uint64_t left = m.count - std::min(m.count, ledger.handed);
+  if (left == 0) {
     if (it != demands_.end()) demands_.erase(it);
     return;
   }
   if (it == demands_.end()) it = demands_.insert(demands_.end(), Waiting{origin, m, false, false});
-  it->demand.count = m.count;
-  it->demand.report = m.report;
+  it->demand.count = left;
+  it->demand.epoch = m.epoch;
   Schedule();
 }
 
@@ -60,7 +64,8 @@ void GlobalScheduler::OnReject(uint32_t node, const Demand& m) {
     for (auto& [name, amount] : n->second.available) amount = std::min<int64_t>(amount, 0);
   }
   for (Waiting& w : demands_) {
-    if (w.rejected && w.demand.owner == m.owner && w.demand.shape_key == m.shape_key) {
+    if (w.rejected && w.demand.owner == m.owner && w.demand.shape_key == m.shape_key &&
+        w.demand.epoch == m.epoch) {
       w.demand.count += m.count;
       Schedule();
       return;
@@ -72,6 +77,7 @@ void GlobalScheduler::OnReject(uint32_t node, const Demand& m) {
 
 void GlobalScheduler::OnOwnerGone(const Address& owner) {
   demands_.remove_if([&](const Waiting& w) { return w.demand.owner == owner; });
+  std::erase_if(ledgers_, [&](const auto& l) { return l.first.first == owner; });
 }
 
 bool GlobalScheduler::Feasible(const Shape& shape) const {
@@ -92,13 +98,20 @@ std::string GlobalScheduler::Infeasible(const Shape& shape) const {
          "); it waits for a node that can";
 }
 
-void GlobalScheduler::Assign(Waiting* w, uint32_t node, uint32_t count) {
+void GlobalScheduler::HandOff(const Waiting& w, uint64_t count) {
+  if (w.rejected) return;  // it was handed off when it was assigned first
+  const Demand& d = w.demand;
+  ledgers_.at({d.owner, d.shape_key}).handed += count;
+  host_->SendHandedOff(w.origin, HandedOff{d.owner, d.shape_key, d.epoch, count});
+}
+
+void GlobalScheduler::Assign(Waiting* w, uint32_t node, uint64_t count) {
   Demand d = w->demand;
   d.count = count;
   w->demand.count -= count;
   Node& n = nodes_.at(node);
-  for (uint32_t i = 0; i < count && i < 1024; ++i) TakeFromReport(&n.available, d.shape.resources);
-  if (!w->rejected) host_->SendHandedOff(w->origin, HandedOff{d.owner, d.shape_key, count, d.report});
+  for (uint64_t i = 0; i < count && i < 1024; ++i) TakeFromReport(&n.available, d.shape.resources);
+  HandOff(*w, count);
   host_->SendAssign(node, d);
 }
 
@@ -150,10 +163,7 @@ bool GlobalScheduler::Place(Waiting* w) {
                      : "the node of its NodeAffinitySchedulingStrategy (node " +
                            std::to_string(shape.affinity_node) + ") has " + ToString(it->second.total) +
                            ", the task asks for " + ToString(shape.resources) + ", and soft=False";
-      if (!w->rejected) {
-        const Demand& d = w->demand;
-        host_->SendHandedOff(w->origin, HandedOff{d.owner, d.shape_key, d.count, d.report});
-      }
+      HandOff(*w, w->demand.count);
       host_->SendUnschedulable(w->demand.owner, m);
       w->demand.count = 0;
       return false;

@@ -51,18 +51,26 @@ class GlobalScheduler {
     // By a node it was assigned to: its origin no longer counts it, and may serve it too.
     bool rejected = false;
   };
+  // What has been handed off of an owner's demand for a shape since its epoch began. Kept as long as the
+  // owner lives, since the next demand is counted from the same beginning.
+  struct Ledger {
+    uint32_t epoch = 0;
+    uint64_t handed = 0;
+  };
 
   void Schedule();
   bool Place(Waiting* w);  // false: nothing more can be placed now
   uint32_t PickDefault(const Waiting& w);
   uint32_t PickSpread(const Waiting& w);
-  void Assign(Waiting* w, uint32_t node, uint32_t count);
+  void Assign(Waiting* w, uint32_t node, uint64_t count);
+  void HandOff(const Waiting& w, uint64_t count);
   bool Feasible(const Shape& shape) const;
   std::string Infeasible(const Shape& shape) const;
 
   Host* host_;
   std::map<uint32_t, Node> nodes_;
   std::list<Waiting> demands_;
+  std::map<std::pair<Address, uint32_t>, Ledger> ledgers_;  // by owner and shape
   uint32_t spread_cursor_ = 0;
   bool scheduling_ = false;
 };

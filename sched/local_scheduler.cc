@@ -14,7 +14,7 @@ constexpr TimeNs kLastPace = 10 * kSecond;
 constexpr TimeNs kIdleWorker = 2 * kSecond;  // workers beyond one per CPU end after this
 // A process that stays for its objects keeps devices no longer than this.
 constexpr TimeNs kLeaving = 1 * kSecond;
-constexpr uint32_t kStale = UINT32_MAX;  // no count: differs from every true one
+constexpr uint64_t kStale = UINT64_MAX;  // no count: differs from every true one
 constexpr uint8_t kDefaultStrategy = 0;
 constexpr uint8_t kAffinityStrategy = 2;
 
@@ -35,83 +35,83 @@ bool LocalScheduler::Local(const Shape& shape) const {
 
 void LocalScheduler::OnLeaseRequest(const Address& owner, const LeaseRequest& m, TimeNs now) {
   if (ended_jobs_.count(m.shape.job) != 0) return;
+  Ledger& ledger = ledgers_[{owner, m.shape_key}];
+  if (ledger.epoch != m.epoch) {
+    const bool told = ledger.reported != 0;
+    ledger = Ledger{};
+    ledger.epoch = m.epoch;
+    if (told) ledger.reported = kStale;
+  }
+  ledger.wanted = m.wanted;
   auto it = std::find_if(demands_.begin(), demands_.end(), [&](const LocalDemand& d) {
     return !d.assigned && d.owner == owner && d.shape_key == m.shape_key;
   });
   if (it == demands_.end()) {
-    if (m.wanted == 0) return;
     LocalDemand d;
     d.owner = owner;
     d.shape_key = m.shape_key;
     d.shape = m.shape;
-    d.order = next_order_++;
-    const auto where = std::find_if(demands_.begin(), demands_.end(),
-                                    [&](const LocalDemand& o) { return o.shape.depth < d.shape.depth; });
-    it = demands_.insert(where, std::move(d));
+    it = Insert(std::move(d));
   }
-  // The head may have placed some of the old demand; its word of that must not be taken off the new one.
-  if (it->reported != 0) {
-    it->reported = kStale;
-    it->report = 0;
-  }
-  it->count = m.wanted;
+  it->epoch = m.epoch;
+  it->count = ledger.left();
   it->since = now;
   Dispatch(now);
+}
+
+std::list<LocalScheduler::LocalDemand>::iterator LocalScheduler::Insert(LocalDemand d) {
+  const auto where = std::find_if(demands_.begin(), demands_.end(),
+                                  [&](const LocalDemand& o) { return o.shape.depth < d.shape.depth; });
+  return demands_.insert(where, std::move(d));
+}
+
+// Nobody wants any of it any more.
+void LocalScheduler::Withdraw(LocalDemand* d) {
+  d->count = 0;
+  if (d->assigned) return;
+  LedgerOf(*d).wanted = 0;
+  Report(d);
 }
 
 void LocalScheduler::OnJobEnd(JobId job) {
   ended_jobs_.insert(job);
   for (LocalDemand& d : demands_) {
-    if (d.shape.job != job) continue;
-    d.count = 0;
-    Report(&d);
+    if (d.shape.job == job) Withdraw(&d);
   }
   demands_.remove_if([&](const LocalDemand& d) { return d.shape.job == job; });
 }
 
 void LocalScheduler::OnAssign(const Demand& m, TimeNs now) {
-  if (ended_jobs_.count(m.shape.job) != 0) return;
-  LocalDemand d;
-  d.owner = m.owner;
-  d.shape_key = m.shape_key;
-  d.shape = m.shape;
-  d.count = m.count;
-  d.assigned = true;
   promised_ = true;
-  d.since = now;
-  d.order = next_order_++;
-  const auto where = std::find_if(demands_.begin(), demands_.end(),
-                                  [&](const LocalDemand& o) { return o.shape.depth < d.shape.depth; });
-  demands_.insert(where, std::move(d));
+  if (ended_jobs_.count(m.shape.job) != 0) return;
+  Insert({m.owner, m.shape_key, m.shape, m.epoch, m.count, /*assigned=*/true, now});
   Dispatch(now);
 }
 
 void LocalScheduler::OnHandedOff(const HandedOff& m, TimeNs now) {
+  const auto ledger = ledgers_.find({m.owner, m.shape_key});
+  if (ledger == ledgers_.end() || ledger->second.epoch != m.epoch) return;
+  ledger->second.handed += m.count;
   for (LocalDemand& d : demands_) {
-    if (d.assigned || d.owner != m.owner || d.shape_key != m.shape_key || d.report != m.report) continue;
-    d.count -= std::min(d.count, m.count);
-    d.reported -= std::min(d.reported, m.count);
+    if (!d.assigned && d.owner == m.owner && d.shape_key == m.shape_key) d.count = ledger->second.left();
   }
   Dispatch(now);
 }
 
 void LocalScheduler::Report(LocalDemand* d) {
-  if (d->assigned || d->count == d->reported) return;
-  d->reported = d->count;
-  Demand m;
-  m.owner = d->owner;
-  m.shape_key = d->shape_key;
-  m.count = d->count;
-  m.report = d->report = next_report_++;
-  m.shape = d->shape;
-  host_->SendDemand(m);
+  if (d->assigned) return;
+  Ledger& ledger = LedgerOf(*d);
+  const uint64_t elsewhere = ledger.wanted - std::min(ledger.wanted, ledger.here);
+  if (elsewhere == ledger.reported) return;
+  ledger.reported = elsewhere;
+  host_->SendDemand({d->owner, d->shape_key, d->epoch, elsewhere, d->shape});
 }
 
 Amounts LocalScheduler::Promisable() const {
   Pool left = pool_;
   for (const LocalDemand& d : demands_) {
     if (!d.assigned) continue;
-    for (uint32_t i = 0; i < d.count && left.Fits(d.shape.resources); ++i) left.Take(d.shape.resources);
+    for (uint64_t i = 0; i < d.count && left.Fits(d.shape.resources); ++i) left.Take(d.shape.resources);
   }
   return left.Report();
 }
@@ -162,7 +162,7 @@ void LocalScheduler::StopIdleOn(const Devices& devices) {
   }
 }
 
-bool LocalScheduler::GrantOne(LocalDemand* d, TimeNs) {
+bool LocalScheduler::GrantOne(LocalDemand* d) {
   Devices devices = pool_.Take(d->shape.resources);
   Worker* w = IdleWorker(d->shape, devices);
   if (w == nullptr) {
@@ -179,8 +179,10 @@ bool LocalScheduler::GrantOne(LocalDemand* d, TimeNs) {
                   LeaseRecord{d->owner, w->address, d->shape.resources, std::move(devices), d->shape.actor});
   if (d->shape.actor) ++actor_leases_;
   --d->count;
+  if (!d->assigned) ++LedgerOf(*d).here;
   Grant g;
   g.shape_key = d->shape_key;
+  g.epoch = d->epoch;
   g.lease = lease;
   g.worker = w->address;
   host_->SendGrant(d->owner, g);
@@ -225,10 +227,10 @@ void LocalScheduler::Dispatch(TimeNs now) {
     LocalDemand& d = *it;
     if (d.assigned || Local(d.shape)) {
       while (d.count > 0 && pool_.Fits(d.shape.resources)) {
-        if (GrantOne(&d, now)) continue;
+        if (GrantOne(&d)) continue;
         // No process: as many new ones as fit, beyond those already on their way.
         Pool left = pool_;
-        for (uint32_t i = 0; i < d.count && left.Fits(d.shape.resources); ++i) {
+        for (uint64_t i = 0; i < d.count && left.Fits(d.shape.resources); ++i) {
           left.Take(d.shape.resources);
           if (++starts_wanted[d.shape.language] <= starting_[d.shape.language]) continue;
           if (!MayStart(d, now)) break;
@@ -244,7 +246,7 @@ void LocalScheduler::Dispatch(TimeNs now) {
         if (now - d.since <= kAssignPatience) {
           Arm(d.since + kAssignPatience + 1);
         } else if (d.shape.strategy != kAffinityStrategy && !coming) {
-          Demand back{d.owner, d.shape_key, d.count, 0, d.shape};
+          const Demand back{d.owner, d.shape_key, d.epoch, d.count, d.shape};
           d.count = 0;
           promised_ = true;  // the head takes us for full until we say otherwise
           host_->SendReject(back);
@@ -253,7 +255,7 @@ void LocalScheduler::Dispatch(TimeNs now) {
     }
     // What fits here but waits for a process of ours to start is not the head's business.
     if (!d.assigned && (!Local(d.shape) || !pool_.Fits(d.shape.resources) || d.count == 0)) Report(&d);
-    it = d.count == 0 && (d.assigned || d.reported == 0) ? demands_.erase(it) : std::next(it);
+    it = d.count == 0 ? demands_.erase(it) : std::next(it);
   }
   if (starved) {
     if (now >= next_reclaim_) {
@@ -363,7 +365,7 @@ void LocalScheduler::OnCannotStart(JobId job, uint8_t language, const std::strin
   for (LocalDemand& d : demands_) {
     if (d.shape.job != job || d.shape.language != language || d.count == 0) continue;
     host_->SendUnschedulable(d.owner, {d.shape_key, why});
-    d.count = 0;
+    Withdraw(&d);
   }
   Dispatch(now);
 }
@@ -424,10 +426,10 @@ std::vector<Address> LocalScheduler::OnOwnerGone(const Address& owner, TimeNs no
   std::vector<Address> ran;
   demands_.remove_if([&](LocalDemand& d) {
     if (d.owner != owner) return false;
-    d.count = 0;
-    Report(&d);
+    Withdraw(&d);
     return true;
   });
+  std::erase_if(ledgers_, [&](const auto& l) { return l.first.first == owner; });
   std::vector<uint64_t> ended;
   for (const auto& [id, lease] : leases_) {
     if (lease.owner == owner) {

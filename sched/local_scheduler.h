@@ -39,7 +39,7 @@ class LocalScheduler {
     // Just before the grant of a lease with devices: the worker must know them before its first task.
     virtual void AssignDevices(const Address& worker, uint64_t lease, const Devices& devices) = 0;
     virtual void SendReclaim(const Address& owner) = 0;
-    // To the head: this much of the demand found no place here (absolute).
+    // To the head: this much of the demand, counted from its epoch's beginning, is not served here.
     virtual void SendDemand(const Demand& demand) = 0;
     virtual void SendReject(const Demand& demand) = 0;
     // A process for tasks of this language. Answered by OnWorkerReady, OnWorkerStartFailed or OnCannotStart.
@@ -54,7 +54,9 @@ class LocalScheduler {
   void SetNode(uint32_t node) { options_.node = node; }
 
   void OnLeaseRequest(const Address& owner, const LeaseRequest& m, TimeNs now);
-  void OnAssign(const Demand& m, TimeNs now);        // the head chose us for somebody's demand
+  void OnAssign(const Demand& m, TimeNs now);  // the head chose us for somebody's demand
+  // That somebody is gone: only the head's view of us has to be put right.
+  void OnAssignForNobody() { promised_ = true; }
   void OnHandedOff(const HandedOff& m, TimeNs now);  // the head placed some of ours elsewhere
   void OnLeaseReturn(uint64_t lease, WorkerAfter after, TimeNs now);
   // Starts workers before anybody asks. job 0: they serve whichever job comes first.
@@ -95,12 +97,21 @@ class LocalScheduler {
     Address owner;
     uint32_t shape_key = 0;
     Shape shape;
-    uint32_t count = 0;
-    uint32_t reported = 0;  // what the head believes we could not place
-    uint32_t report = 0;    // number of the message that said so
+    uint32_t epoch = 0;
+    uint64_t count = 0;
     bool assigned = false;  // by the head: never passed on, rejected when it waits for long
     TimeNs since = 0;
-    uint64_t order = 0;
+  };
+  // One owner's demand for one shape since its epoch began. Kept as long as the owner lives: the next request
+  // is counted from the same beginning.
+  struct Ledger {
+    uint32_t epoch = 0;
+    uint64_t wanted = 0;
+    uint64_t here = 0;      // granted by us
+    uint64_t handed = 0;    // placed by the head
+    uint64_t reported = 0;  // what the head was told last
+
+    uint64_t left() const { return wanted - std::min(wanted, here + handed); }
   };
   struct Worker {
     Address address;
@@ -129,7 +140,10 @@ class LocalScheduler {
   };
 
   void Dispatch(TimeNs now);
-  bool GrantOne(LocalDemand* d, TimeNs now);
+  Ledger& LedgerOf(const LocalDemand& d) { return ledgers_.at({d.owner, d.shape_key}); }
+  std::list<LocalDemand>::iterator Insert(LocalDemand d);
+  void Withdraw(LocalDemand* d);
+  bool GrantOne(LocalDemand* d);
   bool Local(const Shape& shape) const;
   Worker* IdleWorker(const Shape& shape, const Devices& devices);
   uint32_t Starting() const;
@@ -149,7 +163,8 @@ class LocalScheduler {
   LocalOptions options_;
   Host* host_;
   Pool pool_;
-  std::list<LocalDemand> demands_;  // deeper first, then oldest
+  std::list<LocalDemand> demands_;                          // deeper first, then oldest
+  std::map<std::pair<Address, uint32_t>, Ledger> ledgers_;  // by owner and shape
   std::unordered_map<Address, Worker> workers_;
   std::vector<Address> idle_;  // most recently used last
   std::unordered_map<uint64_t, LeaseRecord> leases_;
@@ -157,8 +172,6 @@ class LocalScheduler {
   std::vector<Leaving> leaving_;
   std::map<uint32_t, uint32_t> blocked_depths_;  // depth -> how many
   uint64_t next_lease_ = 1;
-  uint64_t next_order_ = 1;
-  uint32_t next_report_ = 1;
   std::map<uint8_t, uint32_t> starting_;  // by language
   TimeNs last_paced_start_ = 0;
   TimeNs pace_ = 0;

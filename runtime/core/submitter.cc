@@ -161,26 +161,34 @@ void Submitter::PushTask(Lease* lease, Task* t, TimeNs now) {
 // Asks our raylet for as many workers as tasks are queued. Said again only when it has changed by a factor:
 // a burst of n submissions costs log n messages.
 void Submitter::UpdateDemand(ShapeQueue* q, TimeNs now) {
-  const auto wanted = static_cast<uint32_t>(std::min<size_t>(q->queue.size, 1'000'000));
-  const bool more = wanted > q->requested && (q->requested == 0 || wanted >= 2 * q->requested);
-  const bool less = q->requested != 0 && (wanted == 0 || wanted < q->requested / 2);
+  const auto queued = std::min<uint64_t>(q->queue.size, 1'000'000);
+  const uint64_t asked = q->outstanding();
+  const bool more = queued > asked && (asked == 0 || queued >= 2 * asked);
+  const bool less = asked != 0 && (queued == 0 || queued < asked / 2);
   if (!more && !less) return;
   if (more) {
     for (auto& [key, other] : shapes_) {
       if (other.get() != q) ReturnIdle(other.get(), now + 1);
     }
   }
-  q->asked_less |= less;
-  AskFor(q, wanted);
+  AskFor(q, queued);
 }
 
-void Submitter::AskFor(ShapeQueue* q, uint32_t wanted) {
-  q->requested = wanted;
+// So many more than have come.
+void Submitter::AskFor(ShapeQueue* q, uint64_t more) {
+  q->wanted = q->received + more;
   LeaseRequest m;
   m.shape_key = q->key;
-  m.wanted = wanted;
+  m.epoch = q->epoch;
+  m.wanted = q->wanted;
   m.shape = q->shape;
   outbox_->Send(RayletOf(objects_->self().node), MsgType::kLeaseRequest, m);
+}
+
+// Some of what was asked for may never come: it is counted anew from here, and grants of before do not count.
+void Submitter::NewEpoch(ShapeQueue* q) {
+  ++q->epoch;
+  q->wanted = q->received = 0;
 }
 
 void Submitter::WentIdle(ShapeQueue* q, Lease* lease, TimeNs now) {
@@ -242,8 +250,7 @@ void Submitter::OnGrant(const Address& from, const Grant& m, TimeNs now) {
   const auto it = shapes_.find(m.shape_key);
   if (it == shapes_.end()) return;
   ShapeQueue* q = it->second.get();
-  const bool last = q->requested == 1;
-  if (q->requested > 0) --q->requested;
+  if (m.epoch == q->epoch) ++q->received;
   auto lease = std::make_unique<Lease>();
   lease->id = m.lease;
   lease->granter = from;
@@ -258,8 +265,6 @@ void Submitter::OnGrant(const Address& from, const Grant& m, TimeNs now) {
   }
   WentIdle(q, l, now);
   Pump(q, now);
-  // It may have been a grant of what was withdrawn since; then what was asked for after that still stands.
-  if (last && q->asked_less && q->queue.size == 0 && q->requested == 0) AskFor(q, 0);
 }
 
 void Submitter::OnReclaim(TimeNs now) {
@@ -270,7 +275,7 @@ void Submitter::OnUnschedulable(const Unschedulable& m) {
   const auto it = shapes_.find(m.shape_key);
   if (it == shapes_.end()) return;
   ShapeQueue* q = it->second.get();
-  q->requested = 0;
+  NewEpoch(q);
   const ErrorType type = q->shape.actor ? ErrorType::kActorUnschedulable : ErrorType::kTaskUnschedulable;
   while (!q->queue.empty()) tasks_->FailWith(q->queue.head, type, m.reason);
 }

@@ -46,9 +46,13 @@ struct ShapeQueue {
   std::vector<std::unique_ptr<Lease>> leases;
   std::vector<Lease*> idle;  // of leases: nothing in flight
   size_t cursor = 0;
-  uint32_t requested = 0;   // what our raylet believes we still want
-  bool asked_less = false;  // once: a grant on its way may be of what was withdrawn
+  // Leases asked for and come, counted from the epoch's beginning (LeaseRequest).
+  uint32_t epoch = 1;
+  uint64_t wanted = 0;
+  uint64_t received = 0;
   std::string unschedulable;
+
+  uint64_t outstanding() const { return wanted - std::min(wanted, received); }
 };
 
 class Submitter {
@@ -102,7 +106,8 @@ class Submitter {
   void NotIdle(Lease* lease);
   void PushTask(Lease* lease, Task* t, TimeNs now);
   void UpdateDemand(ShapeQueue* q, TimeNs now);
-  void AskFor(ShapeQueue* q, uint32_t wanted);
+  void AskFor(ShapeQueue* q, uint64_t more);
+  static void NewEpoch(ShapeQueue* q);
   void ReturnLease(Lease* lease, WorkerAfter after);
   void ReturnIdle(ShapeQueue* q, TimeNs idle_before);
   void TakeOff(Task* t, TimeNs now);  // from its lease's inflight list

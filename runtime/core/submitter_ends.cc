@@ -72,7 +72,8 @@ void Submitter::LoseLease(Lease* lease, const Eof& eof, ErrorType type) {
     Task* t = *it;
     t->lease = nullptr;
     const bool claimed = eof.Claimed(t->id(), t->attempt);
-    if (claimed && type != ErrorType::kNodeDied && !t->creates_actor()) tasks_->FreeUnannounced(t, node);
+    const bool answered = t->state == TaskState::kAlive;
+    if (claimed && !answered && type != ErrorType::kNodeDied) tasks_->FreeUnannounced(t, node);
     LoseTask(t, eof, claimed, type);
   }
   // Not now: asking for more returns other queues' idle leases, and the caller may still hold some of those.
@@ -97,10 +98,9 @@ void Submitter::OnNodeDead(uint32_t node, const std::string& reason, TimeNs now)
   for (Lease* lease : leases) LoseLease(lease, eof, ErrorType::kNodeDied);
   // What the head had assigned to that node is lost with it: all demand is told anew.
   for (auto& [key, q] : shapes_) {
-    if (q->queue.size != 0) {  // else what our raylet still has of it is withdrawn
-      q->requested = 0;
-      q->asked_less = true;
-    }
+    const bool asked = q->outstanding() != 0;
+    NewEpoch(q.get());
+    if (asked && q->queue.size == 0) AskFor(q.get(), 0);  // our raylet still has some of it
     UpdateDemand(q.get(), now);
   }
 }

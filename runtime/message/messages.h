@@ -132,25 +132,29 @@ struct Shape {
   auto operator<=>(const Shape&) const = default;
 };
 
-struct LeaseRequest {      // owner -> its raylet. `wanted` is absolute: it replaces what was asked before
+// owner -> its raylet. Counted from the beginning of an epoch, so that neither side has to guess which grants
+// are on their way: `wanted` leases in all, those that have come included.
+struct LeaseRequest {
   uint32_t shape_key = 0;  // the owner's own number for the shape
-  uint32_t wanted = 0;
+  uint32_t epoch = 0;      // a new one begins when some of what was asked for may be lost
+  uint64_t wanted = 0;
   Shape shape;
 
   template <class C>
   void Fields(C& c) {
-    c(shape_key, wanted, shape);
+    c(shape_key, epoch, wanted, shape);
   }
 };
 
 struct Grant {  // granting raylet -> owner
   uint32_t shape_key = 0;
+  uint32_t epoch = 0;  // of the request
   uint64_t lease = 0;  // unique per granting raylet
   Address worker;
 
   template <class C>
   void Fields(C& c) {
-    c(shape_key, lease, worker);
+    c(shape_key, epoch, lease, worker);
   }
 };
 
@@ -686,28 +690,30 @@ struct Heartbeat {  // raylet -> GCS, also the load report: only what changed si
   }
 };
 
-struct Demand {  // raylet -> GCS: what this node could not place; absolute per (owner, shape_key)
+struct Demand {
   Address owner;
   uint32_t shape_key = 0;
-  uint32_t count = 0;
-  uint32_t report = 0;  // the origin's number for this message
+  uint32_t epoch = 0;  // of the owner's request
+  // raylet -> GCS: what the raylet does not serve itself, since the epoch's beginning. With an assignment or
+  // a rejection: that many.
+  uint64_t count = 0;
   Shape shape;
 
   template <class C>
   void Fields(C& c) {
-    c(owner, shape_key, count, report, shape);
+    c(owner, shape_key, epoch, count, shape);
   }
 };
 
 struct HandedOff {  // GCS -> origin raylet: placed elsewhere
   Address owner;
   uint32_t shape_key = 0;
-  uint32_t count = 0;
-  uint32_t report = 0;  // what it came from: an older one no longer counts
+  uint32_t epoch = 0;
+  uint64_t count = 0;
 
   template <class C>
   void Fields(C& c) {
-    c(owner, shape_key, count, report);
+    c(owner, shape_key, epoch, count);
   }
 };
 

@@ -217,6 +217,7 @@ void Raylet::FinishDeath(Client* c) {
   spdlog::info("{}", eof.cause);
   const std::unique_ptr<Client> gone = std::move(clients_.at(c->address.slot));
   clients_.erase(gone->address.slot);
+  EndOwner(gone->address);  // what it wanted is withdrawn before the head hears that it is gone
   Writer body;
   body(eof);
   Broadcast(MsgType::kEof, body.bytes());
@@ -225,7 +226,6 @@ void Raylet::FinishDeath(Client* c) {
   }
   router_.Post(GcsAddress(), MsgType::kEof, body.bytes());
   scheduler_->OnWorkerGone(gone->address, now);
-  EndOwner(gone->address);
   pulls_->OnClientGone(gone->address);
   functions_.OnClientGone(gone->address);
   std::erase_if(waiting_room_, [&](const Room& r) { return r.who == gone->address; });

@@ -349,7 +349,8 @@ void Raylet::OnClusterMessage(const MessageHeader& header, Bytes body) {
       Handle<Demand>(body, [&](const Demand& m) {
         // The head may not have heard yet that its owner, of this node, is gone: nobody would return the
         // lease.
-        if (m.owner.node != node_ || ClientAt(m.owner) != nullptr) scheduler_->OnAssign(m, now);
+        if (m.owner.node != node_ || ClientAt(m.owner) != nullptr) return scheduler_->OnAssign(m, now);
+        scheduler_->OnAssignForNobody();
       });
       break;
     case MsgType::kHandedOff:

@@ -104,6 +104,27 @@ def test_ranks_of_a_host_divide_its_mask(ray_mpi):
     assert done.stdout == "3 3 3\n['GPU-aa', 'GPU-bb', 'GPU-cc'] True\n", done.stderr
 
 
+BURST = """
+import collections, time, ray
+ray.init()
+
+@ray.remote(scheduling_strategy="SPREAD")
+def where():
+    time.sleep(0.2)
+    return ray.get_runtime_context().get_node_id()
+
+for _ in range(4):
+    print(sorted(collections.Counter(ray.get([where.remote() for _ in range(6)])).values()))
+    time.sleep(0.3)  # what is free again has to reach the head
+"""
+
+
+def test_a_burst_of_spread_tasks_is_even(ray_mpi):
+    path = ray_mpi.write("app.py", BURST)
+    done = ray_mpi("-n", "3", "--num-cpus=2", path)
+    assert done.stdout == "[2, 2, 2]\n" * 4, done.stderr
+
+
 LAST_WORDS = THREE + """
 @ray.remote(scheduling_strategy="SPREAD")
 def first(i):

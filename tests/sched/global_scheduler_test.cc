@@ -15,12 +15,12 @@ class GlobalSchedulerTest : public testing::Test, public GlobalScheduler::Host {
   void AddNodes(int n, int64_t cpus) {
     for (int i = 0; i < n; ++i) scheduler_.AddNode(next_node_++, {{"CPU", cpus * kResourceUnit}});
   }
+  // In all, since the beginning.
   Demand Wants(uint32_t count, Strategy strategy = Strategy::kDefault, uint32_t node = 0, bool soft = false) {
     Demand d;
     d.owner = kOwner;
     d.shape_key = 1;
     d.count = count;
-    d.report = ++report_;
     d.shape.resources = {{"CPU", kResourceUnit}};
     d.shape.strategy = static_cast<uint8_t>(strategy);
     d.shape.affinity_node = node;
@@ -40,7 +40,6 @@ class GlobalSchedulerTest : public testing::Test, public GlobalScheduler::Host {
 
   GlobalScheduler scheduler_{this};
   uint32_t next_node_ = 1;
-  uint32_t report_ = 0;
   std::vector<std::pair<uint32_t, Demand>> assigns_;
   std::vector<std::pair<uint32_t, HandedOff>> handed_;
   std::vector<Unschedulable> unschedulable_;
@@ -51,9 +50,25 @@ TEST_F(GlobalSchedulerTest, SpreadsOverAllNodes) {
   AddNodes(4, 2);
   scheduler_.OnDemand(1, Wants(4, Strategy::kSpread));
   for (uint32_t node = 1; node <= 4; ++node) EXPECT_EQ(AssignedTo(node), 1U) << node;
-  scheduler_.OnDemand(1, Wants(6, Strategy::kSpread));
+  scheduler_.OnDemand(1, Wants(10, Strategy::kSpread));
   for (uint32_t node = 1; node <= 4; ++node) EXPECT_EQ(AssignedTo(node), 2U) << node;
   EXPECT_EQ(scheduler_.pending(), 1U);
+}
+
+TEST_F(GlobalSchedulerTest, ABurstThatGrowsIsSpreadEvenly) {
+  AddNodes(4, 2);
+  for (uint32_t asked : {1, 2, 4}) scheduler_.OnDemand(1, Wants(asked, Strategy::kSpread));
+  for (uint32_t node = 1; node <= 4; ++node) EXPECT_EQ(AssignedTo(node), 1U) << node;
+}
+
+TEST_F(GlobalSchedulerTest, ANewEpochIsCountedFromItsBeginning) {
+  AddNodes(4, 2);
+  scheduler_.OnDemand(1, Wants(4, Strategy::kSpread));
+  Demand anew = Wants(2, Strategy::kSpread);
+  anew.epoch = 1;
+  scheduler_.OnDemand(1, anew);
+  EXPECT_EQ(assigns_.size(), 6U);
+  EXPECT_EQ(handed_.back().second.epoch, 1U);
 }
 
 TEST_F(GlobalSchedulerTest, DefaultDemandGoesElsewhereToTheEmptiestNode) {
@@ -63,7 +78,7 @@ TEST_F(GlobalSchedulerTest, DefaultDemandGoesElsewhereToTheEmptiestNode) {
   EXPECT_EQ(AssignedTo(3), 1U);
   ASSERT_EQ(handed_.size(), 1U);
   EXPECT_EQ(handed_[0].first, 1U);
-  EXPECT_EQ(handed_[0].second.report, 1U) << "names the report it came from";
+  EXPECT_EQ(handed_[0].second.count, 1U);
 }
 
 TEST_F(GlobalSchedulerTest, HardAffinityWaitsForItsNode) {
@@ -135,7 +150,6 @@ TEST_F(GlobalSchedulerTest, HalvesOfTwoDevicesAreNoDevice) {
   scheduler_.OnDemand(1, d);
   EXPECT_EQ(AssignedTo(2), 1U);
   d.shape_key = 2;
-  d.report = ++report_;
   scheduler_.OnDemand(1, d);
   EXPECT_EQ(AssignedTo(2), 1U) << "0.4 are left";
   scheduler_.OnReport(2, {{"CPU", 4 * kResourceUnit}, {"GPU", 2 * kResourceUnit}});

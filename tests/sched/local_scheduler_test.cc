@@ -233,19 +233,50 @@ TEST_F(LocalSchedulerTest, APromiseIsReportedEvenIfNothingSeemsToHaveChanged) {
   EXPECT_TRUE(scheduler_->ReportDue());
 }
 
-TEST_F(LocalSchedulerTest, AnOldHandOffTakesNothingOffANewDemand) {
+TEST_F(LocalSchedulerTest, ARequestAndAHandOffThatCrossAreBothCounted) {
   Start(1);
   LeaseRequest wish = Wants(1);
   wish.shape.strategy = 1;  // spread: the head's business
   scheduler_->OnLeaseRequest(kOwner, wish, now_);
-  ASSERT_EQ(demands_.size(), 1U);
-  const uint32_t old = demands_[0].report;
+  wish.wanted = 3;  // the first of them may be on its way already
   scheduler_->OnLeaseRequest(kOwner, wish, now_);
   ASSERT_EQ(demands_.size(), 2U);
-  scheduler_->OnHandedOff({kOwner, 1, 1, old}, now_);
+  EXPECT_EQ(demands_[1].count, 3U) << "in all, since the head knows what it has handed off of it";
+  scheduler_->OnHandedOff({kOwner, 1, 0, 1}, now_);
   EXPECT_EQ(scheduler_->demand_count(), 1U);
-  scheduler_->OnHandedOff({kOwner, 1, 1, demands_[1].report}, now_);
+  scheduler_->OnHandedOff({kOwner, 1, 0, 2}, now_);
   EXPECT_EQ(scheduler_->demand_count(), 0U);
+  wish.wanted = 4;
+  scheduler_->OnLeaseRequest(kOwner, wish, now_);
+  EXPECT_EQ(demands_.back().count, 4U);
+}
+
+TEST_F(LocalSchedulerTest, AHandOffOfAFormerEpochDoesNotCount) {
+  Start(1);
+  LeaseRequest wish = Wants(2);
+  wish.shape.strategy = 1;
+  scheduler_->OnLeaseRequest(kOwner, wish, now_);
+  wish.epoch = 1;
+  scheduler_->OnLeaseRequest(kOwner, wish, now_);
+  EXPECT_EQ(demands_.back().epoch, 1U);
+  scheduler_->OnHandedOff({kOwner, 1, 0, 2}, now_);
+  EXPECT_EQ(scheduler_->demand_count(), 1U);
+  scheduler_->OnHandedOff({kOwner, 1, 1, 2}, now_);
+  EXPECT_EQ(scheduler_->demand_count(), 0U);
+}
+
+TEST_F(LocalSchedulerTest, WhatIsGrantedHereIsNotTheHeadsBusiness) {
+  Start(2);
+  AddWorkers(2);
+  scheduler_->OnLeaseRequest(kOwner, Wants(3), now_);
+  EXPECT_EQ(grants_.size(), 2U);
+  EXPECT_EQ(demands_.back().count, 1U);
+  scheduler_->OnLeaseReturn(grants_[0].second.lease, WorkerAfter::kIdle, now_);
+  EXPECT_EQ(grants_.size(), 3U);
+  EXPECT_EQ(demands_.back().count, 0U) << "withdrawn";
+  scheduler_->OnHandedOff({kOwner, 1, 0, 1}, now_);  // but it was on its way: a surplus
+  scheduler_->OnLeaseRequest(kOwner, Wants(4), now_);
+  EXPECT_EQ(scheduler_->demand_count(), 0U) << "which serves what is asked for next";
 }
 
 TEST_F(LocalSchedulerTest, AnOwnersEndFreesItsLeasesButNotItsWorkers) {
@@ -350,7 +381,7 @@ TEST_F(LocalSchedulerTest, AProcessRunsWithTheSameDevicesToItsEnd) {
   EXPECT_EQ(starts_, 1);
   AddWorkers(1);
   ASSERT_EQ(grants_.size(), 2U);
-  scheduler_->OnLeaseRequest(kOwner, WantsGpu(1, 0.5), now_);
+  scheduler_->OnLeaseRequest(kOwner, WantsGpu(1, 0.5, 3), now_);
   ASSERT_EQ(grants_.size(), 3U);
   EXPECT_EQ(grants_[2].second.worker, first) << "device 0 again";
   scheduler_->OnLeaseReturn(grants_[2].second.lease, WorkerAfter::kIdle, now_);

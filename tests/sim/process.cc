@@ -345,7 +345,7 @@ std::string SimProcess::Describe() {
     if (q->queue.size == 0 && q->leases.empty()) continue;
     out += "    shape " + std::to_string(key) + " " + sched::ToString(q->shape.resources) + " strategy " +
            std::to_string(q->shape.strategy) + " depth " + std::to_string(q->shape.depth) + ": queued " +
-           std::to_string(q->queue.size) + ", requested " + std::to_string(q->requested) + ", leases";
+           std::to_string(q->queue.size) + ", asked for " + std::to_string(q->outstanding()) + ", leases";
     for (const auto& l : q->leases) {
       out += " " + ToString(l->worker) + "(" + std::to_string(l->inflight.size()) +
              (l->blocked ? " blocked" : "") + (l->revoking ? " revoking" : "") +

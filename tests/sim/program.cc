@@ -174,8 +174,12 @@ void SimProcess::Step() {
       waiting_.read = false;
       waiting_.fetch = frame_->rng.Percent(50);
     }
-    // A get of what may never come, or come late, has a time limit, in the driver.
-    if (frame_->item == nullptr || frame_->item->of_actor() || frame_->rng.Percent(30)) {
+    // A get of what may never come, or come late, has a time limit, in the driver. So has one of a call:
+    // others stand before it, and one of them may wait for the very task that waits here.
+    const bool of_call = std::any_of(waiting_.refs.begin(), waiting_.refs.end(), [](const Entry* e) {
+      return e->id.task.kind() == TaskKind::kActorCall;
+    });
+    if (frame_->item == nullptr || frame_->item->of_actor() || of_call || frame_->rng.Percent(30)) {
       waiting_.deadline = world_->now() + static_cast<TimeNs>(frame_->rng.Below(200)) * kMillisecond;
       waiting_.read = false;
     }

@@ -166,7 +166,8 @@ void SimRaylet::OnMessage(const MessageHeader& header, Bytes body) {
       Handle<Demand>(world_, body, [&](const Demand& m) {
         const auto c = clients_.find(m.owner.slot);
         const bool here = c != clients_.end() && c->second.address == m.owner;
-        if (m.owner.node != node_ || here) scheduler_.OnAssign(m, now);
+        if (m.owner.node != node_ || here) return scheduler_.OnAssign(m, now);
+        scheduler_.OnAssignForNobody();
       });
       break;
     case MsgType::kHandedOff:
@@ -336,6 +337,7 @@ void SimRaylet::FinishDeath(const Address& who) {
   for (const auto& [entry, claim] : world_->Any(who)->claims()) eof.claimed.push_back(claim);
   const Client gone = std::move(clients_.at(who.slot));
   clients_.erase(who.slot);
+  EndOwner(who);
   Writer body;
   body(eof);
   Broadcast(MsgType::kEof, body.bytes());
@@ -344,7 +346,6 @@ void SimRaylet::FinishDeath(const Address& who) {
   }
   Post(GcsAddress(), MsgType::kEof, body.bytes());
   scheduler_.OnWorkerGone(who, world_->now());
-  EndOwner(who);
   for (auto& [version, t] : transfers_) {
     std::erase_if(t.waiters, [&](const auto& w) { return w.first == who; });
   }

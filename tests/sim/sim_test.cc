@@ -26,14 +26,14 @@ class OnceFailed : public testing::TestWithParam<Found> {};
 
 TEST_P(OnceFailed, Passes) { EXPECT_EQ(World(GetParam().seed, false).Run(), ""); }
 
-INSTANTIATE_TEST_SUITE_P(Sim, OnceFailed,
-                         testing::Values(Found{"CancelledTaskLeavesItsDemand", 3},
-                                         Found{"HandOffOfAFormerDemand", 66},
-                                         Found{"ResultSealedAfterItsOwnersEnd", 146},
-                                         Found{"RevokedTaskPushedBackWithoutEnd", 362},
-                                         Found{"AssignmentForADeadOwner", 418},
-                                         Found{"LastKnownCopyEvicted", 572}),
-                         [](const auto& param) { return std::string(param.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    Sim, OnceFailed,
+    testing::Values(Found{"CancelledTaskLeavesItsDemand", 3}, Found{"HandOffOfAFormerDemand", 66},
+                    Found{"ResultSealedAfterItsOwnersEnd", 146},
+                    Found{"RevokedTaskPushedBackWithoutEnd", 362}, Found{"AssignmentForADeadOwner", 418},
+                    Found{"LastKnownCopyEvicted", 572}, Found{"PromiseToADeadOwner", 3792},
+                    Found{"DemandOfADeadOwner", 11311}, Found{"StoredErrorOfALostConstructor", 17096}),
+    [](const auto& param) { return std::string(param.param.name); });
 
 TEST(Sim, Seeds) {
   uint64_t steps = 0, started = 0;
