@@ -105,8 +105,9 @@ def test_room_that_others_have_leased_and_do_not_use_comes_back():
 
     kept = [ray.put(megabytes(1)[:200_000]), get_later.remote(), get_later.remote()]
     get(kept)
-    used = ray_mpi._private_stats()["object_store_used_bytes"]
-    array = np.zeros(STORE_BYTES - used - 64 * 1024, dtype=np.uint8)
+    used = lambda: ray_mpi._private_stats()["object_store_used_bytes"]  # noqa: E731
+    assert eventually(lambda: used() >= 3 * 200_000)  # a result can be here before its raylet has heard of it
+    array = np.zeros(STORE_BYTES - used() - 64 * 1024, dtype=np.uint8)
     assert get(ray.put(array)).nbytes == array.nbytes
 
 
