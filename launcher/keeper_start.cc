@@ -128,8 +128,8 @@ Status Keeper::MakeResources() {
   lane::BoardOptions board;
   if (config_.raylet.max_workers > 0) {
     // Besides the workers: the raylet, the driver, and others that attach.
-    board.slots =
-        static_cast<uint16_t>(std::clamp<uint32_t>(config_.raylet.max_workers + 32, board.slots, 4096));
+    board.slots = static_cast<uint16_t>(
+        std::clamp<uint32_t>(config_.raylet.max_workers + 32, board.slots, lane::kMaxSlots));
   }
   if (Status s = lane::Board::Create(board, &board_); !s.ok()) return s;
   objstore::Arena::Options arena;

@@ -186,7 +186,7 @@ Status ApplyValues(const po::variables_map& values, Options* out) {
   reader.Bytes("object-store-memory", 16u << 20, uint64_t{1} << 46, &out->object_store_bytes);
   ReadResources(reader, out);
   ReadLabels(reader, out);
-  reader.Number("max-workers", 1, 60000, &out->max_workers);
+  reader.Number("max-workers", 1, 4000, &out->max_workers);
   reader.Number("prestart-workers", 0, 60000, &out->prestart_workers);
   ReadLogLevel(reader, out);
   if (const std::string* text = reader.Text("log-dir")) out->log_dir = *text;

@@ -44,7 +44,7 @@ Status Board::Create(const BoardOptions& options, UniqueFd* fd) {
     return Status::Invalid(
         "lane board: " + std::to_string(options.slots) + " slots, rings of " +
         std::to_string(options.ring_bytes) + " bytes, " + std::to_string(options.max_lanes) +
-        " lanes: need 2 to 1024 slots, a power of two from 4 KiB to 64 MiB, 1 to 2^20 lanes");
+        " lanes: need 2 to 4096 slots, a power of two from 4 KiB to 64 MiB, 1 to 2^20 lanes");
   }
   UniqueFd memfd(memfd_create("ray-mpi-board", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!memfd.valid()) return Status::Io("lane board: memfd_create", errno);
@@ -99,7 +99,6 @@ Status Board::Map(int fd, std::unique_ptr<Board>* out) {
 Board::Board(std::byte* base, size_t size)
     : base_(base), size_(size), header_(reinterpret_cast<BoardHeader*>(base)) {
   slots_ = static_cast<uint16_t>(header_->slots);
-  groups_ = (slots_ + 63u) / 64;
   ring_bytes_ = header_->ring_bytes;
   max_lanes_ = header_->max_lanes;
   const Layout at(slots_, ring_bytes_, max_lanes_);

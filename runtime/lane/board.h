@@ -21,9 +21,9 @@
 namespace rmpi::lane {
 
 struct BoardOptions {
-  uint16_t slots = 256;              // at most kMaxSlots
+  uint16_t slots = 2048;             // at most kMaxSlots; what is never used costs address space only
   uint32_t ring_bytes = 256 * 1024;  // a power of two, 4 KiB to 64 MiB
-  uint32_t max_lanes = 8192;
+  uint32_t max_lanes = 16384;
 };
 
 enum class SlotState : uint32_t { kFree, kLive, kDead };
@@ -110,7 +110,7 @@ class Board {
   void MarkDirty(uint16_t dst, uint16_t src) {
     SlotRecord& r = records_[dst];
     r.groups[src / 64].fetch_or(uint64_t{1} << (src % 64), std::memory_order_seq_cst);
-    if (groups_ <= kFlatGroups) return;
+    if (src / 64u < kFlatGroups) return;
     // Not skipped on a non-zero old value of the group: its setter may have died before this line. When the
     // summary bit is already there, the receiver has yet to take it, and takes the group after it.
     const uint64_t group_bit = uint64_t{1} << (src / 64);
@@ -127,7 +127,6 @@ class Board {
   size_t size_;
   BoardHeader* header_;
   uint16_t slots_;
-  size_t groups_;  // of 64 slots
   uint32_t ring_bytes_;
   uint32_t max_lanes_;
   SlotRecord* records_;

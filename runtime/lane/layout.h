@@ -19,9 +19,10 @@ namespace rmpi::lane {
 
 constexpr uint64_t kBoardMagic = 0x64616f4269706d72ULL;  // "rmpiBoad"
 constexpr uint32_t kBoardVersion = 1;
-constexpr uint16_t kMaxSlots = 1024;
+constexpr uint16_t kMaxSlots = 4096;
 constexpr size_t kMaxGroups = kMaxSlots / 64;
-// As many fit the bell's line: up to here receivers look at all, without a summary.
+// Receivers look at these themselves; those behind have a bit in a summary. All that is touched while a node
+// has no more processes than these have bits is the bell's line.
 constexpr size_t kFlatGroups = 6;
 constexpr size_t kClaimCapacity = 4096;
 constexpr size_t kLine = 128;  // adjacent-line prefetchers fetch pairs of 64-byte lines
@@ -48,11 +49,10 @@ struct SlotRecord {
   alignas(kLine) std::atomic<uint64_t> word;
   std::atomic<int32_t> pid;
   // The bell: who sleeps, where it ran last, and which senders have something (mail, or room in a full lane).
-  // One line up to 384 slots: a sender pays one transfer for all of it.
+  // One line for the slots below 64 * kFlatGroups: a sender pays one transfer for all of it.
   alignas(kLine) std::atomic<uint32_t> asleep;
   std::atomic<uint32_t> cpu_plus_1;
-  std::atomic<uint64_t>
-      summary;  // bit g: groups[g] may be non-zero. Boards of more than kFlatGroups groups only
+  std::atomic<uint64_t> summary;  // bit g: groups[g] may be non-zero; for those from kFlatGroups on
   std::atomic<uint64_t> groups[kMaxGroups];
   // Event counters: only ever incremented, by whoever rings; [0] main thread, [1] background thread.
   alignas(kLine) std::atomic<uint32_t> futex[2];

@@ -26,6 +26,7 @@
 #include "runtime/base/time.h"
 #include "runtime/lane/board.h"
 #include "runtime/lane/overflow_log.h"
+#include "runtime/lane/peer_table.h"
 
 namespace rmpi::lane {
 
@@ -61,7 +62,10 @@ class Port {
   void Commit();
   // Publishes what was sent and wakes the receivers that sleep.
   void Flush();
-  size_t backlog_bytes(uint16_t dst) const { return outs_[dst].log.bytes(); }
+  size_t backlog_bytes(uint16_t dst) const {
+    const Out* out = outs_.Find(dst);
+    return out == nullptr ? 0 : out->log.bytes();
+  }
   size_t total_backlog_bytes() const;
 
   // Calls handler(uint16_t src_slot, uint32_t src_generation, Bytes message) for up to `max_messages`, round
@@ -95,6 +99,7 @@ class Port {
 
  private:
   struct Out {
+    uint16_t dst = 0;
     uint32_t generation = 0;
     bool connected = false;  // generation is valid and the peer was alive
     bool queued = false;     // in dirty_
@@ -122,7 +127,7 @@ class Port {
 
   // Sending (port_send.cc).
   bool Connect(uint16_t dst, uint32_t generation);
-  void Attach(Out* out, uint16_t dst);
+  void Attach(Out* out);
   std::byte* Place(Out* out, size_t size);  // room for a record of `size` bytes in the ring, or null
   void PutHeader(std::byte* payload, size_t size, RecordKind kind, size_t total) const;
   void Pump(Out* out);
@@ -134,11 +139,10 @@ class Port {
 
   // Receiving (port_receive.cc).
   bool Marked() const {  // some lane is dirty
-    if (board_->groups_ > kFlatGroups) return me_->summary.load(std::memory_order_seq_cst) != 0;
-    for (size_t g = 0; g < board_->groups_; ++g) {
+    for (size_t g = 0; g < kFlatGroups; ++g) {
       if (me_->groups[g].load(std::memory_order_seq_cst) != 0) return true;
     }
-    return false;
+    return me_->summary.load(std::memory_order_seq_cst) != 0;
   }
   void Collect();
   int NextPending();
@@ -166,8 +170,8 @@ class Port {
   const int raylet_eventfd_;
   const size_t ring_bytes_;
   const size_t max_payload_;  // of one record
-  std::vector<Out> outs_;
-  std::vector<In> ins_;
+  PeerTable<Out> outs_;
+  PeerTable<In> ins_;
   std::vector<uint16_t> dirty_;  // destinations with something unpublished or a backlog
   std::vector<uint16_t> bells_;
   std::vector<Peer> corrupt_;

@@ -11,11 +11,10 @@ namespace rmpi::lane {
 // Takes the dirty bits from the board: the summary first, then its groups (a sender sets them the other way
 // round). Taking a bit is a barrier before the load of the lane's tail.
 void Port::Collect() {
-  uint64_t groups = (uint64_t{1} << board_->groups_) - 1;
-  if (board_->groups_ > kFlatGroups) {
-    if (me_->summary.load(std::memory_order_seq_cst) == 0) return;
-    groups &= me_->summary.exchange(0, std::memory_order_seq_cst);
-  }
+  uint64_t groups = (uint64_t{1} << kFlatGroups) - 1;
+  if (me_->summary.load(std::memory_order_seq_cst) != 0)
+    groups |= me_->summary.exchange(0, std::memory_order_seq_cst);
+  if (pending_.size() < 64) groups &= (uint64_t{1} << pending_.size()) - 1;
   for (; groups != 0; groups &= groups - 1) {
     const size_t g = static_cast<size_t>(std::countr_zero(groups));
     if (me_->groups[g].load(std::memory_order_seq_cst) == 0) continue;
@@ -174,10 +173,9 @@ std::optional<Peer> Port::TakeCorruptPeer() {
 
 bool Port::DrainedFrom(uint16_t src, uint32_t generation) const {
   if (src >= ins_.size()) return true;
-  const In& in = ins_[src];
-  if (in.lane.valid()) {
-    return in.generation != generation || in.corrupt ||
-           in.ends->tail.load(std::memory_order_acquire) == in.head;
+  if (const In* in = ins_.Find(src); in != nullptr && in->lane.valid()) {
+    return in->generation != generation || in->corrupt ||
+           in->ends->tail.load(std::memory_order_acquire) == in->head;
   }
   uint32_t lane_generation;
   const LaneRef lane = board_->FindLane(src, slot_, generation_, &lane_generation);

@@ -80,15 +80,16 @@ void Port::Queue(uint16_t dst) {
 bool Port::Connect(uint16_t dst, uint32_t generation) {
   Out& out = outs_[dst];
   if (out.connected) ForgetPeer(dst, out.generation);  // its successor lives in the slot: it is dead
+  out.dst = dst;
   out.generation = generation;
   out.connected = true;
-  Attach(&out, dst);
+  Attach(&out);
   return board_->Live(dst, generation);
 }
 
 // Takes a lane if there is one; else everything waits in the log, and Pump tries again.
-void Port::Attach(Out* out, uint16_t dst) {
-  out->lane = board_->TakeLane(slot_, generation_, dst, out->generation);
+void Port::Attach(Out* out) {
+  out->lane = board_->TakeLane(slot_, generation_, out->dst, out->generation);
   if (!out->lane.valid()) {
     starved_.store(true, std::memory_order_relaxed);
     return;
@@ -126,7 +127,7 @@ void Port::PutHeader(std::byte* payload, size_t size, RecordKind kind, size_t to
 
 // Moves the log into the ring, as far as there is room. Large messages go in pieces.
 void Port::Pump(Out* out) {
-  if (!out->lane.valid() && !out->log.empty()) Attach(out, static_cast<uint16_t>(out - outs_.data()));
+  if (!out->lane.valid() && !out->log.empty()) Attach(out);
   while (!out->log.empty()) {
     const Bytes message = out->log.Front();
     const size_t left = message.size() - out->front_sent;
@@ -229,7 +230,7 @@ void Port::NoteActive(uint16_t peer) {
 
 size_t Port::total_backlog_bytes() const {
   size_t total = 0;
-  for (const uint16_t dst : dirty_) total += outs_[dst].log.bytes();
+  for (const uint16_t dst : dirty_) total += backlog_bytes(dst);
   return total;
 }
 
