@@ -13,6 +13,8 @@ CPP = {
                         ["answer: degree 5, ", "check:  0 of 18 trials differ"]),
     "heat": (["--points", "96", "--blocks", "3", "--steps", "8", "--check"],
              ["answer: 8 steps of 96 x 96 points; off the exact solution by ", "check:  off a serial computation by 0.0e+00"]),
+    "parameter_server": (["--shards", "3", "--rows", "2000", "--features", "20", "--steps", "40", "--check"],
+                         ["answer: 20 parameters of 6000 measurements", "check:  0 of 20 parameters differ"]),
     "pipeline": (["--images", "24", "--check"], ["answer: 49 stars", "check:  0 of 24 images differ"]),
     "pipeline.py": (["--images", "24", "--check"], ["answer: 49 stars", "check:  1176 rows of x, y and flux, off numpy by "]),
 }

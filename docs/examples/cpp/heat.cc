@@ -13,16 +13,14 @@
 #include <ray/api.h>
 
 #include <algorithm>
-#include <boost/program_options.hpp>
 #include <cmath>
 #include <cstdio>
 #include <deque>
-#include <exception>
-#include <iostream>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "program.h"
 #include "progress.h"
 
 namespace {
@@ -239,32 +237,15 @@ int Run(size_t points, size_t blocks_per_side, size_t steps, bool check) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  namespace po = boost::program_options;
   size_t points = 1024, blocks = 4, steps = 100;
-  po::options_description options("The heat equation by tasks over blocks of a grid. Options");
-  options.add_options()("help,h", "this text")("points", po::value(&points)->default_value(points),
-                                               "along each side of the grid, a multiple of --blocks")(
-      "blocks", po::value(&blocks)->default_value(blocks),
-      "along each side; every block and step is two tasks")("steps", po::value(&steps)->default_value(steps),
-                                                            "in time, at least 1")(
-      "check", "compute everything once more in this process, and compare");
-  try {
-    po::variables_map given;
-    po::store(po::parse_command_line(argc, argv, options), given);
-    po::notify(given);
-    if (given.count("help") != 0) {
-      std::cout << options;
-      return 0;
-    }
-    if (blocks < 1 || points < blocks || points % blocks != 0 || steps < 1) {
-      throw po::error("--points must be a multiple of --blocks, and --steps at least 1");
-    }
-    ray::Init();  // in a worker process it does not return
-    const int status = Run(points, blocks, steps, given.count("check") != 0);
-    ray::Shutdown();
-    return status;
-  } catch (const std::exception& e) {
-    std::cerr << "heat: " << e.what() << "\n";
-    return 2;
-  }
+  Options options("The heat equation by tasks over blocks of a grid");
+  options.Add("points", &points, "along each side of the grid, a multiple of --blocks")
+      .Add("blocks", &blocks, "along each side; every block and step is two tasks")
+      .Add("steps", &steps, "in time, at least 1");
+  const auto refuse = [&] {
+    const bool right = blocks >= 1 && points >= blocks && points % blocks == 0 && steps >= 1;
+    return right ? "" : "--points must be a multiple of --blocks, and --steps at least 1";
+  };
+  return RunProgram("heat", argc, argv, options, refuse,
+                    [&](bool check) { return Run(points, blocks, steps, check); });
 }

@@ -15,17 +15,15 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <boost/program_options.hpp>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <exception>
-#include <iostream>
 #include <map>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "program.h"
 #include "progress.h"
 
 namespace {
@@ -280,32 +278,15 @@ int Run(size_t measurements, int penalties, bool check) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  namespace po = boost::program_options;
   size_t measurements = 20'000;
   int penalties = 12;
-  po::options_description options("A cross-validated search for a regression model, as tasks. Options");
-  options.add_options()("help,h", "this text")(
-      "measurements", po::value(&measurements)->default_value(measurements),
-      "how many to fit, at least 1000")("penalties", po::value(&penalties)->default_value(penalties),
-                                        "to try with each of 9 degrees, 1 to 20; every trial is 1 + 5 tasks")(
-      "check", "compute everything once more in this process, and compare");
-  try {
-    po::variables_map given;
-    po::store(po::parse_command_line(argc, argv, options), given);
-    po::notify(given);
-    if (given.count("help") != 0) {
-      std::cout << options;
-      return 0;
-    }
-    if (measurements < 1000 || penalties < 1 || penalties > 20) {
-      throw po::error("--measurements or --penalties is out of its range, see --help");
-    }
-    ray::Init();  // in a worker process it does not return
-    const int status = Run(measurements, penalties, given.count("check") != 0);
-    ray::Shutdown();
-    return status;
-  } catch (const std::exception& e) {
-    std::cerr << "parameter_study: " << e.what() << "\n";
-    return 2;
-  }
+  Options options("A cross-validated search for a regression model, as tasks");
+  options.Add("measurements", &measurements, "how many to fit, at least 1000")
+      .Add("penalties", &penalties, "to try with each of 9 degrees, 1 to 20; every trial is 1 + 5 tasks");
+  const auto refuse = [&] {
+    const bool right = measurements >= 1000 && penalties >= 1 && penalties <= 20;
+    return right ? "" : "--measurements or --penalties is out of its range, see --help";
+  };
+  return RunProgram("parameter_study", argc, argv, options, refuse,
+                    [&](bool check) { return Run(measurements, penalties, check); });
 }

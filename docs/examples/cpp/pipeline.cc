@@ -6,17 +6,16 @@
 //     ray-mpi -n 3 ./pipeline         # three ranks on this machine
 //     srun ray-mpi ./pipeline         # a Slurm allocation
 #include <algorithm>
-#include <boost/program_options.hpp>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <exception>
 #include <iostream>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "pipeline_kernels.h"
+#include "program.h"
 #include "progress.h"
 
 namespace {
@@ -95,27 +94,11 @@ int Run(int images, bool check) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  namespace po = boost::program_options;
   int images = 60;
-  po::options_description options("Finds the variable star in a series of noisy images. Options");
-  options.add_options()("help,h", "this text")("images", po::value(&images)->default_value(images),
-                                               "how many, at least 20; each is three tasks")(
-      "check", "find all stars once more in this process, and compare");
-  try {
-    po::variables_map given;
-    po::store(po::parse_command_line(argc, argv, options), given);
-    po::notify(given);
-    if (given.count("help") != 0) {
-      std::cout << options;
-      return 0;
-    }
-    if (images < 20) throw po::error("--images must be at least 20, or the period cannot be found");
-    ray::Init();  // in a worker process it does not return
-    const int status = Run(images, given.count("check") != 0);
-    ray::Shutdown();
-    return status;
-  } catch (const std::exception& e) {
-    std::cerr << "pipeline: " << e.what() << "\n";
-    return 2;
-  }
+  Options options("Finds the variable star in a series of noisy images");
+  options.Add("images", &images, "how many, at least 20; each is three tasks");
+  const auto refuse = [&] {
+    return images >= 20 ? "" : "--images must be at least 20, or the period cannot be found";
+  };
+  return RunProgram("pipeline", argc, argv, options, refuse, [&](bool check) { return Run(images, check); });
 }
