@@ -36,6 +36,7 @@ uint32_t Gcs::OnJoin(const NodeRecord& in, TimeNs now) {
   }
   nodes_[record.node] = record;
   last_heard_[record.node] = now;
+  if (last_timer_ == 0) last_timer_ = now;
   if (joined_++ == 0) bringup_at_ = now + options_.bringup_timeout;
   ranks_.insert(record.rank);
   outbox_->Send(RayletOf(record.node), MsgType::kJoined, reply);
@@ -120,8 +121,8 @@ void Gcs::OnTimer(TimeNs now) {
   deadline_ = kNever;
   // After a suspension of the whole job nobody has been silent: only time in which we ran counts.
   const TimeNs gap = now - last_timer_;
-  if (last_timer_ != 0 && gap > 2 * kCheckPeriod) {
-    for (auto& [node, heard] : last_heard_) heard += gap - kCheckPeriod;
+  if (gap > 2 * kCheckPeriod) {
+    for (auto& [node, heard] : last_heard_) heard = std::min(now, heard + gap - kCheckPeriod);
   }
   last_timer_ = now;
   if (now >= bringup_at_) return FailBringUp();
@@ -181,8 +182,11 @@ void Gcs::DeclareDead(uint32_t node, const std::string& reason, TimeNs now) {
   if (it == nodes_.end() || !it->second.alive) return;
   it->second.alive = false;
   it->second.available.clear();
-  it->second.death_reason = "node " + std::to_string(node) + " (" + it->second.hostname + ", rank " +
-                            std::to_string(it->second.rank) + ") is dead: " + reason;
+  const NodeRecord& dead = it->second;
+  it->second.death_reason = "node " + std::to_string(node) + " (" + dead.hostname +
+                            (dead.ip.empty() ? "" : ", " + dead.ip) + ", rank " + std::to_string(dead.rank) +
+                            ", raylet " + std::to_string(dead.pid) + ") is dead" + host_->When() + ": " +
+                            reason;
   last_heard_.erase(node);
   host_->OnNodeDead(node);
   for (const auto& [id, other] : nodes_) {

@@ -34,6 +34,7 @@ class Gcs : private sched::GlobalScheduler::Host {
     virtual void OnNodeDead(uint32_t node) = 0;
     virtual void OnBringUpFailed(const std::string& text) = 0;  // the run is over
     virtual void Warn(const std::string& text) = 0;
+    virtual std::string When() const { return ""; }  // for people: ", at 2026-01-31 12:00:00"
   };
 
   Gcs(const GcsOptions& options, Outbox* outbox, Host* host)

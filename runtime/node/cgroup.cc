@@ -129,7 +129,8 @@ void ReadQuota(const Groups& groups, CgroupLimits* limits) {
   }
 }
 
-void ReadMemory(const Groups& groups, CgroupLimits* limits) {
+std::vector<CgroupMemory> ReadMemory(const Groups& groups) {
+  std::vector<CgroupMemory> all;
   for (const Chain& chain : groups.Of("memory")) {
     for (const std::string& folder : chain.folders) {
       int64_t limit = kNoLimit;
@@ -143,21 +144,26 @@ void ReadMemory(const Groups& groups, CgroupLimits* limits) {
       const int64_t cache =
           ReadField(folder + "/memory.stat", chain.version2 ? "inactive_file" : "total_inactive_file")
               .value_or(0);
-      const int64_t left = std::clamp<int64_t>(limit - std::max<int64_t>(used - cache, 0), 0, limit);
-      Lower(&limits->memory_bytes, static_cast<uint64_t>(limit));
-      Lower(&limits->memory_left_bytes, static_cast<uint64_t>(left));
+      all.push_back(
+          {folder, static_cast<uint64_t>(limit), static_cast<uint64_t>(std::max<int64_t>(used - cache, 0))});
     }
   }
+  return all;
 }
 
 }  // namespace
+
+std::vector<CgroupMemory> ReadCgroupMemory(const std::string& root) { return ReadMemory(Groups(root)); }
 
 CgroupLimits ReadCgroupLimits(const std::string& root) {
   const Groups groups(root);
   CgroupLimits limits;
   ReadCpus(groups, &limits);
   ReadQuota(groups, &limits);
-  ReadMemory(groups, &limits);
+  for (const CgroupMemory& group : ReadMemory(groups)) {
+    Lower(&limits.memory_bytes, group.limit_bytes);
+    Lower(&limits.memory_left_bytes, group.limit_bytes - std::min(group.limit_bytes, group.used_bytes));
+  }
   return limits;
 }
 

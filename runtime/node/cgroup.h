@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "runtime/node/cpu_list.h"
 
@@ -18,7 +19,15 @@ struct CgroupLimits {
   std::optional<uint64_t> memory_left_bytes;  // what can be allocated before the first limit is met
 };
 
-// Reads below `root` ("" is the machine itself).
+// A control group with a memory limit.
+struct CgroupMemory {
+  std::string folder;
+  uint64_t limit_bytes = 0;
+  uint64_t used_bytes = 0;  // without the file pages that are given up before anything is killed
+};
+
+// Ours and its ancestors, innermost first. Both read below `root` ("" is the machine itself).
+std::vector<CgroupMemory> ReadCgroupMemory(const std::string& root);
 CgroupLimits ReadCgroupLimits(const std::string& root);
 
 }  // namespace rmpi

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <vector>
 
@@ -11,6 +12,14 @@ namespace {
 
 // Longer ones are cut: a pipe without newlines must not grow for ever.
 constexpr size_t kLongestLine = 64 << 10;
+constexpr size_t kTailLines = 20;
+constexpr size_t kTailBytes = 4 << 10;
+
+std::string Join(const std::deque<std::string>& lines) {
+  std::string text;
+  for (const std::string& line : lines) text += line;
+  return text;
+}
 
 }  // namespace
 
@@ -84,6 +93,7 @@ void LogRelay::Emit(Worker* w, int which, bool all) {
   if (end == 0) return;
   const std::string_view lines(s.partial.data(), end);
   sink_(w->who, which == 1, s.task, lines);
+  if (which == 1) Remember(w, lines);
   if (!log_dir_.empty()) {
     if (!s.file.valid()) {
       const std::string path =
@@ -107,7 +117,42 @@ void LogRelay::Close(Worker* w, int which) {
   if (!w->streams[which].paused) loop_->Remove(w->streams[which].fd.get());
   w->streams[which].paused = false;
   w->streams[which].fd.reset();
-  if (!w->streams[0].fd.valid() && !w->streams[1].fd.valid()) workers_.erase(w->who.token);
+  if (w->streams[0].fd.valid() || w->streams[1].fd.valid()) return;
+  if (!w->tail_taken && !w->tail.empty()) tails_[w->who.token] = Join(w->tail);
+  workers_.erase(w->who.token);
+}
+
+// What was there before a flood of lines is of no use: only the end is looked at.
+void LogRelay::Remember(Worker* w, std::string_view lines) {
+  if (lines.size() > kTailBytes) lines = lines.substr(lines.size() - kTailBytes);
+  while (!lines.empty()) {
+    const size_t n = std::min(lines.find('\n'), lines.size() - 1) + 1;
+    w->tail.emplace_back(lines.substr(0, n));
+    w->tail_bytes += n;
+    lines.remove_prefix(n);
+  }
+  while (w->tail.size() > kTailLines || w->tail_bytes > kTailBytes) {
+    w->tail_bytes -= w->tail.front().size();
+    w->tail.pop_front();
+  }
+}
+
+std::string LogRelay::TakeTail(uint64_t token) {
+  if (const auto it = workers_.find(token); it != workers_.end()) {
+    // Its last words may still be in the pipe. A child that goes on writing is not waited for.
+    constexpr int kReads = 16;  // a pipe's fill, in small frames
+    for (int i = 0; i < kReads && it->second->streams[1].fd.valid() && ready_(it->second->who.job); ++i) {
+      if (Read(it->second.get(), 1) != Got::kData) break;
+    }
+    Emit(it->second.get(), 1, true);
+    it->second->tail_taken = true;
+    return Join(it->second->tail);
+  }
+  const auto it = tails_.find(token);
+  if (it == tails_.end()) return "";
+  std::string text = std::move(it->second);
+  tails_.erase(it);
+  return text;
 }
 
 bool LogRelay::Resume() {

@@ -6,6 +6,7 @@
 // dropped.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -48,6 +49,9 @@ class LogRelay {
   // Everything that is in the pipes of a job's workers now (job 0: of all), the last line whole or not.
   void Drain(JobId job);
   bool Open(JobId job) const;  // a pipe of such a worker still has a writer
+  // The last lines of what a worker wrote to stderr, for those who are told of its death; asked for once,
+  // when it is dead. At most kTailLines and kTailBytes.
+  std::string TakeTail(uint64_t token);
 
  private:
   struct Stream {
@@ -61,6 +65,9 @@ class LogRelay {
   struct Worker {
     WorkerOutput who;
     Stream streams[2];
+    std::deque<std::string> tail;  // of stderr
+    size_t tail_bytes = 0;
+    bool tail_taken = false;
   };
 
   enum class Got { kData, kNothing, kEnd };
@@ -69,6 +76,7 @@ class LogRelay {
   void Take(Worker* w, int which, std::string_view task, std::string_view text);
   void Emit(Worker* w, int which, bool all);
   void Close(Worker* w, int which);
+  static void Remember(Worker* w, std::string_view lines);
 
   EventLoop* loop_;
   std::string log_dir_;
@@ -76,6 +84,8 @@ class LogRelay {
   Sink sink_;
   Ready ready_;
   std::unordered_map<uint64_t, std::unique_ptr<Worker>> workers_;
+  std::unordered_map<uint64_t, std::string>
+      tails_;  // of workers whose pipes ended before their death was told
 };
 
 }  // namespace rmpi

@@ -307,8 +307,8 @@ void Raylet::BecomeNode(uint32_t node, uint64_t run_id) {
   store_ = std::make_unique<objstore::Store>(arena_.get(), pins_.get(), node);
   pulls_ = std::make_unique<PullManager>(node, store_.get(), &router_, this);
   StartPrefault();
-  last_from_head_ = MonotonicNow();
-  next_heartbeat_ = last_from_head_;
+  next_heartbeat_ = MonotonicNow();
+  fence_.Start(next_heartbeat_);
   loop_.Add(config_.listen_fd, EPOLLIN, [this](uint32_t) { OnConnect(); });
   Tell(KeeperMessage::kReady, 0, 0, NodeHex(run_id, node));
   if (config_.zygote_fd >= 0 && config_.prestart_python) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who connects, what they get, and what is done when they are gone (PROTOCOL C2, T6).
 #include <fcntl.h>
+#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <ctime>
 
 #include "runtime/base/fd_passing.h"
 #include "runtime/raylet/raylet_impl.h"
@@ -22,6 +24,7 @@ constexpr TimeNs kJobEndPatience = 700 * kMillisecond;
 constexpr size_t kLogBacklog = 4 << 20;
 constexpr size_t kUnprintedLogs = 1 << 20;  // sent to a driver by this node, which it has not yet printed
 constexpr TimeNs kAcceptPause = 200 * kMillisecond;
+constexpr size_t kCausesKept = 256;  // for those who ask for a process later
 
 }  // namespace
 
@@ -191,7 +194,10 @@ void Raylet::FinishDeaths(TimeNs now) {
   for (Client* c : done) FinishDeath(c);
 }
 
-std::string Raylet::CauseOf(const Client& c) const {
+std::string Raylet::When() const { return fmt::format(", at {:%F %T}", fmt::localtime(std::time(nullptr))); }
+
+// What died, where, when and how, with its last words.
+std::string Raylet::CauseOf(const Client& c) {
   std::string how = "it ended";
   if (c.wait_status && WIFSIGNALED(*c.wait_status)) {
     how = fmt::format("it was killed by signal {} ({})", WTERMSIG(*c.wait_status),
@@ -199,9 +205,13 @@ std::string Raylet::CauseOf(const Client& c) const {
   } else if (c.wait_status && WIFEXITED(*c.wait_status)) {
     how = fmt::format("it exited with status {}", WEXITSTATUS(*c.wait_status));
   }
-  return fmt::format("{} {} on {} (node {}, pid {}): {}{}", c.is_driver ? "driver" : "worker",
-                     ToString(c.address), config_.hostname, node_, c.pid, how,
-                     c.kill_reason.empty() ? "" : ", because " + c.kill_reason);
+  std::string text =
+      fmt::format("{} {} on {} ({}, node {}, rank {}, pid {}){}: {}{}", c.is_driver ? "driver" : "worker",
+                  ToString(c.address), config_.hostname, ip_, node_, rank_, c.pid, When(), how,
+                  c.kill_reason.empty() ? "" : ", because " + c.kill_reason);
+  const std::string tail = c.is_driver ? "" : logs_.TakeTail(c.token);
+  if (!tail.empty()) text += "\nIts last lines on stderr:\n" + tail;
+  return text;
 }
 
 // Everything it sent has been handled. Its EOF is the last thing that anybody hears of it.
@@ -215,6 +225,8 @@ void Raylet::FinishDeath(Client* c) {
     eof.claimed.push_back({claim.task, claim.attempt, false, false});
   }
   spdlog::info("{}", eof.cause);
+  causes_.emplace_back(eof.who, eof.cause);
+  if (causes_.size() > kCausesKept) causes_.pop_front();
   const std::unique_ptr<Client> gone = std::move(clients_.at(c->address.slot));
   clients_.erase(gone->address.slot);
   EndOwner(gone->address);  // what it wanted is withdrawn before the head hears that it is gone

@@ -3,6 +3,7 @@
 // everything here; the data thread of the transfer plugin reports through an eventfd.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <optional>
 #include <set>
@@ -20,6 +21,7 @@
 #include "runtime/lane/board.h"
 #include "runtime/lane/port.h"
 #include "runtime/raylet/event_loop.h"
+#include "runtime/raylet/fence.h"
 #include "runtime/raylet/function_cache.h"
 #include "runtime/raylet/handshake.h"
 #include "runtime/raylet/keeper_link.h"
@@ -144,7 +146,7 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   void StartDeath(Client* c, TimeNs now);
   void FinishDeaths(TimeNs now);
   void FinishDeath(Client* c);
-  std::string CauseOf(const Client& c) const;
+  std::string CauseOf(const Client& c);
   void EndOwner(const Address& owner);
   void Kill(const Address& worker, const std::string& why);
   Client* ClientAt(const Address& a);
@@ -172,6 +174,7 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   void OnNodeJoined(const NodeRecord& record) override;
   void OnNodeDead(uint32_t node) override;
   void Warn(const std::string& text) override;
+  std::string When() const override;
   void OnBringUpFailed(const std::string& text) override { Fatal(text, 1); }
 
   RayletConfig config_;
@@ -220,11 +223,11 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   std::vector<Room> waiting_room_;
   std::vector<EndingJob> ending_jobs_;
   std::unordered_map<uint32_t, NodeRecord> nodes_;
-  std::unordered_set<Address> gone_owners_;  // never used again: 12 bytes per process that ended
+  std::deque<std::pair<Address, std::string>> causes_;  // of the latest deaths here
+  std::unordered_set<Address> gone_owners_;             // never used again: 12 bytes per process that ended
   uint64_t heartbeat_sequence_ = 0;
   TimeNs next_heartbeat_ = kNever;
-  TimeNs last_from_head_ = 0;
-  TimeNs last_turn_ = 0;
+  Fence fence_;
   TimeNs next_reclaim_ = 0;
   TimeNs listen_again_ = kNever;  // there were no descriptors for a new client
   bool stopping_ = false;

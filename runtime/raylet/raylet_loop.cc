@@ -11,9 +11,7 @@
 namespace rmpi {
 namespace {
 
-constexpr TimeNs kHeartbeatPeriod = 500 * kMillisecond;
 constexpr TimeNs kReportSpacing = 5 * kMillisecond;
-constexpr TimeNs kFenceAfter = 2 * kSecond;
 constexpr TimeNs kStopPatience = 800 * kMillisecond;
 constexpr size_t kLaneBatch = 256;
 constexpr TimeNs kSpin = 20 * kMicrosecond;
@@ -22,7 +20,7 @@ constexpr TimeNs kSafety = 100 * kMillisecond;  // with MPI: no event may be los
 }  // namespace
 
 void Raylet::Loop() {
-  last_turn_ = MonotonicNow();
+  fence_.Start(MonotonicNow());
   // The first range to prefault is handed out once the first clients had their turn.
   if (prefaulter_ && !prefaulter_->Pump(store_->allocator())) prefaulter_.reset();
   while (!fatal_) {
@@ -84,9 +82,7 @@ TimeNs Raylet::NextDeadline() const {
 }
 
 void Raylet::OnTimers(TimeNs now) {
-  // A suspension (of the job, of the machine) is nobody's silence.
-  if (now - last_turn_ > kSecond) last_from_head_ += now - last_turn_;
-  last_turn_ = now;
+  fence_.OnTurn(now);
   if (node_ == 0) return;
   FinishDeaths(now);
   scheduler_->OnTimer(now);
@@ -102,7 +98,7 @@ void Raylet::OnTimers(TimeNs now) {
   if (!spawns_.empty()) ExpireSpawns(now);
   if (!ending_jobs_.empty()) CheckEndingJobs(now);
   SendHeartbeat(now);
-  if (!head_ && !stopping_ && now - last_from_head_ > kFenceAfter) {
+  if (!head_ && !stopping_ && fence_.Expired(now)) {
     Fatal("node " + std::to_string(node_) + " (" + config_.hostname + ", rank " + std::to_string(rank_) +
               ") has not heard from the head for 2 s: it stops its work, since the head will start it "
               "elsewhere",
@@ -135,6 +131,7 @@ void Raylet::SendHeartbeat(TimeNs now) {
   }
   Heartbeat m;
   m.sequence = ++heartbeat_sequence_;
+  if (!head_) fence_.OnHeartbeatSent(m.sequence, now);
   m.changed = changed;
   if (changed) m.available = scheduler_->TakeReport();
   next_heartbeat_ = head_ ? kNever : now + kHeartbeatPeriod;

@@ -47,7 +47,6 @@ void Raylet::OnPeerMessage(int peer, const MessageHeader& header, Bytes body) {
     });
     return;
   }
-  if (peer == 0) last_from_head_ = MonotonicNow();
   // A new node's first words can overtake the head's announcement of it.
   const uint32_t src = header.src.node;
   if (src != 0 && router_.PeerOf(src) < 0 && nodes_.find(src) == nodes_.end()) router_.AddNode(src, peer);
@@ -83,8 +82,14 @@ void Raylet::Unreachable(const MessageHeader& header) {
   Eof eof;
   eof.who = header.dst;
   eof.claims_known = false;
-  eof.cause = "process " + ToString(header.dst) + " is gone" +
-              (node != nodes_.end() && !node->second.alive ? ": " + node->second.death_reason : "");
+  eof.cause = "process " + ToString(header.dst) + " is gone";
+  const auto known = std::find_if(causes_.begin(), causes_.end(),
+                                  [&](const auto& cause) { return cause.first == header.dst; });
+  if (known != causes_.end()) {
+    eof.cause = known->second;
+  } else if (node != nodes_.end() && !node->second.alive) {
+    eof.cause += ": " + node->second.death_reason;
+  }
   router_.Send(header.src, MsgType::kEof, eof);
 }
 
@@ -329,6 +334,9 @@ void Raylet::OnClusterMessage(const MessageHeader& header, Bytes body) {
         BecomeNode(m.node, m.run_id);
         if (prefaulter_) prefaulter_->Pump(store_->allocator());
       });
+      break;
+    case MsgType::kHeartbeatAck:
+      Handle<Nonce>(body, [&](const Nonce& m) { fence_.OnHeartbeatAck(m.nonce); });
       break;
     case MsgType::kNodeAdded:
       Handle<Join>(body, [&](const Join& m) { OnNodeJoined(m.record); });

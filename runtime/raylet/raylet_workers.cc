@@ -144,7 +144,9 @@ bool Raylet::OnSpawnExit(pid_t pid, int wait_status) {
   return false;
 }
 
-void Raylet::SpawnFailed(uint64_t token, const std::string& why) {
+void Raylet::SpawnFailed(uint64_t token, const std::string& how) {
+  const std::string tail = logs_.TakeTail(token);
+  const std::string why = tail.empty() ? how : how + ". Its last lines on stderr:\n" + tail;
   spdlog::warn("a worker could not be started: {}", why);
   const Spawn spawn = spawns_.at(token);
   spawns_.erase(token);

@@ -40,6 +40,9 @@ class LogRelayTest : public testing::Test {
     ASSERT_EQ(write(write_out_.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
     Turn();
   }
+  static void Write(const UniqueFd& to, const std::string& text) {
+    ASSERT_EQ(write(to.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  }
   void Turn() {
     for (int i = 0; i < 4; ++i) loop_.Poll(0);
   }
@@ -188,6 +191,29 @@ TEST(FrameReaderTest, AnyCutOfTheBytesGivesTheSame) {
   EXPECT_EQ(want, "[]raw\0x[a]text\n[]nobody\n\0\x1frmp["s + long_name.substr(0, 255) + "]" +
                       std::string(3000, 'y') + "[]end" + Framed("a", "").substr(0, 9));
   EXPECT_EQ(FrameHead(long_name, 0).size() + FrameRoom(long_name), kMostFrameBytes);
+}
+
+TEST_F(LogRelayTest, TheLastWordsOnStderrAreKept) {
+  std::string text;
+  for (int i = 0; i < 100; ++i) text += "line " + std::to_string(i) + "\n";
+  Write(write_err_, text);
+  Turn();
+  Write(write_err_, "the end, without its newline");  // still in the pipe, as at a crash
+  std::string tail = relay_.TakeTail(1);
+  EXPECT_EQ(tail.find("line 80\n"), std::string::npos);
+  EXPECT_EQ(tail.find("line 81\n"), 0U);
+  EXPECT_TRUE(tail.ends_with("line 99\nthe end, without its newline\n")) << tail;
+}
+
+TEST_F(LogRelayTest, TheLastWordsOutliveThePipes) {
+  Write(write_err_, "terminate called\n" + std::string(10'000, 'x') + "\n");
+  Turn();
+  write_err_.reset();
+  write_out_.reset();
+  Turn();
+  EXPECT_EQ(relay_.Find(1), nullptr);
+  EXPECT_EQ(relay_.TakeTail(1), std::string(4095, 'x') + "\n");
+  EXPECT_EQ(relay_.TakeTail(1), "") << "kept for one";
 }
 
 }  // namespace

@@ -59,6 +59,7 @@ void World::OnError(const Address& reader, const ObjectId& id, uint8_t kind, Byt
   uint8_t type = 0;
   std::string message, context;
   in(type, message, context);
+  CheckCharges(type, message, context);
   bool expected = deaths_ != 0;
   switch (static_cast<ErrorType>(type)) {
     case ErrorType::kTaskCancelled:
@@ -76,6 +77,20 @@ void World::OnError(const Address& reader, const ObjectId& id, uint8_t kind, Byt
   }
   if (!expected)
     Fail(ToString(reader) + " read an error from object " + Hex(id) + " though nobody has died: " + message);
+}
+
+// T6: a task fails with its worker only after as many claims as it has attempts. When a node dies, what was
+// claimed there is not known, and all that it had is charged.
+void World::CheckCharges(uint8_t error_type, const std::string& message, const std::string& task) {
+  const auto type = static_cast<ErrorType>(error_type);
+  if (type != ErrorType::kWorkerCrashed && type != ErrorType::kActorUnavailable) return;
+  if (features_.node_kills || message.find("cancelled with force") != std::string::npos) return;
+  for (const auto& [id, facts] : tasks_) {
+    if (Hex(id) != task || facts.claimed.size() > static_cast<size_t>(facts.max_retries)) continue;
+    Fail("task " + task + " failed after " + std::to_string(facts.claimed.size()) + " claims and " +
+         std::to_string(facts.max_retries) +
+         " retries: it was charged for what nobody claimed (2): " + message);
+  }
 }
 
 // 3 and 4: whoever holds an acknowledged use finds the entry at its owner; without deaths, an unacknowledged

@@ -228,6 +228,7 @@ void SimProcess::LeaveWait() {
     StartWait();
     return;
   }
+  if (waiting_.read && world_->features().jitter && frame_->rng.Percent(40)) Forget(waiting_.refs);
   waiting_ = Waiting{};
   Wake(++token_, world_->now() + kMicrosecond);
 }

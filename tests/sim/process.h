@@ -127,6 +127,7 @@ class SimProcess : public Outbox, public core::Core::Host {
   bool ReadOne(core::Entry* e);
   void Learn(Bytes bytes, const ObjectId& id, core::Entry* outer);
   void DropSome();
+  void Forget(const std::vector<core::Entry*>& read);  // at once: only what was read in them is kept
   void CancelOne();
   void FinishTask();
   void Answer();

@@ -39,6 +39,11 @@ void SimProcess::Release(Entry* e) { core_.objects().DropHandle(e); }
 
 Entry* SimProcess::AnyRef() {
   if (frame_->refs.empty()) return nullptr;
+  if (world_->features().jitter && frame_->rng.Percent(50)) {  // of another owner: long chains of uses
+    const auto it =
+        std::find_if(frame_->refs.rbegin(), frame_->refs.rend(), [](const Entry* e) { return !e->owned; });
+    if (it != frame_->refs.rend()) return *it;
+  }
   return frame_->refs[frame_->rng.Below(frame_->refs.size())];
 }
 
@@ -346,6 +351,15 @@ void SimProcess::DropSome() {
     Entry* e = frame_->refs[i];
     frame_->refs[i] = frame_->refs.back();
     frame_->refs.pop_back();
+    Release(e);
+  }
+}
+
+void SimProcess::Forget(const std::vector<Entry*>& read) {
+  for (Entry* e : read) {
+    const auto it = std::find(frame_->refs.begin(), frame_->refs.end(), e);
+    if (it == frame_->refs.end()) continue;
+    frame_->refs.erase(it);
     Release(e);
   }
 }

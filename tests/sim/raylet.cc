@@ -8,7 +8,6 @@
 namespace rmpi::sim {
 namespace {
 
-constexpr TimeNs kHeartbeatPeriod = 500 * kMillisecond;
 constexpr TimeNs kReportSpacing = 5 * kMillisecond;
 
 template <class M, class F>
@@ -33,6 +32,7 @@ SimRaylet::SimRaylet(World* world, uint32_t node, sched::Amounts total, uint32_t
     options.expected_nodes = expected_nodes;
     gcs_ = std::make_unique<Gcs>(options, &head_outbox_, this);
   }
+  fence_.Start(world_->now());
   world_->After(0, [world, node] {
     if (SimRaylet* r = world->RayletAt(node)) r->Turn();
   });
@@ -159,6 +159,9 @@ void SimRaylet::OnMessage(const MessageHeader& header, Bytes body) {
         Broadcast(MsgType::kEof, body);
       });
       break;
+    case MsgType::kHeartbeatAck:
+      Handle<Nonce>(world_, body, [&](const Nonce& m) { fence_.OnHeartbeatAck(m.nonce); });
+      break;
     case MsgType::kNodeDead:
       Handle<Join>(world_, body, [&](const Join& m) { OnNodeDeath(m.record, body); });
       break;
@@ -180,6 +183,9 @@ void SimRaylet::OnMessage(const MessageHeader& header, Bytes body) {
 }
 
 void SimRaylet::OnNodeDeath(const NodeRecord& record, Bytes body) {
+  if (!world_->features().node_kills)
+    world_->Fail("node " + std::to_string(record.node) +
+                 " is declared dead though nobody touched it (C3): " + record.death_reason);
   gone_nodes_.insert(record.node);
   std::vector<Address> workers;
   scheduler_.OnOwnerNodeGone(record.node, &workers, world_->now());
@@ -199,6 +205,7 @@ void SimRaylet::Turn() {
   if (turning_) return;
   turning_ = true;
   const TimeNs now = world_->now();
+  fence_.OnTurn(now);
   while (!local_.empty()) {
     const Packet m = std::move(local_.front());
     local_.pop_front();
@@ -208,10 +215,14 @@ void SimRaylet::Turn() {
   scheduler_.OnTimer(now);
   if (gcs_) gcs_->OnTimer(now);
   Heartbeat();
+  if (!gcs_ && !fenced_ && fence_.Expired(now)) {
+    fenced_ = true;
+    world_->FenceNode(node_);
+  }
   turning_ = false;
   if (!local_.empty()) return Turn();
   TimeNs next = std::min(scheduler_.NextDeadline(), next_heartbeat_);
-  if (gcs_) next = std::min(next, gcs_->NextDeadline());
+  next = std::min(next, gcs_ ? gcs_->NextDeadline() : fenced_ ? kNever : fence_.Deadline());
   const bool dying =
       std::any_of(clients_.begin(), clients_.end(), [](const auto& c) { return c.second.dying; });
   if (dying) next = std::min(next, now + 10 * kMillisecond);
@@ -239,6 +250,7 @@ void SimRaylet::Heartbeat() {
   }
   rmpi::Heartbeat m;
   m.sequence = ++heartbeat_;
+  if (!gcs_) fence_.OnHeartbeatSent(m.sequence, now);
   m.changed = changed;
   if (changed) m.available = scheduler_.TakeReport();
   if (!gcs_) next_heartbeat_ = now + kHeartbeatPeriod;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "runtime/gcs/gcs.h"
+#include "runtime/raylet/fence.h"
 #include "sched/local_scheduler.h"
 #include "tests/sim/world.h"
 
@@ -146,6 +147,8 @@ class SimRaylet : public Outbox, public sched::LocalScheduler::Host, public Gcs:
   uint64_t next_request_ = 1;
   uint64_t heartbeat_ = 0;
   TimeNs next_heartbeat_ = 0;
+  Fence fence_;
+  bool fenced_ = false;
   TimeNs timer_at_ = kNever;
   uint32_t starting_ = 0;
   bool turning_ = false;

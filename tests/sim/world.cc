@@ -22,7 +22,8 @@ std::string Seconds(TimeNs t) {
 
 }  // namespace
 
-World::World(uint64_t seed, bool verbose) : seed_(seed), verbose_(verbose), rng_(seed) {}
+World::World(uint64_t seed, bool verbose, const Limits& limits)
+    : seed_(seed), limits_(limits), verbose_(verbose), rng_(seed) {}
 World::~World() = default;
 
 void World::ChooseFeatures() {
@@ -38,9 +39,29 @@ void World::ChooseFeatures() {
   f.start_failures = rng_.Percent(15);
   f.latency = static_cast<int>(rng_.Below(3));
   f.actors = seed_ % 3 == 2;
+  f.job_suspends = rng_.Percent(20);
+  f.jitter = seed_ % 5 == 0;
   f.gpus.resize(f.nodes);
-  if (seed_ % 4 != 1) return;
-  for (uint32_t& n : f.gpus) n = static_cast<uint32_t>(rng_.Below(4));
+  if (seed_ % 4 == 1) {
+    for (uint32_t& n : f.gpus) n = static_cast<uint32_t>(rng_.Below(4));
+  }
+  f.tasks = std::min(f.tasks, limits_.tasks);
+  f.nodes = std::min(f.nodes, limits_.nodes);
+  f.node_kills &= f.nodes > 1;
+  f.gpus.resize(f.nodes);
+  for (const auto& [name, on] : Switches(&f)) *on &= !limits_.without.contains(name);
+}
+
+std::vector<std::pair<const char*, bool*>> Switches(Features* f) {
+  return {{"kills", &f->kills},
+          {"node-kills", &f->node_kills},
+          {"cancels", &f->cancels},
+          {"suspends", &f->suspends},
+          {"job-suspends", &f->job_suspends},
+          {"lossy-backlog", &f->lossy_backlog},
+          {"start-failures", &f->start_failures},
+          {"jitter", &f->jitter},
+          {"actors", &f->actors}};
 }
 
 void World::Build() {
@@ -101,11 +122,23 @@ void World::At(TimeNs when, std::function<void()> fn) {
 
 // ---- links ------------------------------------------------------------------------------------------------
 
-TimeNs World::Delay() {
+// Between nodes that nobody touches no message is so late that its node looks dead.
+TimeNs World::Delay(const Address& from, const Address& to) {
   const auto micro = static_cast<TimeNs>(1 + rng_.Below(30)) * kMicrosecond;
+  if (features_.jitter && rng_.Percent(50)) return static_cast<TimeNs>(rng_.Below(5000)) * kMicrosecond;
   if (features_.latency == 0 || rng_.Percent(90)) return micro;
   if (features_.latency == 1 || rng_.Percent(95)) return static_cast<TimeNs>(rng_.Below(5)) * kMillisecond;
-  return static_cast<TimeNs>(rng_.Below(3000)) * kMillisecond;
+  const bool link = from.node != to.node && !features_.node_kills;
+  return static_cast<TimeNs>(rng_.Below(link ? 600 : 3000)) * kMillisecond;
+}
+
+TimeNs World::CutUntil(const Address& from, const Address& to) const {
+  if (from.node == to.node) return 0;
+  const auto until = [&](uint32_t node) {
+    const auto it = cut_.find(node);
+    return it == cut_.end() ? 0 : it->second;
+  };
+  return std::max(until(from.node), until(to.node));
 }
 
 void World::Hop(const Address& from, const Address& to, const MessageHeader& header, Blob body) {
@@ -113,7 +146,7 @@ void World::Hop(const Address& from, const Address& to, const MessageHeader& hea
   Link& link = links_[key];
   link.packets.push_back({header, std::move(body)});
   ++in_flight_;
-  link.last = std::max(link.last + 1, now_ + Delay());
+  link.last = std::max(link.last + 1, now_ + Delay(from, to));
   At(link.last, [this, key] { Deliver(key); });
 }
 
@@ -125,9 +158,14 @@ size_t World::InFlight(const Address& from, const Address& to) const {
 void World::Deliver(const LinkKey& key) {
   Link& link = links_[key];
   if (link.packets.empty()) return;  // lost with its node
+  if (const TimeNs healed = CutUntil(key.from, key.to); now_ < healed && healed != kNever) {
+    At(healed, [this, key] { Deliver(key); });
+    return;
+  }
   const Packet packet = std::move(link.packets.front());
   link.packets.pop_front();
   --in_flight_;
+  if (now_ < CutUntil(key.from, key.to)) return;
   Trace(packet);
   if (key.to.slot == kRayletSlot) {
     if (SimRaylet* r = RayletAt(key.to.node)) r->Arrive(packet);
@@ -187,13 +225,42 @@ void World::KillNode(uint32_t node) {
   raylets_.erase(node);
 }
 
+void World::FenceNode(uint32_t node) {
+  After(kMillisecond, [this, node] {
+    if (RayletAt(node) != nullptr) KillNode(node);
+  });
+}
+
+// SIGSTOP to all there is, and SIGCONT: only the clocks have gone on.
+void World::SuspendAll(TimeNs how_long) {
+  std::priority_queue<Event> later;
+  for (; !events_.empty(); events_.pop()) {
+    Event e = std::move(const_cast<Event&>(events_.top()));
+    e.at += how_long;
+    later.push(std::move(e));
+  }
+  events_ = std::move(later);
+  for (auto& [key, link] : links_) link.last += how_long;
+  for (auto& [node, until] : cut_) until = until == kNever ? kNever : until + how_long;
+}
+
 // Deaths, suspensions and evictions, until the driver's program is over.
 void World::ScheduleTrouble() {
   const bool node_kills = features_.node_kills;
   if (node_kills) {
     After(static_cast<TimeNs>(rng_.Below(2000)) * kMillisecond, [this] {
       const auto node = static_cast<uint32_t>(2 + rng_.Below(features_.nodes - 1));
-      if (!finishing_ && RayletAt(node) != nullptr) KillNode(node);
+      if (finishing_ || RayletAt(node) == nullptr) return;
+      if (rng_.Percent(50)) return KillNode(node);
+      // What lives on there goes on until it fences itself, or is connected again.
+      ++deaths_;
+      cut_[node] = rng_.Percent(50) ? kNever : now_ + static_cast<TimeNs>(rng_.Below(8000)) * kMillisecond;
+    });
+  }
+  if (features_.job_suspends) {
+    After(static_cast<TimeNs>(rng_.Below(1000)) * kMillisecond, [this] {
+      const auto how_long = static_cast<TimeNs>(3 + rng_.Below(200)) * kSecond;
+      if (!finishing_) SuspendAll(how_long);
     });
   }
   // A recursion through the event queue; it ends with the program.

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <queue>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -31,14 +32,26 @@ struct Features {
   std::vector<uint32_t> cpus;
   std::vector<uint32_t> gpus;  // of a quarter of the seeds
   bool kills = false;          // of workers
-  bool node_kills = false;
+  bool node_kills = false;     // or their links are cut
+  bool job_suspends = false;
   bool cancels = false;
   bool suspends = false;
   bool lossy_backlog = false;  // a process that dies loses what was not yet in its lanes
   bool start_failures = false;
   bool actors = false;
-  int latency = 0;  // 0: microseconds; 1: up to milliseconds; 2: now and then seconds
+  bool jitter = false;  // half of all messages are late by milliseconds: FIFOs overtake one another
+  int latency = 0;      // 0: microseconds; 1: up to milliseconds; 2: now and then seconds
 };
+
+// Makes a seed's run smaller, to find out what a failure needs.
+struct Limits {
+  uint32_t tasks = UINT32_MAX;
+  uint32_t nodes = UINT32_MAX;
+  std::set<std::string> without;  // names of Switches()
+};
+
+// The features that can be left out, by name.
+std::vector<std::pair<const char*, bool*>> Switches(Features* f);
 
 struct Packet {
   MessageHeader header;
@@ -47,7 +60,7 @@ struct Packet {
 
 class World {
  public:
-  World(uint64_t seed, bool verbose);
+  World(uint64_t seed, bool verbose, const Limits& limits = {});
   ~World();
   // Runs the seed's programs to their end. Empty, or what went wrong, with a trace.
   std::string Run();
@@ -70,6 +83,7 @@ class World {
   SimProcess* AddProcess(const Address& a, JobId job, bool driver, uint8_t language = kPythonLanguage);
   void RemoveProcess(const Address& a);
   void KillNode(uint32_t node);
+  void FenceNode(uint32_t node);  // it ends its own work, soon
   void ForEachProcess(const std::function<void(SimProcess*)>& fn);
 
   // ---- what the invariants need to know
@@ -119,17 +133,21 @@ class World {
 
   void ChooseFeatures();
   void Build();
-  TimeNs Delay();
+  TimeNs Delay(const Address& from, const Address& to);
+  TimeNs CutUntil(const Address& from, const Address& to) const;
+  void SuspendAll(TimeNs how_long);
   void Deliver(const LinkKey& key);
   void RunUntil(const std::function<bool()>& done, TimeNs limit, const char* what);
   bool Quiet() const;
   void ScheduleTrouble();
   void CheckReferences();
+  void CheckCharges(uint8_t error_type, const std::string& message, const std::string& task);
   void CheckEmpty();
   std::string Describe() const;
   std::string TraceText() const;
 
   const uint64_t seed_;
+  const Limits limits_;
   const bool verbose_;
   Rng rng_;
   Features features_;
@@ -142,6 +160,7 @@ class World {
   std::map<Address, std::unique_ptr<SimProcess>> processes_;
   std::unordered_map<TaskId, TaskFacts> tasks_;
   std::unordered_set<TaskId> cancelled_;
+  std::map<uint32_t, TimeNs> cut_;  // nodes whose links carry nothing until then
   uint64_t deaths_ = 0;
   uint64_t steps_ = 0;
   uint64_t started_ = 0;

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Deliberate bugs in the protocol: in which file which text, found there once, becomes which. What is guarded twice
+needs two edits to be broken."""
+
+
+class Mutation:
+    def __init__(self, name, *edits):
+        self.name = name
+        self.edits = edits  # (file, old, new)
+
+
+MUTATIONS = [
+    # R3: a RESULT goes before the registrations made for it are acknowledged.
+    Mutation(
+        "reg_ok_not_awaited",
+        ("runtime/core/executor.cc", "if (waiting_results_.empty() && !objects_->Unacknowledged(w.owner, w.upto)) {", "if (waiting_results_.empty()) {"),
+    ),
+    # R3: the refs inside a result are let go when it is sent, not when it is acknowledged.
+    Mutation(
+        "result_ack_hold_dropped",
+        ("runtime/core/executor.cc", "if (!contained.empty()) held_[{item->task, item->attempt}] = std::move(contained);", "for (Entry* e : contained) objects_->DropHold(e);"),
+    ),
+    # R3: the acknowledgement goes before the receiver's own registrations with third owners.
+    Mutation(
+        "result_ack_too_early",
+        ("runtime/core/task_table.cc", "if (objects_->Unacknowledged(w.to, w.upto)) return;", ""),
+    ),
+    # R1
+    Mutation(
+        "unregister_missing",
+        ("runtime/core/object_table.cc", "outbox_->Send(e->id.owner(), MsgType::kUnregister, m);", ""),
+    ),
+    # R4: the dead stay in the sets of borrowers.
+    Mutation(
+        "dead_borrower_kept",
+        ("runtime/core/object_refs.cc", "EraseOne(e->details->borrowers, eof.who);", ""),
+    ),
+    # T6
+    Mutation(
+        "unclaimed_task_charged",
+        ("runtime/core/submitter.cc", "} else if (!claimed && !alive) {", "} else if (false) {"),
+    ),
+    # T5 and C3: what a former worker answers counts, and frames of a dead node are read.
+    Mutation(
+        "stale_attempt_accepted",
+        ("runtime/core/submitter.cc", "t->attempt == ref.attempt && t->lease->worker == worker;", "(t->attempt == ref.attempt || true);"),
+        ("tests/sim/raylet.cc", "gone_nodes_.count(packet.header.src.node) != 0) return;", "gone_nodes_.count(packet.header.src.node) > 1) return;"),
+    ),
+    # T6: a retry has the number of the attempt that failed.
+    Mutation(
+        "attempt_not_raised",
+        ("runtime/core/task_table.cc", "  ++t->attempt;\n", ""),
+    ),
+    # T3: what waits behind a running task is not called back, neither by its worker that blocks nor by its owner.
+    Mutation(
+        "queued_task_not_called_back",
+        ("runtime/core/executor.cc", "blocked_ = true;\n  ReturnTasks(nullptr);", "blocked_ = true;"),
+        ("runtime/core/submitter.cc", "lease->load_us += more;\n        outbox_->Send(lease->worker, MsgType::kRevoke, Revoke{});", "lease->load_us += more;"),
+    ),
+    # T8: a cancelled task that waits at its worker is run nevertheless.
+    Mutation(
+        "claim_after_cancel",
+        ("runtime/core/executor.cc", "if (!RemoveUnclaimed(m.task, m.attempt, &item)) return;", "if (m.task.kind() != TaskKind::kActorCreation || !RemoveUnclaimed(m.task, m.attempt, &item)) return;"),
+    ),
+    # C2: the raylet says EOF before it has read the dead process's lane to its end.
+    Mutation(
+        "eof_before_lanes_are_drained",
+        ("tests/sim/raylet.cc", "if (c.dying && drained && world_->now() >= c.informed_at)", "if (c.dying && (drained || true) && world_->now() >= c.informed_at)"),
+    ),
+    # A2: retried calls go behind those that came after them.
+    Mutation(
+        "retried_calls_out_of_order",
+        ("runtime/core/actor_calls.cc", "} else if (!claimed || TaskTable::ChargeRetry(t)) {\n      q->waiting.PushFront(t);", "} else if (!claimed || TaskTable::ChargeRetry(t)) {\n      q->waiting.PushBack(t);"),
+    ),
+    # C3: a node that hears nothing from the head goes on for a minute.
+    Mutation(
+        "actor_restarted_without_fencing",
+        ("tests/sim/raylet.cc", "world_->FenceNode(node_);", ""),
+    ),
+    # C3: time in which the whole job was suspended counts as silence.
+    Mutation(
+        "suspension_taken_for_silence",
+        ("runtime/gcs/gcs.cc", "if (gap > 2 * kCheckPeriod) {", "if (false) {"),
+    ),
+    # T7: a task that goes on takes no CPU back.
+    Mutation(
+        "unblocked_without_debt",
+        ("sched/local_scheduler.cc", "pool_.TakeBack(CpuOf(leases_.at(it->second.lease).resources));", ""),
+    ),
+]
