@@ -272,6 +272,10 @@ void Store::FreeIf(const std::function<bool(const Entry&)>& doomed) {
   for (Entry* e : found) FreeEntry(e);
 }
 
+void Store::FreeFrom(const TaskId& task, uint32_t attempt, uint32_t index) {
+  FreeIf([&](const Entry& e) { return e.id.task == task && e.attempt == attempt && e.id.index >= index; });
+}
+
 void Store::OwnerGone(const Address& owner) {
   FreeIf([&owner](const Entry& e) { return e.owner == owner; });
 }

@@ -100,6 +100,8 @@ class Store {
   // FREE wins in any state: now, or when the last pin goes; a version not here yet is dropped when it is
   // announced.
   void Free(const ObjectId& id, uint32_t attempt);
+  // All versions of that attempt of a task, from one index on, that were announced.
+  void FreeFrom(const TaskId& task, uint32_t attempt, uint32_t index);
   // Retries what was still pinned; returns how many are gone now. Costs nothing when nothing waits.
   size_t Sweep();
   bool sweep_needed() const { return !waiting_.empty(); }

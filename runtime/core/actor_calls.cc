@@ -89,14 +89,14 @@ void ActorCalls::PushNext(ActorQueue* q, Task* t) {
 
 // ---- answers ----------------------------------------------------------------------------------------------
 
-Task* ActorCalls::PushedTask(const TaskId& task, uint32_t attempt, const Address& worker) {
-  Task* t = tasks_->Find(task);
+Task* ActorCalls::PushedTask(const TaskRef& ref, const Address& worker) const {
+  Task* t = tasks_->Find(ref.task);
   if (t == nullptr || t->calls == nullptr || t->list != &t->calls->inflight) return nullptr;
-  return t->attempt == attempt && t->calls->pushed_to == worker ? t : nullptr;
+  return t->attempt == ref.attempt && t->calls->pushed_to == worker ? t : nullptr;
 }
 
 void ActorCalls::OnResult(const Address& from, Result& m) {
-  Task* t = PushedTask(m.task, m.attempt, from);
+  Task* t = PushedTask({m.task, m.attempt, false, false}, from);
   if (t == nullptr) return tasks_->DropResult(from, m);
   ActorQueue* q = t->calls;
   q->inflight.Remove(t);
@@ -113,7 +113,7 @@ void ActorCalls::OnResult(const Address& from, Result& m) {
 void ActorCalls::OnReturned(const Address& from, const Returned& m) {
   ActorQueue* q = nullptr;
   for (auto it = m.tasks.rbegin(); it != m.tasks.rend(); ++it) {  // back to front: the old order
-    Task* t = PushedTask(it->task, it->attempt, from);
+    Task* t = PushedTask(*it, from);
     if (t == nullptr) continue;
     q = t->calls;
     q->inflight.Remove(t);

@@ -54,6 +54,8 @@ class ActorCalls {
   void OnEof(const Eof& eof);
   void OnNodeDead(uint32_t node, const std::string& reason);
 
+  // As the Submitter's, of a call.
+  Task* PushedTask(const TaskRef& ref, const Address& worker) const;
   size_t count() const { return queues_.size(); }
   const std::unordered_map<ObjectId, std::unique_ptr<ActorQueue>>& queues() const { return queues_; }
 
@@ -64,7 +66,6 @@ class ActorCalls {
   void FailLost(ActorQueue* q);
   void Die(ActorQueue* q, uint8_t kind, const Blob& error);
   void LoseWorker(ActorQueue* q, const Eof& eof);
-  Task* PushedTask(const TaskId& task, uint32_t attempt, const Address& worker);
 
   Outbox* outbox_;
   ObjectTable* objects_;

@@ -63,6 +63,15 @@ void Core::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {
         actor_calls_.OnReturned(from, m);
       });
       break;
+    case MsgType::kItem:
+      handle(Item{}, [&](const Item& m) { OnItem(from, m); });
+      break;
+    case MsgType::kItemAck:
+      handle(ItemRef{}, [&](const ItemRef& m) { executor_.OnItemAck(m); });
+      break;
+    case MsgType::kStreamRead:
+      handle(ItemRef{}, [&](const ItemRef& m) { executor_.OnStreamRead(from, m); });
+      break;
     case MsgType::kActorLocate:
       handle(ActorLocate{}, [&](const ActorLocate& m) { actor_owner_.OnLocate(from, m); });
       break;
@@ -152,6 +161,14 @@ void Core::Settle(TimeNs now) {
     }
   }
   submitter_.Settle(now);
+}
+
+// An item counts as a result does (T5): from the worker that has the task, of its present attempt.
+void Core::OnItem(const Address& from, const Item& m) {
+  const TaskRef ref{m.task, m.attempt, false, false};
+  streams_.OnItem(m.task.kind() == TaskKind::kActorCall ? actor_calls_.PushedTask(ref, from)
+                                                        : submitter_.PushedTask(ref, from),
+                  from, m);
 }
 
 void Core::OnCancelRequest(const RefMessage& m) {

@@ -7,6 +7,7 @@
 #include "runtime/core/actor_owner.h"
 #include "runtime/core/executor.h"
 #include "runtime/core/object_table.h"
+#include "runtime/core/stream_owner.h"
 #include "runtime/core/submitter.h"
 
 namespace rmpi::core {
@@ -28,7 +29,8 @@ class Core : private ObjectTable::Listener {
       : outbox_(outbox),
         host_(host),
         objects_(outbox, this),
-        tasks_(outbox, &objects_, &actor_owner_),
+        tasks_(outbox, &objects_, &actor_owner_, &streams_),
+        streams_(outbox, &objects_, &tasks_),
         submitter_(outbox, &objects_, &tasks_, &actor_owner_),
         actor_owner_(outbox, &objects_, &tasks_, &submitter_),
         actor_calls_(outbox, &objects_, &tasks_),
@@ -40,6 +42,7 @@ class Core : private ObjectTable::Listener {
   TaskTable& tasks() { return tasks_; }
   const TaskTable& tasks() const { return tasks_; }
   Submitter& submitter() { return submitter_; }
+  StreamOwner& streams() { return streams_; }
   ActorOwner& actor_owner() { return actor_owner_; }
   ActorCalls& actor_calls() { return actor_calls_; }
   Executor& executor() { return executor_; }
@@ -68,6 +71,7 @@ class Core : private ObjectTable::Listener {
     tasks_.FlushAcks();
   }
   void OnActorReleased(const ObjectId& actor) override { released_actors_.push_back(actor); }
+  void OnItem(const Address& from, const Item& m);
   void OnCancelRequest(const RefMessage& m);
   void OnEof(const Eof& m);
   void OnNodeDead(const NodeRecord& m, TimeNs now);
@@ -76,6 +80,7 @@ class Core : private ObjectTable::Listener {
   Host* host_;
   ObjectTable objects_;
   TaskTable tasks_;
+  StreamOwner streams_;
   Submitter submitter_;
   ActorOwner actor_owner_;
   ActorCalls actor_calls_;

@@ -25,6 +25,12 @@ void Executor::OnPush(const Address& from, Push& m) {
   item->tmpl = known[m.template_number];
   item->args = std::move(m.args);
   item->resolved = std::move(m.resolved);
+  if (item->tmpl && item->tmpl->stream != StreamKind::kNone) {
+    item->stream = std::make_unique<StreamRun>();
+    item->stream->known = m.items_known;
+    item->stream->read = m.items_known == kNoItems ? kNoItems : m.items_read;
+    item->stream->window = item->tmpl->window;
+  }
   if (!item->tmpl) {
     AnswerError(*item, ErrorType::kFunctionMissing,
                 "worker " + ToString(objects_->self()) + " was sent a task without its template");
@@ -204,6 +210,7 @@ void Executor::Finish(ExecItem* item, std::vector<WireValue> values, std::vector
   w.result.run_us = static_cast<uint32_t>(std::min<TimeNs>((now - item->started) / kMicrosecond, UINT32_MAX));
   w.result.retryable_error = retryable_error;
   w.result.needs_ack = !contained.empty();
+  if (item->stream) w.result.items = item->stream->next;
   w.result.values = std::move(values);
   if (!contained.empty()) held_[{item->task, item->attempt}] = std::move(contained);
   const auto it =
@@ -239,8 +246,10 @@ void Executor::AnswerError(const ExecItem& item, ErrorType type, const std::stri
   outbox_->Send(item.owner, MsgType::kResult, r);
 }
 
-void Executor::OnResultAck(const TaskRef& m) {
-  const auto it = held_.find({m.task, m.attempt});
+void Executor::OnResultAck(const TaskRef& m) { DropHeld({m.task, m.attempt}); }
+
+void Executor::DropHeld(const TaskAttempt& key) {
+  const auto it = held_.find(key);
   if (it == held_.end()) return;
   const std::vector<Entry*> entries = std::move(it->second);
   held_.erase(it);
@@ -360,7 +369,8 @@ void Executor::DropFrom(const std::function<bool(const Address&)>& gone) {
   for (const auto& [key, entries] : held_) {
     if (gone(key.task.owner)) dead.push_back(key);
   }
-  for (const TaskAttempt& key : dead) OnResultAck({key.task, key.attempt, false, false});
+  for (const TaskAttempt& key : dead) DropHeld(key);
+  OrphanStreams(gone);
   FlushResults();
 }
 

@@ -58,6 +58,12 @@ class Executor {
   void Finish(ExecItem* item, std::vector<WireValue> values, std::vector<Entry*> contained,
               bool retryable_error, TimeNs now);
 
+  // ---- streams (executor_streams.cc). The next item, which item->stream wants, goes to the owner. Contained
+  // refs: as those of a result.
+  void Yield(ExecItem* item, WireValue value, std::vector<Entry*> contained);
+  void OnItemAck(const ItemRef& m);
+  void OnStreamRead(const Address& from, const ItemRef& m);
+
   // The main thread is about to wait inside a task: give back what is not claimed, tell the raylet.
   void Block();
   void Unblock();
@@ -92,10 +98,13 @@ class Executor {
   struct TaskAttempt {
     TaskId task;
     uint32_t attempt;
+    uint32_t item = kNoItems;  // of its stream; kNoItems: its result
     bool operator==(const TaskAttempt&) const = default;
   };
   struct TaskAttemptHash {
-    size_t operator()(const TaskAttempt& t) const { return std::hash<TaskId>()(t.task) ^ Mix(t.attempt + 1); }
+    size_t operator()(const TaskAttempt& t) const {
+      return std::hash<TaskId>()(t.task) ^ Mix(t.attempt + (uint64_t{t.item} << 32) + 1);
+    }
   };
 
   void Admit(std::unique_ptr<ExecItem> item);
@@ -108,6 +117,10 @@ class Executor {
   void ReturnTasks(const Address* only_owner);
   void AnswerError(const ExecItem& item, ErrorType type, const std::string& message);
   void Forget(const ExecItem& item);
+  ExecItem* FindStream(const TaskId& task, uint32_t attempt);
+  void GoOn(StreamRun* stream);
+  void OrphanStreams(const std::function<bool(const Address&)>& gone);
+  void DropHeld(const TaskAttempt& key);
   void DropFrom(const std::function<bool(const Address&)>& gone);
 
   Outbox* outbox_;

@@ -66,6 +66,20 @@ Entry* ObjectTable::ReturnOf(Record* record, uint32_t index) {
   return index == 0 ? &record->first : &record->more[index - 1];
 }
 
+Entry* ObjectTable::NewItem(Record* record, const ObjectId& id) {
+  auto fresh = std::make_unique<Entry>();
+  Entry* e = fresh.get();
+  e->id = id;
+  e->owned = true;
+  e->live = true;
+  e->epoch = epoch_;
+  e->holds = 1;
+  items_.emplace(id, std::move(fresh));
+  ++record->count;
+  ++owned_count_;
+  return e;
+}
+
 void ObjectTable::MaybeDropRecord(uint64_t sequence) {
   Record* record = FindRecord(sequence);
   if (record == nullptr || record->count != 0 || record->task != nullptr) return;
@@ -93,7 +107,11 @@ void ObjectTable::DropPageIfUnused(uint64_t page) {
 Entry* ObjectTable::Find(const ObjectId& id) {
   if (id.owner() == self_) {
     Record* record = FindRecord(id.task.sequence);
-    if (record == nullptr || id.index >= record->returns) return nullptr;
+    if (record == nullptr) return nullptr;
+    if (id.index >= record->returns) {
+      const auto it = items_.find(id);
+      return it == items_.end() ? nullptr : it->second.get();
+    }
     Entry* e = ReturnOf(record, id.index);
     return e->live ? e : nullptr;
   }
@@ -177,6 +195,7 @@ void ObjectTable::ReleaseOwned(Entry* e) {
   e->mark.store(0, std::memory_order_relaxed);
   --owned_count_;
   Record* record = FindRecord(id.task.sequence);
+  if (id.index >= record->returns) items_.erase(id);  // frees it
   --record->count;
   MaybeDropRecord(id.task.sequence);
   if (id.task.kind() == TaskKind::kActorCreation) listener_->OnActorReleased(id);

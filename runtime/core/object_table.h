@@ -52,6 +52,8 @@ class ObjectTable {
   Record* NewRecord(TaskKind kind, uint32_t returns);
   Record* FindRecord(uint64_t sequence);
   Entry* ReturnOf(Record* record, uint32_t index);
+  // One more object of the record's task, pending, with one hold: an item of a stream. Not yet there.
+  Entry* NewItem(Record* record, const ObjectId& id);
   // Drops the record's memory when none of its entries lives and it has no task.
   void MaybeDropRecord(uint64_t number);
 
@@ -75,6 +77,7 @@ class ObjectTable {
         }
       }
     }
+    for (auto& [id, e] : items_) fn(e.get());
     for (auto& [id, e] : borrowed_) fn(e.get());
   }
 
@@ -163,6 +166,7 @@ class ObjectTable {
   uint64_t page_base_ = 0;  // number of the first page of pages_
   std::deque<std::unique_ptr<Page>> pages_;
   size_t owned_count_ = 0;
+  std::unordered_map<ObjectId, std::unique_ptr<Entry>> items_;  // owned: of streams
   std::unordered_map<ObjectId, std::unique_ptr<Entry>> borrowed_;
   std::unordered_map<Address, std::unordered_set<Entry*>> by_borrower_;
   std::unordered_map<uint64_t, ObjectId> pending_registrations_;  // nonce -> what

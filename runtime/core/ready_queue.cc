@@ -45,6 +45,14 @@ std::unique_ptr<ExecItem> ReadyQueue::Pop(const ExecItem* front) {
   return item;
 }
 
+ExecItem* ReadyQueue::FindIf(const std::function<bool(const ExecItem&)>& matches) const {
+  for (const Group& g : groups_) {
+    const auto it = std::find_if(g.ready.begin(), g.ready.end(), [&](const auto& i) { return matches(*i); });
+    if (it != g.ready.end()) return it->get();
+  }
+  return nullptr;
+}
+
 ReadyQueue::Items ReadyQueue::RemoveIf(const std::function<bool(const ExecItem&)>& matches) {
   Items removed;
   for (Group& g : groups_) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "runtime/base/time.h"
+#include "runtime/core/stream_run.h"
 #include "runtime/message/messages.h"
 #include "runtime/worker/core_worker.h"
 
@@ -35,6 +36,7 @@ struct ExecItem {
   TimeNs started = 0;
   uint32_t serial = 0;  // names this run of it in this process (Task::parent)
   uint32_t claim = 0;   // the host's, of this run
+  std::unique_ptr<StreamRun> stream;  // of a task that gives items
 
   bool of_actor() const {
     return task.kind() == TaskKind::kActorCreation || task.kind() == TaskKind::kActorCall;
@@ -63,6 +65,7 @@ class ReadyQueue {
   void Ended(const ExecItem& item) { --groups_[item.group].running; }
 
   size_t size() const { return size_; }
+  ExecItem* FindIf(const std::function<bool(const ExecItem&)>& matches) const;
   // Takes out what matches, in the order of arrival.
   Items RemoveIf(const std::function<bool(const ExecItem&)>& matches);
 

@@ -280,7 +280,7 @@ void Submitter::OnUnschedulable(const Unschedulable& m) {
   while (!q->queue.empty()) tasks_->FailWith(q->queue.head, type, m.reason);
 }
 
-Task* Submitter::PushedTask(const TaskRef& ref, const Address& worker) {
+Task* Submitter::PushedTask(const TaskRef& ref, const Address& worker) const {
   Task* t = tasks_->Find(ref.task);
   const bool current = t != nullptr && t->lease != nullptr && t->state == TaskState::kPushed &&
                        t->attempt == ref.attempt && t->lease->worker == worker;

@@ -87,6 +87,9 @@ class Submitter {
   // EOF.
   void KillActor(Task* creation, bool for_good);
 
+  // The task, if it is where `ref`, said by `worker`, has it: pushed there with that attempt.
+  Task* PushedTask(const TaskRef& ref, const Address& worker) const;
+
   size_t lease_count() const { return by_worker_.size(); }
   const std::unordered_map<uint32_t, std::unique_ptr<ShapeQueue>>& shapes() const { return shapes_; }
 
@@ -111,7 +114,6 @@ class Submitter {
   void ReturnLease(Lease* lease, WorkerAfter after);
   void ReturnIdle(ShapeQueue* q, TimeNs idle_before);
   void TakeOff(Task* t, TimeNs now);  // from its lease's inflight list
-  Task* PushedTask(const TaskRef& ref, const Address& worker);
   void OnCreationResult(Task* t, Lease* lease, const Result& m, TimeNs now);
   void LoseLease(Lease* lease, const Eof& eof, ErrorType type);
   void LoseTask(Task* t, const Eof& eof, bool claimed, ErrorType type);

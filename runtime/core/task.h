@@ -25,6 +25,8 @@ struct Template {  // a prepared TaskTemplate
   Blob wire;  // WireTemplate
   Shape shape;
   std::string function_name;
+  StreamKind stream = StreamKind::kNone;
+  uint32_t window = 0;
   bool ordered = true;  // a method: its actor starts the calls of one caller in the order of their submission
   double mean_us = -1;  // of the runs seen; < 0: none yet
   std::vector<ShapeQueue*> by_depth;  // the queue of its shape at each nesting depth

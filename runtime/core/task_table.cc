@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/core/stream_owner.h"
+
 namespace rmpi::core {
 namespace {
 
@@ -49,6 +51,8 @@ std::shared_ptr<Template> TaskTable::Prepare(const TaskTemplate& t) {
   p->num_returns = t.num_returns;
   p->max_retries = t.max_retries;
   p->function_name = t.function_name;
+  p->stream = t.stream;
+  p->window = t.window;
   p->ordered = t.ordered;
   for (const auto& [name, amount] : t.resources) {
     if (amount > 0) p->shape.resources.emplace_back(name, std::llround(amount * 10000));
@@ -71,6 +75,8 @@ std::shared_ptr<Template> TaskTable::Prepare(const TaskTemplate& t) {
   w.group = t.group;
   w.num_returns = t.num_returns;
   w.max_calls = t.max_calls;
+  w.stream = t.stream;
+  w.window = t.window;
   w.resources = p->shape.resources;
   Writer writer;
   writer(w);
@@ -92,6 +98,7 @@ Task* TaskTable::New(TaskKind kind, const std::shared_ptr<Template>& tmpl, Blob 
   t->parent = parent;
   if (!refs.empty()) t->refs = std::make_unique<std::vector<Entry*>>(std::move(refs));
   ++pending_;
+  if (tmpl->stream != StreamKind::kNone) streams_->Open(t);
   return t;
 }
 
@@ -163,6 +170,7 @@ Push TaskTable::MakePush(Task* t, std::vector<bool>* templates_sent) const {
     p.resolved[i].id = e->id;
     p.resolved[i].value = objects_->ToWire(*e);
   }
+  if (t->tmpl->stream != StreamKind::kNone) streams_->FillPush(*t, &p);
   return p;
 }
 
@@ -199,6 +207,7 @@ void TaskTable::FreeUnannounced(const Task* t, uint32_t node) {
     f.attempt = t->attempt;
     outbox_->Send(RayletOf(node), MsgType::kFree, f);
   }
+  if (t->tmpl->stream != StreamKind::kNone) streams_->FreeUnannounced(*t, node);
 }
 
 void TaskTable::Complete(Task* t, const Address& from, Result& m) {
@@ -221,18 +230,25 @@ void TaskTable::Complete(Task* t, const Address& from, Result& m) {
       objects_->SetInline(e, v.kind, v.bytes);
     }
   }
-  if (m.needs_ack) {
-    waiting_acks_.push_back({from, {m.task, m.attempt, false, false}, objects_->last_nonce()});
-    FlushAcks();
-  }
+  if (m.needs_ack) Acknowledge(from, {m.task, m.attempt, false, false});
+  if (t->tmpl->stream != StreamKind::kNone) streams_->OnResult(t, m);
   Finish(t);
+}
+
+void TaskTable::Acknowledge(const Address& to, const TaskRef& task, uint32_t item) {
+  waiting_acks_.push_back({to, task, objects_->last_nonce(), item});
+  FlushAcks();
 }
 
 void TaskTable::FlushAcks() {
   while (!waiting_acks_.empty()) {
     const WaitingAck& w = waiting_acks_.front();
     if (objects_->Unacknowledged(w.to, w.upto)) return;
-    outbox_->Send(w.to, MsgType::kResultAck, w.task);
+    if (w.item == kNoItems) {
+      outbox_->Send(w.to, MsgType::kResultAck, w.task);
+    } else {
+      outbox_->Send(w.to, MsgType::kItemAck, ItemRef{w.task.task, w.task.attempt, w.item});
+    }
     waiting_acks_.pop_front();
   }
 }
@@ -259,6 +275,7 @@ void TaskTable::Fail(Task* t, uint8_t kind, Blob error) {
     if (e->live) objects_->SetInline(e, kind, error);
   }
   if (t->creates_actor()) actors_->OnActorDead(t, kind, error);
+  if (t->tmpl->stream != StreamKind::kNone) streams_->OnFailed(t, kind, error);
   Finish(t);
 }
 
@@ -278,6 +295,7 @@ void TaskTable::Finish(Task* t) {
   if (!t->creates_actor()) {
     for (uint32_t i = 0; i < record->returns; ++i) objects_->DropHold(objects_->ReturnOf(record, i));
   }
+  if (t->tmpl->stream != StreamKind::kNone) streams_->OnDone(t);
   record->task = nullptr;
   delete t;
   --pending_;

@@ -26,10 +26,12 @@ class ActorListener {
   virtual void OnActorDead(Task* creation, uint8_t kind, const Blob& error) = 0;
 };
 
+class StreamOwner;
+
 class TaskTable {
  public:
-  TaskTable(Outbox* outbox, ObjectTable* objects, ActorListener* actors)
-      : outbox_(outbox), objects_(objects), actors_(actors) {}
+  TaskTable(Outbox* outbox, ObjectTable* objects, ActorListener* actors, StreamOwner* streams)
+      : outbox_(outbox), objects_(objects), actors_(actors), streams_(streams) {}
   ~TaskTable();  // drops the tasks that are not done; nobody is told
   TaskTable(const TaskTable&) = delete;
   TaskTable& operator=(const TaskTable&) = delete;
@@ -63,6 +65,9 @@ class TaskTable {
   // Charges a retry. False: none is left.
   static bool ChargeRetry(Task* t);
 
+  // Tells the producer of a value, or of an item of a stream, that the refs in it are registered, once they
+  // are.
+  void Acknowledge(const Address& to, const TaskRef& task, uint32_t item = kNoItems);
   // Registrations that held back a RESULT_ACK may have been acknowledged.
   void FlushAcks();
   void OnEof(const Address& who);
@@ -77,6 +82,7 @@ class TaskTable {
     Address to;
     TaskRef task;
     uint64_t upto;
+    uint32_t item;
   };
 
   void Finish(Task* t);
@@ -84,6 +90,7 @@ class TaskTable {
   Outbox* outbox_;
   ObjectTable* objects_;
   ActorListener* actors_;
+  StreamOwner* streams_;
   uint32_t next_template_ = 0;
   std::deque<WaitingAck> waiting_acks_;
   std::deque<Task*> ready_;

@@ -47,6 +47,13 @@ struct JobId {
 // What a sequence number of an owner names.
 enum class TaskKind : uint16_t { kNormal = 0, kPut = 1, kDriver = 2, kActorCreation = 3, kActorCall = 4 };
 
+// What a task gives besides its returns.
+enum class StreamKind : uint8_t {
+  kNone = 0,
+  kItems = 1,    // objects, one by one, to who called
+  kDynamic = 2,  // the same, and its one return has refs to all of them
+};
+
 struct TaskId {
   JobId job;
   Address owner;

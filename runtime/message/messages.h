@@ -43,6 +43,11 @@ enum class MsgType : uint16_t {
   kLocate = 35,
   kLocation = 36,
   kCancelRequest = 37,
+  // streams: executor <-> owner, and owner -> raylet
+  kItem = 40,
+  kItemAck = 41,
+  kStreamRead = 42,
+  kFreeItems = 43,
   // store: client <-> its raylet
   kExtentRequest = 48,
   kExtentReply = 49,
@@ -239,13 +244,15 @@ struct WireTemplate {  // the part of a task that its remote function and option
   bool ordered = true;  // of an actor's method
   uint32_t num_returns = 1;
   uint32_t max_calls = 0;
+  StreamKind stream = StreamKind::kNone;
+  uint32_t window = 0;  // of a stream: so many items may be unread; 0: any number
   std::vector<std::pair<std::string, int64_t>> resources;
   std::string group;  // of an actor's method: its concurrency group
 
   template <class C>
   void Fields(C& c) {
     c(function_id, function_name, name, retry_list, language, retry_exceptions, ordered, num_returns,
-      max_calls, resources, group);
+      max_calls, stream, window, resources, group);
   }
 };
 
@@ -269,10 +276,14 @@ struct Push {  // owner -> executor
   Blob template_bytes;           // a WireTemplate, or empty: sent before
   Blob args;
   std::vector<ResolvedArg> resolved;
+  // Of a stream: the owner lacks no item before the first; the consumer has read the second; kNoItems:
+  // nobody will.
+  uint32_t items_known = 0, items_read = 0;
 
   template <class C>
   void Fields(C& c) {
-    c(task, attempt, retries_left, depth, lease, template_number, template_bytes, args, resolved);
+    c(task, attempt, retries_left, depth, lease, template_number, template_bytes, args, resolved, items_known,
+      items_read);
   }
 };
 
@@ -282,11 +293,45 @@ struct Result {  // executor -> owner
   uint32_t run_us = 0;
   bool retryable_error = false;  // an application error that retry_exceptions covers
   bool needs_ack = false;        // the producer holds refs contained in the values until kResultAck
+  uint32_t items = 0;            // that the stream had, this attempt's END
   std::vector<WireValue> values;
 
   template <class C>
   void Fields(C& c) {
-    c(task, attempt, run_us, retryable_error, needs_ack, values);
+    c(task, attempt, run_us, retryable_error, needs_ack, items, values);
+  }
+};
+
+// ---- streams ----------------------------------------------------------------------------------------------
+
+constexpr uint32_t kNoItems = UINT32_MAX;
+
+// Item i of a stream is an object of its owner: index i + 1 of the task, whose return is index 0.
+inline ObjectId ItemId(const TaskId& task, uint32_t item) { return {task, item + 1, 0}; }
+
+struct Item {  // executor -> owner
+  TaskId task;
+  uint32_t attempt = 0;
+  uint32_t item = 0;
+  WireValue value;  // if it contains refs, the producer holds them until kItemAck
+
+  template <class C>
+  void Fields(C& c) {
+    c(task, attempt, item, value);
+  }
+};
+
+// kItemAck, owner -> executor: the refs in that item are registered, or it was dropped.
+// kStreamRead, owner -> executor: the consumer has read so many items; kNoItems: nobody reads any more.
+// kFreeItems, owner -> raylet: what is left of that attempt from that item on, which nobody announced.
+struct ItemRef {
+  TaskId task;
+  uint32_t attempt = 0;
+  uint32_t item = 0;
+
+  template <class C>
+  void Fields(C& c) {
+    c(task, attempt, item);
   }
 };
 

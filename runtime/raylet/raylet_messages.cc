@@ -153,6 +153,12 @@ void Raylet::OnStoreMessage(const MessageHeader& header, Bytes body) {
         AfterFree();
       });
       break;
+    case MsgType::kFreeItems:
+      Handle<ItemRef>(body, [&](const ItemRef& m) {
+        store_->FreeFrom(m.task, m.attempt, ItemId(m.task, m.item).index);
+        AfterFree();
+      });
+      break;
     case MsgType::kPull:
       Handle<Pull>(body, [&](const Pull& m) { pulls_->OnPull(from, m, now); });
       break;

@@ -81,6 +81,8 @@ enum class ErrorType : uint8_t {
   kActorDied,
   kActorUnavailable,
   kActorUnschedulable,
+  kEndOfStream,         // of an item: the stream ended before it
+  kStreamInconsistent,  // of an item: the task ran again, and gave fewer
 };
 
 // An error made by the runtime itself. `context` is the id of the task or object in hex.
@@ -138,6 +140,8 @@ struct TaskTemplate {
   int32_t max_retries = 3;  // -1: for ever
   bool retry_exceptions = false;
   uint32_t max_calls = 0;
+  StreamKind stream = StreamKind::kNone;
+  uint32_t window = 0;     // of a stream: its task waits while so many items are unread; 0: it never does
   ResourceList resources;  // with "CPU" unless 0
   Strategy strategy = Strategy::kDefault;
   uint32_t affinity_node = 0;  // node number, for kNodeAffinity

@@ -104,6 +104,8 @@ void World::CheckReferences() {
       const auto registration = e->details->registration;
       if (registration == core::Registration::kGone) continue;
       if (registration == core::Registration::kSent && deaths_ != 0) continue;
+      // Its producer registers with the owner behind the item itself.
+      if (registration == core::Registration::kSent && owner->core().streams().Expects(id)) continue;
       if (owner->core().objects().Find(id) == nullptr) {
         Fail("process " + ToString(address) + " holds object " + Hex(id) + " (registration " +
              std::to_string(static_cast<int>(registration)) + "), its owner no longer does (3)");
@@ -130,7 +132,7 @@ void World::CheckEmpty() {
     if (c.objects().owned_count() != 0 || c.objects().borrowed_count() != 0 ||
         c.objects().unacknowledged_count() != 0 || c.tasks().pending_count() != 0 ||
         c.executor().unsettled() != 0 || c.executor().unclaimed() != 0 || c.actor_owner().count() != 0 ||
-        c.actor_calls().count() != 0) {
+        c.actor_calls().count() != 0 || c.streams().count() != 0) {
       Fail("tables are not empty at the end (5):\n" + p->Describe() + "all:\n" + Describe());
     }
     if (c.malformed() != 0) Fail("malformed messages at " + ToString(a));

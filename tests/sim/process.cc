@@ -248,6 +248,7 @@ void SimProcess::StartWait() {
 }
 
 bool SimProcess::WaitOver() {
+  if (waiting_.for_reader) return frame_->item->stream->may_go_on();
   size_t ready = 0;
   for (Entry* e : waiting_.refs) {
     if (Ready(e, waiting_.fetch)) {

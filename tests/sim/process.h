@@ -68,6 +68,12 @@ class SimProcess : public Outbox, public core::Core::Host {
 
  private:
   enum class Main { kIdle, kStep, kWait, kOver };
+  // A stream as its consumer sees it.
+  struct StreamUse {
+    core::Entry* completion = nullptr;  // one handle
+    uint32_t read = 0;
+    uint32_t items = 0;  // that its task gives
+  };
   struct Frame {
     core::ExecItem* item = nullptr;  // null: the driver's program
     Rng rng{0};
@@ -76,13 +82,16 @@ class SimProcess : public Outbox, public core::Core::Host {
     std::vector<core::Entry*> refs;      // one handle each
     std::vector<core::Entry*> actors;    // handles
     std::vector<core::Entry*> hopeless;  // returns of tasks that no node can run
-    bool ending = false;                 // the driver's last phase
+    std::vector<StreamUse> streams;
+    bool ending = false;  // the driver's last phase
+    bool drained = false;
   };
   struct Waiting {
     std::vector<core::Entry*> refs;
     size_t num_ready = 0;
     bool fetch = true;
-    bool read = true;  // a get: look at the values
+    bool read = true;         // a get: look at the values
+    bool for_reader = false;  // of the items of the own stream
     bool blocked = false;
     TimeNs deadline = kNever;
     TimeNs spin_until = 0;
@@ -122,6 +131,17 @@ class SimProcess : public Outbox, public core::Core::Host {
   void DropActor();
   void CheckCall();
   void Park();
+
+  // ---- streams (streams.cc)
+  void YieldItem();
+  bool HasItemsLeft() const;
+  std::vector<ObjectId> ItemRefs(std::vector<core::Entry*>* entries);
+  void StreamStep();
+  void OpenStream();
+  bool ReadStream(bool may_wait);
+  void CloseStream(size_t i);
+  bool DrainStream();
+
   void StartWait();
   bool ReadValues();
   bool ReadOne(core::Entry* e);
@@ -188,5 +208,6 @@ class SimProcess : public Outbox, public core::Core::Host {
 };
 
 uint64_t TagOf(const ObjectId& id);
+Blob EncodeValue(uint64_t tag, const std::vector<ObjectId>& contained);
 
 }  // namespace rmpi::sim

@@ -12,6 +12,8 @@ namespace {
 constexpr uint64_t kBig = 300 * 1024;
 constexpr uint8_t kTagged = static_cast<uint8_t>(ValueKind::kValue);
 
+}  // namespace
+
 Blob EncodeValue(uint64_t tag, const std::vector<ObjectId>& contained) {
   SimValue v;
   v.tag = tag;
@@ -20,8 +22,6 @@ Blob EncodeValue(uint64_t tag, const std::vector<ObjectId>& contained) {
   w(v);
   return Blob::Copy(w.bytes());
 }
-
-}  // namespace
 
 using core::Entry;
 using core::EntryState;
@@ -151,10 +151,12 @@ void SimProcess::AddDeviceUse(std::map<uint32_t, int64_t>* use) const {
 
 void SimProcess::Step() {
   if (frame_->item != nullptr && interrupted_ && frame_->rng.Percent(90)) return FinishTask();
+  if (HasItemsLeft() && (frame_->steps <= 0 || frame_->rng.Percent(40))) return YieldItem();
   if (frame_->steps-- <= 0) {
     if (frame_->item == nullptr) return EndDriver();
     return FinishTask();
   }
+  if (world_->features().streams && frame_->rng.Percent(20)) return StreamStep();
   if (world_->features().actors && frame_->rng.Percent(25)) {
     ActorStep();
     Wake(++token_, world_->now() + static_cast<TimeNs>(1 + frame_->rng.Below(100)) * kMicrosecond);
@@ -413,7 +415,11 @@ void SimProcess::Answer() {
       WireValue& v = values[i];
       const ObjectId id{item->task, i, 0};
       std::vector<Entry*> inner;
-      v.contained = SomeIds(2, &inner, true);
+      if (item->tmpl->stream == StreamKind::kDynamic) {
+        v.contained = ItemRefs(&contained);
+      } else {
+        v.contained = SomeIds(2, &inner, true);
+      }
       for (Entry* e : inner) {
         core_.objects().AddHold(e);
         contained.push_back(e);
@@ -434,6 +440,7 @@ void SimProcess::Answer() {
   core_.executor().Finish(item, std::move(values), std::move(contained), retryable, world_->now());
   if (exits) core_.executor().ExitActor();
   interrupted_ = false;
+  while (!frame_->streams.empty()) CloseStream(0);
   const std::unique_ptr<Frame> over = std::move(frame_);
   for (Entry* e : over->refs) Release(e);
   for (Entry* e : over->actors) Release(e);
@@ -441,8 +448,9 @@ void SimProcess::Answer() {
 
 // Everything the driver still holds is got; what can never run is cancelled first.
 void SimProcess::EndDriver() {
-  if (!frame_->ending) {
-    frame_->ending = true;
+  if (!frame_->drained && DrainStream()) return;
+  if (!frame_->drained) {
+    frame_->drained = true;
     for (Entry* e : frame_->hopeless) core_.Cancel(e, false, false);
     for (Entry* e : frame_->hopeless) Release(e);
     frame_->hopeless.clear();

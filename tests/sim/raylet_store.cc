@@ -68,6 +68,14 @@ void SimRaylet::OnStoreMessage(const MessageHeader& header, Bytes body) {
         FreeIf([&](const Version& v) { return v.id == m.id && v.attempt == m.attempt; });
       });
       break;
+    case MsgType::kFreeItems:
+      Handle<ItemRef>(body, [&](const ItemRef& m) {
+        const uint32_t from = ItemId(m.task, m.item).index;
+        FreeIf([&](const Version& v) {
+          return v.id.task == m.task && v.attempt == m.attempt && v.id.index >= from;
+        });
+      });
+      break;
     case MsgType::kPull:
       Handle<Pull>(body, [&](const Pull& m) { OnPull(from, m); });
       break;

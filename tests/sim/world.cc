@@ -41,6 +41,7 @@ void World::ChooseFeatures() {
   f.actors = seed_ % 3 == 2;
   f.job_suspends = rng_.Percent(20);
   f.jitter = seed_ % 5 == 0;
+  f.streams = seed_ % 5 == 0 || seed_ % 5 == 4;
   f.gpus.resize(f.nodes);
   if (seed_ % 4 == 1) {
     for (uint32_t& n : f.gpus) n = static_cast<uint32_t>(rng_.Below(4));
@@ -61,7 +62,8 @@ std::vector<std::pair<const char*, bool*>> Switches(Features* f) {
           {"lossy-backlog", &f->lossy_backlog},
           {"start-failures", &f->start_failures},
           {"jitter", &f->jitter},
-          {"actors", &f->actors}};
+          {"actors", &f->actors},
+          {"streams", &f->streams}};
 }
 
 void World::Build() {

@@ -39,6 +39,7 @@ struct Features {
   bool lossy_backlog = false;  // a process that dies loses what was not yet in its lanes
   bool start_failures = false;
   bool actors = false;
+  bool streams = false;
   bool jitter = false;  // half of all messages are late by milliseconds: FIFOs overtake one another
   int latency = 0;      // 0: microseconds; 1: up to milliseconds; 2: now and then seconds
 };
