@@ -187,6 +187,7 @@ struct ExecTask {
   std::string retry_list;
   uint32_t num_returns = 1;
   uint32_t max_calls = 0;
+  StreamKind stream = StreamKind::kNone;
   bool retry_exceptions = false;
   int32_t retries_left = 0;
   uint32_t group = 0;  // of an actor's concurrency groups
@@ -198,6 +199,15 @@ struct ExecTask {
   std::vector<std::pair<std::string, std::string>> variables;
   void* internal = nullptr;
 };
+
+// What to do with the next item of a stream.
+struct ItemPlan {
+  bool send = true;   // else nobody wants it: from a former attempt it is there, or nobody reads
+  bool wait = false;  // before it is made
+  bool stop = false;  // nobody will ever learn what comes of this task
+};
+
+enum class StreamIs { kPending, kReady, kEnded, kFailed };  // kReady: there is an item to take
 
 // The devices of one resource that a task holds.
 struct TaskDevices {
@@ -290,6 +300,17 @@ class CoreWorker {
   Status Submit(const TemplateHandle& t, const TaskArgs& args, std::vector<Ref>* returns);
   Status Cancel(const Ref& ref, bool force, bool recursive);
 
+  // ---- streams, at who called (PROTOCOL T9). `stream`: the one ref that Submit or Call returned; it is
+  // ready when the task has ended. Takes the next item. kNotFound: the stream has ended; `stream` says
+  // whether well. kTimeout, kInterrupted, kUnavailable as Wait.
+  Status NextItem(const Ref& stream, TimeNs deadline, Ref* item, const WaitHooks* hooks = nullptr);
+  // The item `ahead` of the next, which is not taken. It may not have come; an error when it will not.
+  Status PeekItem(const Ref& stream, uint32_t ahead, Ref* item);
+  // kFailed: nothing is left to take, and the task has failed (its ref has the error).
+  StreamIs LookAtStream(const Ref& stream) const;
+  // Lets go of what is not taken. Every stream is to be closed.
+  void CloseStream(const Ref& stream);
+
   // ---- actors. A Ref that CreateActor or FindActor gave, or a borrowed copy of it, is a handle: it keeps
   // the actor. t.creates_actor; t.max_retries: how often it is restarted. Returns at once, but waits for the
   // head if it is named; then, if the name is taken, kExists, and `handle` and `about` are of the actor that
@@ -326,6 +347,17 @@ class CoreWorker {
   // results.size() == num_returns, or one ValueSource of an error kind that stands for all of them.
   // retryable: the error may be retried under retry_exceptions (the binding has checked the classes).
   Status FinishTask(ExecTask& task, std::span<const ValueSource> results, bool retryable_error);
+  // The items of a task with a stream, in their order, before it is finished (then with one result); one
+  // thread at a time. `item`: null if the plan says that it need not be sent. kStoreFull. `next`: the plan
+  // for the next one.
+  ItemPlan PlanItem(const ExecTask& task) const;
+  Status Yield(const ExecTask& task, const ValueSource* item, ItemPlan* next);
+  // As the plan says: until the reader is near enough, or not there. kInterrupted, kUnavailable as Wait.
+  Status WaitForReader(const ExecTask& task, ItemPlan* next, const WaitHooks* hooks = nullptr);
+  // For event loops: calls fn once, as soon as he is (may be immediately, in this thread).
+  void OnReaderNear(const ExecTask& task, std::function<void()> fn);
+  uint32_t ItemsYielded(const ExecTask& task) const;
+  Status RefToItem(const ExecTask& task, uint32_t item, Ref* out);
   // The task running on the main thread, or the driver's own task id.
   TaskId current_task() const;
   // True while the task running on the main thread has been asked to stop (T8). The core sends SIGINT to the

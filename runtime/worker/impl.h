@@ -98,6 +98,10 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   bool RoomNow() const;  // as HasRoom() should say
   void HandleOwnMail();  // what this process sent to itself
 
+  // ---- streams (streams.cc)
+  ItemPlan PlanItem(const core::StreamRun& stream) const;
+  Status SendItem(const ExecTask& task, const ValueSource& value, std::unique_lock<std::mutex>& lock);
+
   // ---- devices (tasks.cc)
   Status ReadDeviceNames();
   std::vector<HeldDevices> DevicesOf(uint64_t lease) const;

@@ -248,6 +248,7 @@ Status CoreWorker::NextTask(ExecTask* out, uint32_t group) {
   out->retry_list = item->tmpl->retry_list;
   out->num_returns = item->tmpl->num_returns;
   out->max_calls = item->tmpl->max_calls;
+  out->stream = item->tmpl->stream;
   out->retry_exceptions = item->tmpl->retry_exceptions;
   out->retries_left = item->retries_left;
   out->group = item->group;

@@ -111,20 +111,8 @@ void SimProcess::OpenStream() {
   args.fast = rng.Percent(70);
   args.depth_left = frame_->item == nullptr ? mine.depth_left : mine.depth_left - 1;
   if (actor != nullptr) args.call = ++called_[actor->id];
-  std::vector<Entry*> refs, nested;
-  if (rng.Percent(30)) SomeIds(1, &refs, false);
-  if (rng.Percent(60)) args.nested = SomeIds(3, &nested, true);
-  const auto top_level = static_cast<uint32_t>(refs.size());
-  refs.insert(refs.end(), nested.begin(), nested.end());
-  for (Entry* e : refs) core_.objects().AddHold(e);
-  Writer w;
-  w(args);
-  const core::ExecItem* current = frame_->item;
-  core::Task* task = core_.tasks().New(actor != nullptr ? TaskKind::kActorCall : TaskKind::kNormal,
-                                       core_.tasks().Prepare(t), Blob::Copy(w.bytes()), std::move(refs),
-                                       top_level, current == nullptr ? 0 : current->depth + 1,
-                                       current == nullptr ? 0 : current->serial);
-  world_->OnSubmit(task->id(), t.max_retries);
+  core::Task* task = NewTask(actor != nullptr ? TaskKind::kActorCall : TaskKind::kNormal,
+                             core_.tasks().Prepare(t), args, 30, 1);
   Entry* completion = &task->record->first;
   if (t.stream == StreamKind::kDynamic) {
     Keep(completion);

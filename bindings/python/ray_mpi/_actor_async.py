@@ -9,7 +9,10 @@ import inspect
 import threading
 
 from ray_mpi import _core
+from ray_mpi._async import when_reader_near
 from ray_mpi._worker import current_call
+
+_NAP_S = 0.001
 
 
 class CallLoops:
@@ -18,9 +21,10 @@ class CallLoops:
     def __init__(self, count):
         self._loops = [_CallLoop(self) for _ in range(count)]
 
-    def start(self, group, function, args, kwargs, call, task_id):
-        """Begin function(*args, **kwargs); `call` is what _core.finish_call wants. Any thread."""
-        self._loops[group].start(function, args, kwargs, call, task_id)
+    def start(self, group, function, args, kwargs, call, task_id, streams):
+        """Begin function(*args, **kwargs); `call` is what _core.finish_call wants. `streams`: it gives a generator,
+        whose items are sent one by one. Any thread."""
+        self._loops[group].start(function, args, kwargs, call, task_id, streams)
 
     def cancel(self, task_id):
         """Raise CancelledError in that call, if it still runs. Any thread."""
@@ -46,8 +50,8 @@ class _CallLoop:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
 
-    def start(self, function, args, kwargs, call, task_id):
-        self._loop.call_soon_threadsafe(self._begin, function, args, kwargs, call, task_id)
+    def start(self, function, args, kwargs, call, task_id, streams):
+        self._loop.call_soon_threadsafe(self._begin, function, args, kwargs, call, task_id, streams)
 
     def cancel(self, task_id):
         self._loop.call_soon_threadsafe(self._cancel, task_id)
@@ -63,7 +67,7 @@ class _CallLoop:
         for task in self._running.values():
             task.cancel()
 
-    def _begin(self, function, args, kwargs, call, task_id):
+    def _begin(self, function, args, kwargs, call, task_id, streams):
         context = contextvars.copy_context()
         context.run(current_call.set, task_id)
         try:
@@ -71,7 +75,9 @@ class _CallLoop:
         except BaseException as error:  # noqa: BLE001  (a call's error is its result)
             self._end(call, None, error)
             return
-        if not inspect.isawaitable(result):
+        if streams:
+            result = _send_items(result, call)
+        elif not inspect.isawaitable(result):
             self._end(call, result, None)
             return
         task = context.run(self._loop.create_task, _outcome(result))
@@ -98,3 +104,32 @@ async def _outcome(awaitable):
         raise
     except BaseException as error:  # noqa: BLE001
         return None, error
+
+
+async def _send_items(generator, call):
+    """Sends what an async generator, or one of a sync method, yields."""
+    if not inspect.isasyncgen(generator):
+        generator = _in_turn(generator)
+    try:
+        send, wait, stop = _core._plan_item(call)
+        while True:
+            while wait and not stop:
+                await when_reader_near(call)
+                send, wait, stop = _core._plan_item(call)
+                if wait:  # for room in what this process sends: nobody tells of that
+                    await asyncio.sleep(_NAP_S)
+            if stop:
+                return
+            try:
+                value = await generator.__anext__()
+            except StopAsyncIteration:
+                return
+            send, wait, stop = _core._yield_item(call, value, send)
+    finally:
+        await generator.aclose()
+
+
+async def _in_turn(generator):
+    for value in generator:
+        yield value
+        await asyncio.sleep(0)  # others have their turn

@@ -29,6 +29,12 @@ class _Watcher:
         self._callbacks[token] = (callback, ref)  # the ref is held: nobody else may
         self.queue.watch(ref, token)
 
+    def watch_reader(self, call, callback):
+        """callback(None) in the thread that calls run(), once the generator of that call may yield again."""
+        token = next(self._tokens)
+        self._callbacks[token] = (callback, None)
+        self.queue.watch_reader(call, token)
+
     def run(self):
         for token in self.queue.drain():
             entry = self._callbacks.pop(token, None)
@@ -80,6 +86,25 @@ def as_future(ref, _internal=False):
     loop = asyncio.get_running_loop()
     future = loop.create_future()
     _watcher_of(loop).watch(ref, lambda ready: _settle(future, ready))
+    return future
+
+
+def when_ready(ref):
+    """A future of the running loop that is done when the object is ready, whatever it is."""
+    return _told_by(lambda watcher, callback: watcher.watch(ref, callback))
+
+
+def when_reader_near(call):
+    """The same for a generator that runs in this loop: when it may yield again."""
+    return _told_by(lambda watcher, callback: watcher.watch_reader(call, callback))
+
+
+def _told_by(watch):
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    watch(_watcher_of(loop), lambda _: None if future.done() else future.set_result(None))
     return future
 
 

@@ -5,6 +5,7 @@ import os
 import traceback
 
 from ray_mpi import _core, _session, exceptions
+from ray_mpi._generators import ObjectRefGenerator
 from ray_mpi._ids import TaskID
 from ray_mpi._stored_error import StoredTaskError
 
@@ -49,6 +50,8 @@ def raise_system(kind, message, context, object_hex):
         10: exceptions.OutOfMemoryError,
         11: exceptions.ActorDiedError,
         13: exceptions.ActorUnschedulableError,
+        14: exceptions.ObjectRefStreamEndOfStreamError,
+        15: exceptions.StreamingGeneratorReplayInconsistentError,
     }
     raise makers.get(kind, exceptions.RaySystemError)(message)
 
@@ -75,6 +78,8 @@ def raise_get_timeout(missing, total):
 
 def raise_bad_get(value, inside_list):
     """Refuse what is no ref; `value` alone may also be something that get() hands back."""
+    if isinstance(value, ObjectRefGenerator) and not inside_list:
+        return value
     if inside_list:
         raise TypeError(f"Attempting to call `get` on the value {value}, which is not an ray.ObjectRef.")
     raise ValueError(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What @ray.remote(...) and .options(...) accept: names, types, values, defaults, with Ray's errors."""
 
+import inspect
 import math
 from numbers import Real
 
@@ -224,6 +225,20 @@ def validate_actor_options(options, in_options):
     _validate("actors", actor_options, options, in_options, "concurrency_groups")
     if options.get("get_if_exists") and not in_options and options.get("name") is None:
         raise ValueError("The actor name must be specified to use `get_if_exists`.")
+
+
+def check_streams(options, generator):
+    """Refuse to stream what is no generator."""
+    num_returns = options.get("num_returns")
+    if num_returns in ("streaming", "dynamic") and not generator:
+        raise ValueError(
+            f"num_returns={num_returns!r} can only be used with generator functions (functions that use 'yield'). "
+            "The decorated function is not a generator function."
+        )
+
+
+def is_generator(function):
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def validate_method_options(options):

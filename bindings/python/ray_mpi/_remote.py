@@ -66,6 +66,7 @@ def method(*args, **kwargs):
     _options.validate_method_options(kwargs)
 
     def annotate(function):
+        _options.check_streams(kwargs, _options.is_generator(function))
         for name, value in kwargs.items():
             setattr(function, f"__ray_{name}__", value)
         return function

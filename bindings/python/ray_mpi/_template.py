@@ -13,6 +13,8 @@ _DEFAULTS = {
     "num_returns": 1,
     "max_retries": 0,
     "max_calls": 0,
+    "stream": 0,
+    "window": 0,
     "retry_exceptions": False,
     "retry_list": b"",
     "resources": [],
@@ -25,7 +27,7 @@ _DEFAULTS = {
 }
 
 
-def of_task(code, options):
+def of_task(code, options, generator=False):
     """A remote function, in Python or another language."""
     get = lambda keyword: options.get(keyword, _options.default_of(keyword))  # noqa: E731
     _refuse("remote functions", options, ("runtime_env", "label_selector", "fallback_strategy"))
@@ -40,10 +42,10 @@ def of_task(code, options):
         "function_name": code.full_name,
         "language": code.language,
         "name": get("name") or code.name,
-        "num_returns": _num_returns(code.full_name, options),
         "max_retries": max_retries,
         "max_calls": get("max_calls"),
         "resources": _options.task_resources(options),
+        **_results(options, generator),
         **_retry_exceptions(options),
         **_strategy(options.get("scheduling_strategy")),
     }
@@ -53,6 +55,8 @@ def of_creation(code, options, name, namespace, groups):
     """An actor's constructor. Its retries are the actor's restarts."""
     refused = ("runtime_env", "label_selector", "fallback_strategy", "enable_tensor_transport")
     _refuse("actors", options, refused)
+    if options.get("_actor_generator_backpressure_num_objects") not in (None, -1):
+        raise NotImplementedError(f"the option _actor_generator_backpressure_num_objects of actors {NOT_YET}")
     if options.get("lifetime") == "detached":
         raise NotImplementedError(f"lifetime='detached' {NOT_YET}: keep a handle for as long as the actor is needed")
     # Without a number an actor needs no CPU while it runs. Such actors fill no node: they are spread.
@@ -88,10 +92,10 @@ def of_method(class_name, method, options):
         "function_id": method,
         "function_name": full_name,
         "name": options.get("name") or full_name,
-        "num_returns": _num_returns(full_name, options),
         "max_retries": options["max_task_retries"],
         "ordered": options["ordered"],
         "group": options.get("concurrency_group") or "",
+        **_results(options, options.get("generator")),
         **_retry_exceptions(options),
     }
 
@@ -104,11 +108,21 @@ def _refuse(what, options, keywords):
         raise NotImplementedError(f"the option placement_group: placement groups {NOT_YET}")
 
 
-def _num_returns(name, options):
+_STREAMS = {"streaming": 1, "dynamic": 2}  # StreamKind of ids.h
+
+
+def _results(options, generator):
     num_returns = options.get("num_returns")
-    if isinstance(num_returns, str) or (num_returns is None and options.get("generator")):
-        raise NotImplementedError(f"{name}: num_returns={num_returns!r}: generators (streaming results) {NOT_YET}")
-    return 1 if num_returns is None else num_returns
+    if num_returns is None:
+        num_returns = "streaming" if generator else 1
+    if isinstance(num_returns, int):
+        return {"num_returns": num_returns}
+    if options.get("_num_objects_per_yield") not in (None, 1):
+        raise NotImplementedError(f"the option _num_objects_per_yield {NOT_YET}")
+    window = options.get("_generator_backpressure_num_objects")
+    if num_returns == "dynamic" or window is None:
+        window = 0
+    return {"num_returns": 1, "stream": _STREAMS[num_returns], "window": max(0, window)}
 
 
 def _retry_exceptions(options):

@@ -2,6 +2,7 @@
 """ray.wait and ray.cancel: the rules about their arguments."""
 
 from ray_mpi import _core
+from ray_mpi._generators import ObjectRefGenerator
 from ray_mpi._worker import auto_init
 
 
@@ -29,7 +30,7 @@ def wait(ray_waitables, *, num_returns=1, timeout=None, fetch_local=True):
 def _refuse_waitables(value):
     if isinstance(value, list):
         return
-    if isinstance(value, _core.ObjectRef):
+    if isinstance(value, (_core.ObjectRef, ObjectRefGenerator)):
         raise TypeError(
             "wait() expected a list of ray.ObjectRef or ray.ObjectRefGenerator, got a single ray.ObjectRef or "
             f"ray.ObjectRefGenerator {value}"
@@ -39,6 +40,8 @@ def _refuse_waitables(value):
 
 def cancel(ray_waitable, *, force=False, recursive=True):
     """Cancel a task: a queued one is dropped, a running one gets KeyboardInterrupt (force: is killed)."""
+    if isinstance(ray_waitable, ObjectRefGenerator):
+        ray_waitable = ray_waitable._generator_ref
     if not isinstance(ray_waitable, _core.ObjectRef):
         raise TypeError(
             f"ray.cancel() only supported for object refs. For actors, try ray.kill(). Got: {type(ray_waitable)}."

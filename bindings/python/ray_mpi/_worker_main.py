@@ -127,13 +127,21 @@ def load_function(function_id, function_name):
         raise
 
 
-def split_results(result, count):
-    """The results of a task with several return values, as a list of the promised length."""
-    if hasattr(result, "__next__"):
-        result = list(result)
-    if len(result) != count:
-        raise ValueError(f"Task returned {len(result)} objects, but num_returns={count}.")
-    return list(result)
+def take_results(result, count):
+    """The results of a task with several return values: (a list, the exception that stands for the rest or None)."""
+    if not hasattr(result, "__next__"):
+        if len(result) != count:
+            raise ValueError(f"Task returned {len(result)} objects, but num_returns={count}.")
+        return list(result), None
+    values = []
+    try:  # a generator may give more; they are not asked for
+        for value in result:
+            values.append(value)
+            if len(values) == count:
+                return values, None
+    except Exception as error:  # noqa: BLE001  (the task's)
+        return values, error
+    return values, ValueError(f"Task returned {len(values)} objects, but num_returns={count}.")
 
 
 def actor_constructor(class_id, class_name, facts):
@@ -161,9 +169,9 @@ def actor_mode():
     return global_worker.actor_mode
 
 
-def start_call(group, function, args, kwargs, call, task_id):
-    """Begins a call of an async actor."""
-    global_worker.call_loops.start(group, function, args, kwargs, call, task_id)
+def start_call(group, function, args, kwargs, call, task_id, streams):
+    """Begins a call of an async actor; `streams`: of a generator."""
+    global_worker.call_loops.start(group, function, args, kwargs, call, task_id, streams)
 
 
 def cancel_call(task_id):

@@ -116,7 +116,7 @@ def _collect_methods(cls):
         options = {
             word: getattr(function, f"__ray_{word}__") for word in DECORATOR_OPTIONS if hasattr(function, f"__ray_{word}__")
         }
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        if _options.is_generator(function):
             options["generator"] = True
         methods[name] = (_Shape(shape.parameters[1:]) if bound else shape, options)
     return methods
@@ -394,6 +394,7 @@ class ActorMethod:
             if word not in _METHOD_OPTIONS:
                 raise TypeError(f"unexpected keyword {word!r} for an actor's method. Valid ones are {list(_METHOD_OPTIONS)}.")
         _options.validate_method_options(method_options)
+        _options.check_streams(method_options, self._own.get("generator"))
         ref, methods, handle_options = self._where
         return ActorMethod(ref, methods, self._method_name, handle_options, {**self._own, **method_options})
 

@@ -125,9 +125,9 @@ class RemoteFunction:
         if options.get("num_gpus") and "max_calls" not in options:
             # Ray's rule: what a process holds on a GPU is free when it ends, so it ends after the task.
             self._default_options["max_calls"] = 1
-        self._generator = code._function is not None and (
-            inspect.isgeneratorfunction(code._function) or inspect.isasyncgenfunction(code._function)
-        )
+        self._generator = _options.is_generator(function)
+        if function is not None:
+            _options.check_streams(options, self._generator)
         self.remote = _core.Caller(self, code.shape.min_args, code.shape.max_args)
 
     def __call__(self, *args, **kwargs):
@@ -141,6 +141,7 @@ class RemoteFunction:
         _options.validate_task_options(task_options, in_options=True)
         merged = _options.update_options(self._default_options, task_options)
         _options.validate_task_options({k: v for k, v in merged.items() if k != "max_calls"}, in_options=False)
+        _options.check_streams(merged, self._generator)
         return FunctionWithOptions(self, merged)
 
     def bind(self, *args, **kwargs):
@@ -163,11 +164,7 @@ class RemoteFunction:
         self._code.shape.check(args, kwargs)
 
     def _prepare(self, caller):
-        if self._generator:
-            raise NotImplementedError(
-                f"{self._code.full_name} is a generator: remote generators (streaming results) {_template.NOT_YET}"
-            )
-        _core.bind(caller, _template.of_task(self._code, self._default_options))
+        _core.bind(caller, _template.of_task(self._code, self._default_options, self._generator))
 
     def __reduce__(self):
         return _rebuild, (self._code, self._default_options, self._generator)
@@ -193,9 +190,7 @@ class FunctionWithOptions:
 
     def _prepare(self, caller):
         function = self._remote_function
-        if function._generator:
-            return function._prepare(caller)
-        return _core.bind(caller, _template.of_task(function._code, self._options))
+        return _core.bind(caller, _template.of_task(function._code, self._options, function._generator))
 
     def __reduce__(self):
         return FunctionWithOptions, (self._remote_function, self._options)

@@ -55,6 +55,11 @@ class Completions {
     if (!IsObjectRef(ref.ptr())) Raise(PyExc_TypeError, "watch() wants an ObjectRef");
     Session::Get().core()->OnReady(LiveRef(ref.ptr()), [queue = queue_, token] { queue->Push(token); });
   }
+  // The same, once a generator that runs in an event loop may yield again.
+  void watch_reader(const nb::capsule& call, uint64_t token) {
+    const auto& task = *static_cast<const ExecTask*>(call.data());
+    Session::Get().core()->OnReaderNear(task, [queue = queue_, token] { queue->Push(token); });
+  }
   void wake() { queue_->Push(0); }
 
  private:
@@ -70,6 +75,8 @@ void InitCompletion(nb::module_& m) {
            "A descriptor that is readable when drain() would return something.")
       .def("drain", &Completions::drain, "The tokens since the last call.")
       .def("watch", &Completions::watch, "ref"_a, "token"_a, "Queues `token` (not 0) once `ref` is ready.")
+      .def("watch_reader", &Completions::watch_reader, "call"_a, "token"_a,
+           "Queues `token` once the reader of that call's items is near enough.")
       .def("wake", &Completions::wake, "Queues token 0.");
 }
 

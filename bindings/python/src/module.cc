@@ -15,6 +15,7 @@ NB_MODULE(_core, m) {
   InitActors(m);
   InitObjects(m);
   InitCompletion(m);
+  InitStreams(m);
   InitWorker(m);
   InitOutput(m);
   InitCluster(m);

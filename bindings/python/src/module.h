@@ -17,6 +17,7 @@ void InitSubmit(nb::module_& m);      // Caller, bind
 void InitActors(nb::module_& m);      // create_actor, kill_actor, find_actor, list_actors
 void InitObjects(nb::module_& m);     // get, wait, put, cancel, encode, decode
 void InitCompletion(nb::module_& m);  // Completions
+void InitStreams(nb::module_& m);     // the items of generators
 void InitWorker(nb::module_& m);      // run_worker, fork_worker
 void InitOutput(nb::module_& m);      // take_output_pipes, write_output
 void InitCluster(nb::module_& m);     // connect, disconnect, nodes, stats, key/value, ids

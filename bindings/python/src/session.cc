@@ -118,6 +118,31 @@ size_t WaitFor(std::span<const Ref* const> refs, size_t num_ready, TimeNs deadli
   return ready;
 }
 
+void WaitForReader(CoreWorker* core, const ExecTask& task, ItemPlan* plan) {
+  InCore guard;
+  const WaitHooks hooks = Hooks();
+  Status status;
+  {
+    GilRelease release;
+    status = core->WaitForReader(task, plan, &hooks);
+  }
+  CheckWait(status);
+}
+
+bool NextItem(const Ref& stream, TimeNs deadline, Ref* item, StatusCode* why_not) {
+  CoreWorker* core = Session::Get().core();
+  Status status = core->NextItem(stream, 0, item);  // only a look
+  if (status.code() == StatusCode::kTimeout && deadline != 0) {
+    InCore guard;
+    const WaitHooks hooks = Hooks();
+    GilRelease release;
+    status = core->NextItem(stream, deadline, item, &hooks);
+  }
+  *why_not = status.code();
+  if (status.code() != StatusCode::kNotFound) CheckWait(status);
+  return status.ok();
+}
+
 void WaitForRoom(CoreWorker* core) {
   InCore guard;
   const WaitHooks hooks = Hooks();

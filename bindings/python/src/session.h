@@ -56,6 +56,12 @@ class InCore {
 size_t WaitFor(std::span<const Ref* const> refs, size_t num_ready, TimeNs deadline, bool fetch,
                bool stop_at_error = false);
 
+// Waits with the GIL released until the reader of this task's items is near enough for one more.
+void WaitForReader(CoreWorker* core, const ExecTask& task, ItemPlan* plan);
+
+// The next item of a stream, or false: kNotFound, or kTimeout. Else as WaitFor.
+bool NextItem(const Ref& stream, TimeNs deadline, Ref* item, StatusCode* why_not);
+
 // Waits with the GIL released until more calls may be submitted.
 void WaitForRoom(CoreWorker* core);
 

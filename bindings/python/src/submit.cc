@@ -23,11 +23,13 @@ struct Caller {
   Py_ssize_t max_args;
   uint64_t epoch;  // of the session that `handle` belongs to
   bool foreign;    // the function is in another language
+  bool stream;     // its calls give generators
   TemplateHandle handle;
   PyObject* actor;      // an ObjectRef: whose method it is; null: of none
   int64_t max_pending;  // calls of this process that may wait at the actor; < 0: no limit
 };
 
+Imported g_generator("ray_mpi._generators", "ObjectRefGenerator");
 PyTypeObject* g_type = nullptr;
 Caller* Cast(PyObject* o) { return reinterpret_cast<Caller*>(o); }
 
@@ -88,6 +90,7 @@ nb::object Submit(Caller* self, PyObject* const* args, size_t positional, PyObje
   while ((status = submit()).code() == StatusCode::kInterrupted) Check(PyErr_CheckSignals() == 0);
   CheckStatus(status);
   nb::object result = Wrap(returns);
+  if (self->stream) result = Steal(PyObject_CallOneArg(g_generator.get(), result.ptr()));
   returns.clear();
   spare = std::move(returns);
   return result;
@@ -118,6 +121,7 @@ PyObject* New(PyTypeObject* type, PyObject* args, PyObject*) {
   self->max_args = max_args;
   self->epoch = 0;
   self->foreign = false;
+  self->stream = false;
   new (&self->handle) TemplateHandle;
   Py_XINCREF(actor);
   self->actor = actor;
@@ -177,6 +181,8 @@ TaskTemplate TemplateOf(const nb::dict& options) {
   t.num_returns = nb::cast<uint32_t>(options["num_returns"]);
   t.max_retries = nb::cast<int32_t>(options["max_retries"]);
   t.max_calls = nb::cast<uint32_t>(options["max_calls"]);
+  t.stream = static_cast<StreamKind>(nb::cast<int>(options["stream"]));
+  t.window = nb::cast<uint32_t>(options["window"]);
   t.retry_exceptions = nb::cast<bool>(options["retry_exceptions"]);
   const nb::bytes retry_list = nb::cast<nb::bytes>(options["retry_list"]);
   t.retry_list.assign(retry_list.c_str(), retry_list.size());
@@ -200,6 +206,7 @@ void Bind(nb::handle caller, const nb::dict& options) {
   const TaskTemplate t = TemplateOf(options);
   self->handle = Session::Get().core()->Prepare(t);
   self->foreign = t.language != TaskTemplate().language;
+  self->stream = t.stream == StreamKind::kItems;
   self->epoch = Session::Get().epoch();
 }
 
@@ -208,6 +215,7 @@ void BindLike(nb::handle caller, nb::handle other) {
   if (Py_TYPE(caller.ptr()) != g_type) Raise(PyExc_TypeError, "bind_like() wants Callers");
   Cast(caller.ptr())->handle = BoundTemplate(other);
   Cast(caller.ptr())->foreign = IsForeign(other);
+  Cast(caller.ptr())->stream = Cast(other.ptr())->stream;
   Cast(caller.ptr())->epoch = Session::Get().epoch();
 }
 

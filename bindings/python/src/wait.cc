@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // ray.wait, after its arguments were checked in Python: the look over a list of refs must cost some ten
 // nanoseconds each, since programs call it in a loop over a shrinking list.
+#include <deque>
 #include <utility>
 
 #include "bindings/python/src/get.h"
@@ -11,8 +12,25 @@
 namespace rmpi::python {
 namespace {
 
-// The refs of a list, once it is known that all are refs, alive, and no two the same.
-std::vector<const Ref*> CheckedRefs(PyObject* list) {
+Imported g_generator("ray_mpi._generators", "ObjectRefGenerator");
+
+// A generator stands for its next item: a ref to that, which may not have come.
+nb::object NextOf(PyObject* item) {
+  if (Py_TYPE(item) != reinterpret_cast<PyTypeObject*>(g_generator.get())) {
+    PyErr_Format(PyExc_TypeError,
+                 "wait() expected a list of ray.ObjectRef or ray.ObjectRefGenerator, got list containing %R",
+                 reinterpret_cast<PyObject*>(Py_TYPE(item)));
+    nb::raise_python_error();
+  }
+  nb::object stream = Steal(PyObject_GetAttrString(item, "_generator_ref"));
+  Ref next;
+  CheckStatus(Session::Get().core()->PeekItem(LiveRef(stream.ptr()), 0, &next));
+  return WrapRef(std::move(next));
+}
+
+// The refs of a list, once it is known that all are refs, alive, and no two the same. `held` keeps those that
+// generators stand for.
+std::vector<const Ref*> CheckedRefs(PyObject* list, std::deque<nb::object>* held) {
   // Each entry remembers the last wait that met it; the GIL makes us the only one.
   static uint64_t last_wait = 0;
   const uint64_t this_wait = ++last_wait;
@@ -20,14 +38,7 @@ std::vector<const Ref*> CheckedRefs(PyObject* list) {
   PyObject** items = PySequence_Fast_ITEMS(list);
   std::vector<const Ref*> refs(n);
   for (size_t i = 0; i < n; ++i) {
-    if (!IsObjectRef(items[i])) {
-      PyErr_Format(
-          PyExc_TypeError,
-          "wait() expected a list of ray.ObjectRef or ray.ObjectRefGenerator, got list containing %R",
-          reinterpret_cast<PyObject*>(Py_TYPE(items[i])));
-      nb::raise_python_error();
-    }
-    refs[i] = &LiveRef(items[i]);
+    refs[i] = &LiveRef(IsObjectRef(items[i]) ? items[i] : held->emplace_back(NextOf(items[i])).ptr());
     std::atomic<uint64_t>& mark = refs[i]->entry()->mark;
     if (mark.load(std::memory_order_relaxed) == this_wait) {
       Raise(PyExc_ValueError, "Wait requires a list of unique ray_waitables.");
@@ -94,7 +105,8 @@ PyObject* WaitSlot(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
     Check(PyErr_Occurred() == nullptr);
     const TimeNs deadline = DeadlineOf(args[2]);
     const bool fetch = PyObject_IsTrue(args[3]) == 1;
-    std::vector<const Ref*> refs = CheckedRefs(args[0]);
+    std::deque<nb::object> held;
+    std::vector<const Ref*> refs = CheckedRefs(args[0], &held);
     std::vector<size_t> found = FindReady(refs, want, fetch);
     if (found.size() == want) return Split(args[0], found).release().ptr();
     // A copy: the user's list may change while we wait without the GIL.

@@ -27,7 +27,9 @@ Imported g_actor_mode("ray_mpi._worker_main", "actor_mode");
 Imported g_start_call("ray_mpi._worker_main", "start_call");
 Imported g_start_thread("ray_mpi._worker_main", "start_thread");
 Imported g_cancel_call("ray_mpi._worker_main", "cancel_call");
-Imported g_split_results("ray_mpi._worker_main", "split_results");
+Imported g_take_results("ray_mpi._worker_main", "take_results");
+
+Imported g_dynamic_generator("ray_mpi._generators", "DynamicObjectRefGenerator");
 
 // How this process's actor runs its calls; set, with the GIL, before its creation is answered.
 struct ActorMode {
@@ -42,6 +44,7 @@ struct ActorMode {
 
 bool g_in_task = false;  // main thread only: user code of a task is running
 constexpr size_t kKeepGilBelow = 64 * 1024;
+constexpr char kCancelled[] = "ray::RayTaskCancelledException";  // make_error's word for it
 
 // A program in another language named the function; it cannot read pickles.
 bool CalledFromElsewhere(const ExecTask& task) { return task.function_id.starts_with("py:"); }
@@ -130,13 +133,15 @@ void WorkerLoop::StartCall(ExecTask& task, const Function& function, const CallA
     keywords[nb::handle(PyTuple_GET_ITEM(args.names.ptr(), static_cast<Py_ssize_t>(i - args.positional)))] =
         args.values[i];
   }
+  PyObject* streams = task.stream != StreamKind::kNone ? Py_True : Py_False;
   const auto id = ToBinary(task.id);
   nb::bytes name(reinterpret_cast<const char*>(id.data()), id.size());
   const uint32_t group = task.group;
   nb::capsule call(new ExecTask(std::move(task)), [](void* p) noexcept { delete static_cast<ExecTask*>(p); });
   nb::object number = Steal(PyLong_FromUnsignedLong(group));
   PyObject* args_of_start[] = {
-      number.ptr(), function.callable.ptr(), positional.ptr(), keywords.ptr(), call.ptr(), name.ptr()};
+      number.ptr(), function.callable.ptr(), positional.ptr(), keywords.ptr(), call.ptr(), name.ptr(),
+      streams};
   Steal(PyObject_Vectorcall(g_start_call.get(), args_of_start, std::size(args_of_start), nullptr));
 }
 
@@ -158,7 +163,9 @@ void WorkerLoop::Execute(ExecTask& task) {
     const CallArgs args = DecodeArgs(task.args, task.values);
     if (task.id.kind() == TaskKind::kActorCreation) EnterActor();
     if (g_mode.async) return StartCall(task, function, args);
-    result = Call(function, args, task.id.kind() == TaskKind::kNormal);
+    const bool may_be_cancelled = task.id.kind() == TaskKind::kNormal;
+    result = Call(function, args, may_be_cancelled);
+    if (task.stream != StreamKind::kNone) Stream(task, std::move(result), may_be_cancelled);
   } catch (nb::python_error& e) {
     e.restore();
   } catch (const std::exception& e) {
@@ -248,24 +255,70 @@ nb::object WorkerLoop::Call(const Function& function, const CallArgs& args, bool
 }
 
 void WorkerLoop::Succeed(ExecTask& task, nb::object result) {
-  std::deque<Encoder> encoders;
+  if (task.stream != StreamKind::kNone) result = StreamResult(task);
+  if (task.num_returns > 1 || (task.num_returns == 1 && PyGen_CheckExact(result.ptr())))
+    return SplitResult(task, std::move(result));
+  std::optional<Encoder> encoder;
   std::vector<ValueSource> sources;
   if (CalledFromElsewhere(task)) {
-    encoders.emplace_back().ForeignValue(result.ptr());
+    encoder.emplace().ForeignValue(result.ptr());
   } else if (task.num_returns == 1) {
-    encoders.emplace_back().Value(result.ptr());
-  } else if (task.num_returns > 1) {
-    nb::object list =
-        Steal(PyObject_CallFunction(g_split_results.get(), "OI", result.ptr(), task.num_returns));
-    for (uint32_t i = 0; i < task.num_returns; ++i)
-      encoders.emplace_back().Value(PyList_GET_ITEM(list.ptr(), i));
+    encoder.emplace().Value(result.ptr());
   }
-  sources.reserve(encoders.size());
-  for (Encoder& encoder : encoders) sources.push_back(SourceOf(encoder));
+  if (encoder) sources.push_back(SourceOf(*encoder));
   Finish(task, sources, false);
 }
 
+// Several returns, or the first value of a generator. It may raise in the middle: what came before counts.
+void WorkerLoop::SplitResult(ExecTask& task, nb::object result) {
+  if (CalledFromElsewhere(task)) {
+    PyErr_Format(
+        PyExc_TypeError,
+        "%s is a generator: programs in other languages cannot call generators; let it return a list",
+        task.function_name.c_str());
+    nb::raise_python_error();
+  }
+  nb::object taken = Steal(PyObject_CallFunction(g_take_results.get(), "OI", result.ptr(), task.num_returns));
+  PyObject* values = PyTuple_GET_ITEM(taken.ptr(), 0);
+  PyObject* error = PyTuple_GET_ITEM(taken.ptr(), 1);
+  std::deque<Encoder> encoders;
+  std::vector<ValueSource> sources;
+  sources.reserve(task.num_returns);
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(values); ++i) {
+    encoders.emplace_back().Value(PyList_GET_ITEM(values, i));
+    sources.push_back(SourceOf(encoders.back()));
+  }
+  if (error == Py_None) return Finish(task, sources, false);
+  PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(error)), error);
+  Failure failure;
+  Describe(task, &failure);
+  if (failure.retry || failure.cancelled || failure.ends_actor) sources.clear();
+  const size_t returns = sources.empty() ? 1 : task.num_returns;
+  while (sources.size() < returns) sources.push_back(SourceOf(failure.encoder, ValueKind::kAppError));
+  Finish(task, sources, failure.retry);
+  if (failure.ends_actor) core_->ExitActor();
+}
+
+// True: the actor is to end.
 bool WorkerLoop::Fail(ExecTask& task) {
+  Failure failure;
+  Describe(task, &failure);
+  const ValueSource source = SourceOf(failure.encoder, ValueKind::kAppError);
+  // An exception of a generator is its last item, unless the whole task is to be done once more.
+  const bool again = failure.retry && task.retries_left != 0;
+  if (task.stream != StreamKind::kNone && !again && !failure.cancelled && !failure.ends_actor) {
+    const ItemPlan plan = core_->PlanItem(task);
+    ItemPlan next;
+    CheckStatus(core_->Yield(task, plan.send ? &source : nullptr, &next));
+    Succeed(task, nb::none());
+    return false;
+  }
+  Finish(task, {&source, 1}, failure.retry);
+  if (failure.ends_actor) core_->ExitActor();
+  return failure.ends_actor;
+}
+
+void WorkerLoop::Describe(const ExecTask& task, Failure* failure) {
   // make_error lets SystemExit through; for all else it returns (exception to store, may be retried).
   nb::python_error raised;
   nb::object made = Steal(PyObject_CallFunction(
@@ -289,14 +342,70 @@ bool WorkerLoop::Fail(ExecTask& task) {
   neutral.text = field(5);
   neutral.in_constructor = task.id.kind() == TaskKind::kActorCreation;
   const std::string head = EncodeTaskError(neutral);
+  failure->encoder.PutBytes(head.data(), head.size());
+  failure->encoder.Value(PyTuple_GET_ITEM(made.ptr(), 0));
+  failure->retry = PyTuple_GET_ITEM(made.ptr(), 1) == Py_True;
+  failure->ends_actor = PyTuple_GET_ITEM(made.ptr(), 6) == Py_True;
+  failure->cancelled = neutral.type == kCancelled;
+}
+
+// ---- generators -------------------------------------------------------------------------------------------
+
+void WorkerLoop::Stream(ExecTask& task, nb::object generator, bool may_be_cancelled) {
+  if (PyIter_Check(generator.ptr()) == 0) {
+    PyErr_Format(PyExc_ValueError, "%s was called as a generator, but returned a %.100s",
+                 task.function_name.c_str(), Py_TYPE(generator.ptr())->tp_name);
+    nb::raise_python_error();
+  }
+  std::optional<InTask> in_task;
+  if (may_be_cancelled) in_task.emplace();
+  if (may_be_cancelled && core_->CancelRequested()) {  // between its call and here
+    PyErr_SetNone(PyExc_KeyboardInterrupt);
+    nb::raise_python_error();
+  }
+  ItemPlan plan = core_->PlanItem(task);
+  for (;;) {
+    if (plan.wait) WaitForReader(core_, task, &plan);
+    if (plan.stop) return;  // the end of this reference closes the generator
+    PyObject* value = PyIter_Next(generator.ptr());
+    if (value == nullptr) break;
+    const nb::object held = Steal(value);
+    plan = Yield(task, value, plan);
+  }
+  if (PyErr_Occurred() != nullptr) nb::raise_python_error();
+}
+
+ItemPlan WorkerLoop::Yield(const ExecTask& task, PyObject* value, const ItemPlan& plan) {
+  ItemPlan next;
+  if (!plan.send) {
+    CheckStatus(core_->Yield(task, nullptr, &next));
+    return next;
+  }
   Encoder encoder;
-  encoder.PutBytes(head.data(), head.size());
-  encoder.Value(PyTuple_GET_ITEM(made.ptr(), 0));
-  const ValueSource source = SourceOf(encoder, ValueKind::kAppError);
-  Finish(task, {&source, 1}, PyTuple_GET_ITEM(made.ptr(), 1) == Py_True);
-  const bool ends = PyTuple_GET_ITEM(made.ptr(), 6) == Py_True;
-  if (ends) core_->ExitActor();
-  return ends;
+  encoder.Value(value);
+  const ValueSource source = SourceOf(encoder);
+  Status status;
+  if (source.size < kKeepGilBelow) {
+    status = core_->Yield(task, &source, &next);
+  } else {
+    GilRelease release;
+    status = core_->Yield(task, &source, &next);
+  }
+  CheckStatus(status);
+  return next;
+}
+
+// "dynamic": what has refs to all items. Else None: the items were all.
+nb::object WorkerLoop::StreamResult(const ExecTask& task) {
+  if (task.stream != StreamKind::kDynamic) return nb::none();
+  nb::list refs;
+  const uint32_t n = core_->ItemsYielded(task);
+  for (uint32_t i = 0; i < n; ++i) {
+    Ref ref;
+    CheckStatus(core_->RefToItem(task, i, &ref));
+    refs.append(WrapRef(std::move(ref)));
+  }
+  return Steal(PyObject_CallOneArg(g_dynamic_generator.get(), refs.ptr()));
 }
 
 void WorkerLoop::Finish(ExecTask& task, std::span<const ValueSource> results, bool retryable) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bindings/python/src/args.h"
+#include "bindings/python/src/codec.h"
 #include "runtime/worker/core_worker.h"
 
 namespace rmpi::python {
@@ -23,6 +24,8 @@ class WorkerLoop {
   // Ends a call of an async actor: with its result, or with an exception (else None). True: the actor is to
   // end.
   bool FinishCall(const nb::capsule& call, nb::object result, nb::object error);
+  // The next item of a generator: sent, if somebody wants it.
+  ItemPlan Yield(const ExecTask& task, PyObject* value, const ItemPlan& plan);
 
  private:
   struct Function {
@@ -37,6 +40,9 @@ class WorkerLoop {
   void StartThread(uint32_t group);
   void StartCall(ExecTask& task, const Function& function, const CallArgs& args);
   nb::object Call(const Function& function, const CallArgs& args, bool may_be_cancelled);
+  // Sends what a generator yields.
+  void Stream(ExecTask& task, nb::object generator, bool may_be_cancelled);
+  nb::object StreamResult(const ExecTask& task);
   bool Complete(ExecTask& task, nb::object result);
   void Succeed(ExecTask& task, nb::object result);
   // The error that is set becomes the task's result. True: the actor is to end.
@@ -44,6 +50,15 @@ class WorkerLoop {
   // What must hold before user code runs: the job's folders, the thread count of numeric libraries.
   void Enter(const ExecTask& task);
   void CountCall(const ExecTask& task, Function& function);
+  // What is stored for the error that is set.
+  struct Failure {
+    Encoder encoder;
+    bool retry = false;       // retry_exceptions covers it
+    bool ends_actor = false;  // it is its way to end itself
+    bool cancelled = false;
+  };
+  void Describe(const ExecTask& task, Failure* failure);
+  void SplitResult(ExecTask& task, nb::object result);
   void Finish(ExecTask& task, std::span<const ValueSource> results, bool retryable);
 
   CoreWorker* core_;
