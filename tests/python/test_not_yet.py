@@ -26,35 +26,12 @@ class Plain:
     [
         {"lifetime": "detached", "name": "later"},
         {"runtime_env": {"env_vars": {"A": "b"}}},
+        {"_actor_generator_backpressure_num_objects": 3},
     ],
 )
 def test_options_of_actors(options):
     with refused(next(iter(options))):
         ray.remote(**options)(Plain).remote()
-
-
-def test_generator_methods():
-    class Yielding:
-        def values(self):
-            yield 1
-
-    with refused("generators"):
-        ray.remote(Yielding).remote().values.remote()
-
-
-def test_generators():
-    with refused("[Gg]enerator"):
-
-        @ray.remote
-        def stream():
-            yield 1
-
-        stream.remote()
-
-
-def test_streaming_results():
-    with refused("num_returns|[Gg]enerator|streaming"):
-        ray.remote(num_returns="streaming")(one).remote()
 
 
 def test_placement_groups():

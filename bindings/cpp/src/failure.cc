@@ -49,6 +49,8 @@ abi::Code FailWithSystemError(const ValueView& view, const Ref& ref) {
     case ErrorType::kTaskCancelled:
       return Fail(abi::kCancelled, e.message.empty() ? "the task was cancelled" : e.message);
     case ErrorType::kObjectLost:
+    case ErrorType::kEndOfStream:
+    case ErrorType::kStreamInconsistent:
       return Fail(abi::kObjectLost, fmt::format("{} is lost: {}", object, e.message));
     case ErrorType::kOwnerDied:
       return Fail(abi::kObjectLost, fmt::format("{} is lost with its owner: {}", object, e.message));
