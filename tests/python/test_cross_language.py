@@ -61,6 +61,7 @@ def twice(n): return 2 * n
 @ray.remote
 def fails(): raise KeyError("from Python")
 def odd(): return object()
+def yields(): yield 1
 def array(a): return a + 1
 def sleep(): time.sleep(30); return 1
 def count(names): return {name: names.count(name) for name in names}
@@ -221,6 +222,9 @@ def test_a_cpp_driver_calls_python(driver, launch):
     assert "the result of the Python function cross_module.twice, cannot be read: it is text" in errors["type"]
     assert "which does not convert to int" in errors["type"]
     assert errors["form"].startswith("Python | cross_module.odd | TypeError | a object has no form that other languages")
+    assert errors["generator"].startswith(
+        "Python | cross_module.yields | TypeError | cross_module.yields is a generator: only Python can call those"
+    )
     assert errors["function"].startswith("Python | cross_module.nobody | AttributeError | module 'cross_module' has no")
     assert errors["module"].startswith("Python | no_such_module.f | ModuleNotFoundError | No module named")
     assert errors["arguments"].startswith("Python | cross_module.twice | TypeError | twice() takes 1 positional")

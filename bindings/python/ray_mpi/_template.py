@@ -117,6 +117,7 @@ def _results(options, generator):
         num_returns = "streaming" if generator else 1
     if isinstance(num_returns, int):
         return {"num_returns": num_returns}
+    _options.check_streams(options, generator)
     if options.get("_num_objects_per_yield") not in (None, 1):
         raise NotImplementedError(f"the option _num_objects_per_yield {NOT_YET}")
     window = options.get("_generator_backpressure_num_objects")

@@ -256,11 +256,17 @@ nb::object WorkerLoop::Call(const Function& function, const CallArgs& args, bool
 
 void WorkerLoop::Succeed(ExecTask& task, nb::object result) {
   if (task.stream != StreamKind::kNone) result = StreamResult(task);
-  if (task.num_returns > 1 || (task.num_returns == 1 && PyGen_CheckExact(result.ptr())))
+  const bool foreign = CalledFromElsewhere(task);
+  if (foreign && (PyGen_CheckExact(result.ptr()) || PyAsyncGen_CheckExact(result.ptr()))) {
+    PyErr_Format(PyExc_TypeError, "%s is a generator: only Python can call those; let it return a list",
+                 task.function_name.c_str());
+    nb::raise_python_error();
+  }
+  if (!foreign && (task.num_returns > 1 || (task.num_returns == 1 && PyGen_CheckExact(result.ptr()))))
     return SplitResult(task, std::move(result));
   std::optional<Encoder> encoder;
   std::vector<ValueSource> sources;
-  if (CalledFromElsewhere(task)) {
+  if (foreign) {
     encoder.emplace().ForeignValue(result.ptr());
   } else if (task.num_returns == 1) {
     encoder.emplace().Value(result.ptr());
@@ -271,13 +277,6 @@ void WorkerLoop::Succeed(ExecTask& task, nb::object result) {
 
 // Several returns, or the first value of a generator. It may raise in the middle: what came before counts.
 void WorkerLoop::SplitResult(ExecTask& task, nb::object result) {
-  if (CalledFromElsewhere(task)) {
-    PyErr_Format(
-        PyExc_TypeError,
-        "%s is a generator: programs in other languages cannot call generators; let it return a list",
-        task.function_name.c_str());
-    nb::raise_python_error();
-  }
   nb::object taken = Steal(PyObject_CallFunction(g_take_results.get(), "OI", result.ptr(), task.num_returns));
   PyObject* values = PyTuple_GET_ITEM(taken.ptr(), 0);
   PyObject* error = PyTuple_GET_ITEM(taken.ptr(), 1);

@@ -44,6 +44,7 @@ int main() {
   Show("raises", [] { Call<int>("fails"); });
   Show("type", [] { Call<int>("twice", "ab"); });
   Show("form", [] { Call<int>("odd"); });
+  Show("generator", [] { Call<int>("yields"); });
   Show("function", [] { Call<int>("nobody"); });
   Show("module", [] { ray::Get(ray::Task(ray::PyFunction<int>{"no_such_module", "f"}).Remote()); });
   Show("arguments", [] { Call<int>("twice", 1, 2); });
