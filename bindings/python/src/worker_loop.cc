@@ -306,11 +306,12 @@ bool WorkerLoop::Fail(ExecTask& task) {
   // An exception of a generator is its last item, unless the whole task is to be done once more.
   const bool again = failure.retry && task.retries_left != 0;
   if (task.stream != StreamKind::kNone && !again && !failure.cancelled && !failure.ends_actor) {
-    const ItemPlan plan = core_->PlanItem(task);
+    const bool send = core_->PlanItem(task).send;
     ItemPlan next;
-    CheckStatus(core_->Yield(task, plan.send ? &source : nullptr, &next));
-    Succeed(task, nb::none());
-    return false;
+    if (core_->Yield(task, send ? &source : nullptr, &next).ok()) {  // else there is no room for it
+      Succeed(task, nb::none());
+      return false;
+    }
   }
   Finish(task, {&source, 1}, failure.retry);
   if (failure.ends_actor) core_->ExitActor();
