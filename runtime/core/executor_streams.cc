@@ -7,9 +7,7 @@
 namespace rmpi::core {
 
 ExecItem* Executor::FindStream(const TaskId& task, uint32_t attempt) {
-  const auto matches = [&](const ExecItem& i) {
-    return i.task == task && i.attempt == attempt && i.stream;
-  };
+  const auto matches = [&](const ExecItem& i) { return i.task == task && i.attempt == attempt && i.stream; };
   const auto find = [&](auto& items) -> ExecItem* {
     const auto it = std::find_if(items.begin(), items.end(), [&](const auto& i) { return matches(*i); });
     return it == items.end() ? nullptr : it->get();

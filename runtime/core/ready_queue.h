@@ -34,8 +34,8 @@ struct ExecItem {
   uint32_t group = 0;    // of its actor's concurrency groups
   uint64_t arrival = 0;  // in the queue
   TimeNs started = 0;
-  uint32_t serial = 0;  // names this run of it in this process (Task::parent)
-  uint32_t claim = 0;   // the host's, of this run
+  uint32_t serial = 0;                // names this run of it in this process (Task::parent)
+  uint32_t claim = 0;                 // the host's, of this run
   std::unique_ptr<StreamRun> stream;  // of a task that gives items
 
   bool of_actor() const {

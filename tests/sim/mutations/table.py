@@ -72,6 +72,32 @@ MUTATIONS = [
         "retried_calls_out_of_order",
         ("runtime/core/actor_calls.cc", "} else if (!claimed || TaskTable::ChargeRetry(t)) {\n      q->waiting.PushFront(t);", "} else if (!claimed || TaskTable::ChargeRetry(t)) {\n      q->waiting.PushBack(t);"),
     ),
+    # R3 for items: the refs inside are let go when the item is sent.
+    Mutation(
+        "item_ack_hold_dropped",
+        ("runtime/core/executor_streams.cc", "if (!contained.empty()) held_[{m.task, m.attempt, m.item}] = std::move(contained);", "for (Entry* e : contained) objects_->DropHold(e);"),
+    ),
+    # T9: a retry's item takes the place of one that was delivered.
+    Mutation(
+        "delivered_item_replaced",
+        ("runtime/core/stream_owner.cc", "if (e == nullptr || !e->pending()) return false;", "if (e == nullptr) return false;"),
+        ("runtime/core/stream_owner.cc", "p->items_known = s->closed ? kNoItems : s->known;", "p->items_known = 0;"),
+    ),
+    # T9: what a dead worker had stored, and not announced, stays.
+    Mutation(
+        "unannounced_items_kept",
+        ("runtime/core/task_table.cc", "if (t->tmpl->stream != StreamKind::kNone) streams_->FreeUnannounced(*t, node);", ""),
+    ),
+    # T9: the producer of a stream with a window does not learn that its items are read.
+    Mutation(
+        "reader_not_told",
+        ("runtime/core/stream_owner.cc", "  ++s->read;\n  TellProducer(task, s->read);", "  ++s->read;"),
+    ),
+    # T9: what came of a stream is not let go when its reader is gone.
+    Mutation(
+        "closed_stream_kept",
+        ("runtime/core/stream_owner.cc", "    objects_->DropHold(e);\n", ""),
+    ),
     # C3: a node that hears nothing from the head goes on for a minute.
     Mutation(
         "actor_restarted_without_fencing",
