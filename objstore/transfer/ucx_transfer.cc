@@ -130,7 +130,12 @@ void UcxTransfer::Sleep() {
   if (!requests_.empty() || !to_pump_.empty() || !to_mend_.empty()) return;
   if (ucp_worker_arm(worker_.get()) != UCS_OK) return;  // busy: there is something to progress
   epoll_event events[2];
-  epoll_wait(epoll_.get(), events, 2, busy ? kSleepBusyMs : -1);
+  const int ready = epoll_wait(epoll_.get(), events, 2, busy ? kSleepBusyMs : -1);
+  for (int i = 0; i < ready; ++i) {
+    // Here, before the next look at the commands, and nowhere else: one that comes after that look rings
+    // again.
+    if (events[i].data.fd == command_event_.get()) Silence(command_event_.get());
+  }
 }
 
 bool UcxTransfer::TakeCommands() {
@@ -140,7 +145,6 @@ bool UcxTransfer::TakeCommands() {
     if (commands_.empty()) return true;
     commands.swap(commands_);
   }
-  Silence(command_event_.get());
   for (Command& command : commands) {
     if (std::holds_alternative<Stop>(command)) return false;
     std::visit(

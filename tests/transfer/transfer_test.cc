@@ -290,6 +290,20 @@ TEST(Transfer, AWrongSecretIsIgnoredAndCounted) {
   EXPECT_TRUE(right.done[1].status.ok());
 }
 
+// A command may come at any point of the data thread's way to sleep: it must wake it.
+TEST(Transfer, NoCommandIsSleptThrough) {
+  Requester r(kMiB);
+  for (int round = 0; round < 40000; ++round) {
+    r.Fetch(1, /*node=*/99, 0, 0, 1000);  // answered by the data thread itself: no such node
+    const TimeNs second_at = MonotonicNow() + round % 100 * 200;
+    while (MonotonicNow() < second_at) {
+    }
+    r.Fetch(2, 99, 0, 0, 1000);
+    ASSERT_TRUE(r.Wait(2, 5 * kSecond)) << "round " << round;
+    r.done.clear();
+  }
+}
+
 TEST(Transfer, IdleCostsNothing) {
   Peer source({.seed = 8});
   Requester r;
