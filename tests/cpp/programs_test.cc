@@ -158,6 +158,7 @@ TEST_F(Programs, WhatInitCannotDoItSays) {
   thrown("clash", "the remote function Same is there twice: RAY_REMOTE at a.cc:1 of ");
   thrown("local", "local_mode is not there");
   thrown("redis", "there is no Redis");
+  thrown("detached", "detached actors are not there yet");
   thrown("init --no-such-option", "no-such-option");
   thrown("address /nowhere", "address \"/nowhere\" is no run directory");
   thrown("address ray://host:1", "the Ray client");
@@ -200,7 +201,8 @@ TEST_F(Programs, LibrariesOfAFolderAndByName) {
       o.output,
       HasSubstr("LibPlus = 3\nLibSum = 2000\nLibThrow: the task LibThrow failed with std::domain_error: "
                 "from the library"));
-  EXPECT_THAT(o.output, HasSubstr("LibNested = 6\nLibTwo = 22\nLibShared = 11\nLibClash = 2\n"));
+  EXPECT_THAT(o.output, HasSubstr("LibNested = 6\nLibTwo = 22\nLibShared = 11\nLibClash = 2\n"
+                                  "LibActor::Add = 6\nLibActor::Twice = 12\n"));
 }
 
 TEST_F(Programs, AMissingFunctionNamesThePlaceAndWhatIsThere) {

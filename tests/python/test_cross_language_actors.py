@@ -141,6 +141,10 @@ def test_options(counters):
         get(several.Value.options(num_returns=2).remote())
     with pytest.raises(ValueError, match="retry_exceptions"):
         several.Value.options(retry_exceptions=[KeyError]).remote()
+    with pytest.raises(ValueError, match="concurrency_groups"):
+        counters.options(concurrency_groups={"io": 2}).remote(0)
+    with pytest.raises(ValueError, match="concurrency_group: an actor of C"):
+        several.Value.options(concurrency_group="io").remote()
     with pytest.raises(ValueError, match="Invalid option keyword"):
         counters.options(no_such=1)
 
@@ -167,6 +171,13 @@ def test_errors_of_cpp_actors(cpp, counters):
         get(counters.remote("one").Value.remote())
     with pytest.raises(ActorDiedError, match="ExitActor"):
         get(counter.Exit.remote())
+    function = ray.cross_language.cpp_function
+    with pytest.raises(CrossLanguageError, match="makes an actor: name it with ray.cross_language.cpp_actor_class"):
+        get(function("RAY_FUNC(Counter::Create, int)").remote(1))
+    with pytest.raises(CrossLanguageError, match="is a method of an actor: call it through the actor's handle"):
+        get(function("Counter::Value").remote())
+    with pytest.raises(ActorDiedError, match="makes no actor: a factory is a function that returns a pointer"):
+        get(cpp("Counter::Value", "Counter").remote().Value.remote())
     for names in (("", "Counter"), ("Counter::Create", 5)):
         with pytest.raises(TypeError, match="the names that stand in RAY_REMOTE"):
             cpp(*names)

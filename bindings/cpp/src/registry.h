@@ -78,6 +78,9 @@ struct Function {
   void (*address)() = nullptr;
   abi::Thunk thunk = nullptr;
   mutable Templates templates;
+
+  bool is_factory() const { return language == kCpp && !class_name.empty() && method.empty(); }
+  bool is_method() const { return !method.empty(); }
 };
 
 class Registry {

@@ -129,11 +129,12 @@ class WorkerLoop {
     abi::Call call;
     call.task = &running;
     const Function* const function = Find(task.function_id);
-    if (function == nullptr || !function->clash.empty()) {
-      const std::string text = function != nullptr ? function->clash : worker_->Missing(task);
+    const std::string refusal =
+        function == nullptr ? worker_->Missing(task) : Refusal(*function, task.id.kind());
+    if (!refusal.empty()) {
       abi::TaskFailure failure;
       failure.type = std::string_view("ray::RayFunctionNotFound");
-      failure.message = text;
+      failure.message = refusal;
       return FailTask(&call, abi::kFunctionNotFound, &failure);
     }
     values_.resize(task.values.size());
@@ -153,6 +154,19 @@ class WorkerLoop {
     call.values = values_.data();
     call.value_count = values_.size();
     function->thunk(Table(), &call);
+  }
+
+  // Why the function cannot be run in this way; "": it can. (From C++ such calls do not compile.)
+  static std::string Refusal(const Function& function, TaskKind kind) {
+    if (!function.clash.empty()) return function.clash;
+    if (kind == TaskKind::kActorCreation && !function.is_factory())
+      return function.text +
+             " makes no actor: a factory is a function that returns a pointer to a new object";
+    if (kind != TaskKind::kActorCreation && function.is_factory())
+      return function.text + " makes an actor: name it with ray.cross_language.cpp_actor_class";
+    if (kind == TaskKind::kNormal && function.is_method())
+      return function.text + " is a method of an actor: call it through the actor's handle";
+    return "";
   }
 
   static uint32_t ConcurrencyOf(const ExecTask& creation) {

@@ -107,7 +107,7 @@ class CppActorClass(ActorClass):
         super().__init__(None, options, _CppClassCode(factory, name))
 
     def options(self, **actor_options):
-        """The same class with other options; those of @ray.remote for classes but concurrency_groups."""
+        """The same class with other options; those of @ray.remote for classes."""
         merged = _options.update_options(self._options, actor_options)
         _options.validate_actor_options(actor_options, in_options=True)
         return CppActorClass(self._code.factory, self._code.name, merged)
@@ -119,11 +119,6 @@ class CppActorClass(ActorClass):
 
     def _class_id(self):
         return f"cpp:{self._code.name}"
-
-    def _check_creation(self):
-        if self._options.get("concurrency_groups"):
-            raise ValueError("concurrency_groups: an actor of C++ has none, use max_concurrency")
-        super()._check_creation()
 
     def _concurrent(self):
         return (self._options.get("max_concurrency") or 1) > 1

@@ -34,4 +34,7 @@ int main(int argc, char** argv) {
   Show("LibTwo", [] { return ray::Task(LibTwo).Remote(); });
   Show("LibShared", [] { return ray::Task(LibShared).Remote(); });
   Show("LibClash", [] { return ray::Task(LibClash).Remote(); });
+  const auto actor = ray::Actor(LibActor::Create).Remote(5);
+  Show("LibActor::Add", [&] { return actor.Task(&LibActor::Add).Remote(1); });
+  Show("LibActor::Twice", [&] { return actor.Task(&LibActor::Twice).Remote(); });
 }

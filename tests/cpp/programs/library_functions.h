@@ -11,6 +11,17 @@ int LibNested(int n);
 int LibTwo();
 int LibClash();
 
-// In a header that both libraries include: the same function twice is no clash.
+// In a header that both libraries include: the same function, factory or method twice is no clash.
 inline int LibShared() { return 11; }
-RAY_REMOTE(LibShared);
+class LibActor {
+ public:
+  static LibActor* Create(int start) { return new LibActor(start); }
+  virtual ~LibActor() = default;
+  int Add(int n) { return value_ += n; }
+  virtual int Twice() { return 2 * value_; }
+
+ private:
+  explicit LibActor(int start) : value_(start) {}
+  int value_;
+};
+RAY_REMOTE(LibShared, LibActor::Create, &LibActor::Add, &LibActor::Twice);

@@ -254,6 +254,11 @@ void Redis(const Arguments&) {
   config.redis_password_ = "secret";
   ray::Init(config);
 }
+void Detached(const Arguments&) {
+  ray::RayConfig config;
+  config.default_actor_lifetime = ray::ActorLifetime::DETACHED;
+  ray::Init(config);
+}
 void Path(const Arguments& arguments) {
   ray::RayConfig config = Config();
   config.code_search_path = arguments;
@@ -279,10 +284,11 @@ void Log(const Arguments&) {
 
 int main(int argc, char** argv) {
   const std::map<std::string, std::function<void(const Arguments&)>> scenarios = {
-      {"twice", Twice}, {"early", Early}, {"output", Output}, {"deaths", Deaths},   {"calls", Calls},
-      {"views", Views}, {"full", Full},   {"clash", Clash},   {"init", InitWith},   {"address", Address},
-      {"local", Local}, {"redis", Redis}, {"path", Path},     {"cli", CommandLine}, {"threads", ManyThreads},
-      {"fork", Fork},   {"log", Log},
+      {"twice", Twice},   {"early", Early},       {"output", Output},       {"deaths", Deaths},
+      {"calls", Calls},   {"views", Views},       {"full", Full},           {"clash", Clash},
+      {"init", InitWith}, {"address", Address},   {"local", Local},         {"redis", Redis},
+      {"path", Path},     {"cli", CommandLine},   {"threads", ManyThreads}, {"fork", Fork},
+      {"log", Log},       {"detached", Detached},
   };
   try {
     scenarios.at(argc > 1 ? argv[1] : "")({argv + 2, argv + argc});
