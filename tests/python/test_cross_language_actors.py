@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, CrossLanguageError, RayActorError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, CrossLanguageError, RayActorError, TaskCancelledError
 from support import RAY_MPI, TREE, compile_cpp, eventually, get
 
 pytestmark = pytest.mark.ours_only("builds a C++ library")
@@ -87,6 +87,8 @@ class Decorated(Tally):
         return self.add(n)
 def add_to_named(name, n):
     return ray.get(ray.get_actor(name).add.remote(n))
+def add_to_counter(name, n):
+    return ray.get(getattr(ray.get_actor(name), "RAY_FUNC(&Counter::Add, int)").remote(n))
 """
 ADD = "RAY_FUNC(&Counter::Add, int)"
 
@@ -194,6 +196,15 @@ def test_cpp_actors_are_restarted(counters):
         get(counter.Die.remote())
 
 
+def test_cancel_drops_calls_that_have_not_started(counters):
+    counter = counters.remote(3)
+    slow, dropped, last = counter.Sleep.remote(500), add(counter, 1), counter.Value.remote()
+    ray.cancel(dropped)
+    with pytest.raises(TaskCancelledError):
+        get(dropped)
+    assert get([slow, last]) == [500, 3]
+
+
 def test_handles_and_names_cross(counters):
     @ray.remote
     def add_in_task(counter, n):
@@ -264,7 +275,7 @@ def test_a_cpp_driver_makes_actors_of_python(folder, launch):
     done = subprocess.run([*launch, driver], cwd=folder, env=environment, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done
     values, errors = done.stdout.splitlines()[:6], dict(line.split(": ", 1) for line in done.stdout.splitlines()[6:])
-    assert values == ["15", "1 2 3 4 5", "107", "40 41", "5", "3"], done
+    assert values == ["15", "1 2 3 4 5", "107 110", "40 41", "5", "3"], done
     assert errors["method"] == "Python | fail | IndexError | from a Python method"
     assert "which does not convert to int" in errors["type"]
     assert "has no form that other languages read" in errors["form"]

@@ -55,7 +55,10 @@ void Values() {
   for (const auto& ref : refs) std::cout << *ref.Get() << (ref == refs.back() ? "\n" : " ");
   // Its handle in a C++ actor's hands, and the other way round.
   const auto counter = ray::Actor(Counter::Create).SetName("counter").Remote(100);
-  std::cout << Call(tally, "add_to", counter, 7) << "\n";
+  std::cout << Call(tally, "add_to", counter, 7) << " "
+            << *ray::Get(
+                   ray::Task(ray::PyFunction<int>{"cross_actors", "add_to_counter"}).Remote("counter", 3))
+            << "\n";
   // Names.
   const auto found = ray::GetActor("tally");
   std::cout << Call(*found, "add", 25) << " "
