@@ -4,7 +4,6 @@ the extension."""
 
 import atexit
 import contextlib
-import importlib
 import io
 import json
 import os
@@ -17,7 +16,6 @@ from ray_mpi._errors import traceback_text
 from ray_mpi._ids import TaskID
 from ray_mpi._stored_error import StoredTaskError
 from ray_mpi._worker import WORKER_MODE, global_worker, ignore_step_signals, node_ip_address
-from ray_mpi.remote_function import RemoteFunction
 
 _set_threads = None  # the OMP_NUM_THREADS that we set; None: the user's own stands
 
