@@ -37,7 +37,8 @@ constexpr Row kLaunch[] = {
      "how ranks talk once MPI has brought them up (default: mpi\nwith Open MPI 4, direct with any other)"},
     {"transfer", kValue, "auto|ucx|lane", "how large objects travel between hosts"},
     {"bringup-timeout", kValue, "S", "give up when the ranks have not met after S seconds (60)"},
-    {"serve", kFlag, "", "keep the runtime up after the program (not there yet)"},
+    {"serve", kFlag, "",
+     "stay up after the program, or without one, for others that join\nwith ray.init(\"auto\")"},
     {"config", kValue, "FILE", "an INI file with any of these options, name = value"},
 };
 constexpr Row kResources[] = {
@@ -116,6 +117,8 @@ Usage:
   ray-mpi [options] -m module [arguments]     the same for a Python module
   ray-mpi [options] program [arguments]       the same for a C++ program (or any other)
   ray-mpi -n N [options] app.py [arguments]   N ranks, started with mpirun
+  ray-mpi --serve [options] [program ..]      stay up for other programs, which say ray.init("auto")
+  ray-mpi stop                                end your runtimes on this node that serve
   ray-mpi doctor                              check this machine, and print the srun line that fits it
 
 Examples:

@@ -20,6 +20,9 @@
 namespace rmpi::launcher {
 namespace {
 
+constexpr char kServing[] =
+    "the runtime serves programs that say ray.init(\"auto\"), until `ray-mpi stop`, Ctrl-C or SIGTERM";
+
 // Not reaped yet, so that its pid cannot mean somebody else.
 bool IsChild(pid_t pid) {
   siginfo_t info;
@@ -124,15 +127,29 @@ void Keeper::OnSignal() {
       Fail(128 + SIGTERM, "asked to end while the run came up");
     } else if (signal == SIGINT) {
       OnInterrupt(signal, from_terminal);
+    } else if (signal == SIGTERM && AskedToStop()) {
+      StopServing();
     } else if (signal == SIGUSR1 || signal == SIGUSR2) {
       // A warning (Slurm's --signal): for a driver that wants it. Others must not die of it.
       if (driver_pid_ != 0 && Catches(driver_pid_, signal)) ::kill(driver_pid_, signal);
     } else if (driver_pid_ != 0) {
       if (!from_terminal) ::kill(driver_pid_, signal);
-    } else if (!done_ && config_.control_fd < 0) {
-      Send(KeeperMessage::kStop, 0, signal);
+    } else if (config_.control_fd < 0) {
+      StopServing();
     }
   }
+}
+
+// Of a SIGTERM: whether there is nothing to wait for. The program, if it runs, is told, and the run ends with
+// it.
+bool Keeper::AskedToStop() {
+  stop_asked_ = true;
+  return driver_pid_ == 0 && config_.control_fd < 0;
+}
+
+// No program of ours runs here (any more).
+void Keeper::StopServing() {
+  if (!done_) Send(KeeperMessage::kStop, 0, 0);
 }
 
 // As often as the user asks, as hard as he asks: the program's own handling, then SIGTERM, then SIGKILL, when
@@ -140,10 +157,7 @@ void Keeper::OnSignal() {
 void Keeper::OnInterrupt(int signal, bool from_terminal) {
   constexpr TimeNs kBreath = 2 * kSecond;
   if (config_.control_fd >= 0) return;  // the embedding program has its own ideas
-  if (driver_pid_ == 0) {
-    if (!done_) Send(KeeperMessage::kStop, 0, signal);
-    return;
-  }
+  if (driver_pid_ == 0) return StopServing();
   const TimeNs now = MonotonicNow();
   interrupts_ = now - interrupted_at_ < kBreath ? interrupts_ + 1 : 1;
   interrupted_at_ = now;
@@ -161,6 +175,8 @@ void Keeper::OnLauncher() {
   if (n == sizeof signal) {
     if (signal == SIGINT) {
       OnInterrupt(signal, false);
+    } else if (signal == SIGTERM && AskedToStop()) {
+      StopServing();
     } else if (driver_pid_ != 0) {
       ::kill(driver_pid_, signal);
     }
@@ -237,8 +253,11 @@ void Keeper::OnZygoteExit(int wait_status) {
 void Keeper::OnDriverExit(int wait_status) {
   const pid_t pid = driver_pid_;
   if (!failed_) status_ = ExitStatus(wait_status);
-  Send(KeeperMessage::kDriverExit, pid, wait_status);
   driver_pid_ = 0;
+  if (config_.raylet.serve && !stop_asked_ && !done_) {
+    return Say(fmt::format("the program has ended with status {}; {}", ExitStatus(wait_status), kServing));
+  }
+  Send(KeeperMessage::kDriverExit, pid, wait_status);
   DriverGone(wait_status);
 }
 
@@ -273,7 +292,7 @@ void Keeper::OnRayletMessage(const KeeperMessage& message, std::span<UniqueFd> f
       return StartWorker(message, fds);
     case KeeperMessage::kDone:
       raylet_done_ = true;
-      if (config_.driver.empty() && config_.rank == 0) status_ = message.wait_status;
+      if (config_.driver.empty() && config_.rank == 0 && !config_.raylet.serve) status_ = message.wait_status;
       return BeginEnd();
     case KeeperMessage::kMet:
       met_ = true;
@@ -298,6 +317,7 @@ void Keeper::OnReady(const KeeperMessage& message) {
     if (Status s = directory_.WriteSession(MakeSession(message.text)); !s.ok()) return Fail(1, s.message());
   }
   Report("session " + directory_.path());
+  if (config_.raylet.serve && config_.driver.empty() && config_.rank == 0) Say(kServing);
   if (driver_over_) StartClock();
 }
 

@@ -87,6 +87,8 @@ class Keeper {
   void OnDeadlines(TimeNs now);
   void OnSignal();
   void OnInterrupt(int signal, bool from_terminal);
+  bool AskedToStop();
+  void StopServing();
   void OnLauncher();
   void OnControl();
   void Reap();
@@ -132,6 +134,7 @@ class Keeper {
   bool ready_ = false;        // the raylet said kReady
   bool raylet_done_ = false;  // the raylet said kDone or kFatal: its end is expected
   bool driver_over_ = false;  // the program has ended: its status stands
+  bool stop_asked_ = false;   // by SIGTERM: the run ends with the program, though it serves others
   bool failed_ = false;       // status_ is ours, not the driver's
   bool done_ = false;         // the run is over; what is left has until end_at_
   TimeNs bringup_at_ = kNever, end_at_ = kNever, driver_kill_at_ = kNever;

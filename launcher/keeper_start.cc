@@ -111,6 +111,7 @@ Session Keeper::MakeSession(const std::string& node) const {
   session.hostname = config_.raylet.hostname;
   session.rank = config_.rank;
   session.node = node;
+  session.serve = config_.raylet.serve;
   return session;
 }
 

@@ -139,6 +139,7 @@ std::vector<std::string> MpirunCommand(const Options& options, const Paths& path
   argv.insert(argv.end(), own.begin(), own.end());
   argv.push_back(paths.executable);
   argv.insert(argv.end(), options.option_words.begin(), options.option_words.end());
+  if (options.kind == ProgramKind::kNone) return argv;
   if (options.kind == ProgramKind::kModule) {
     argv.push_back("-m");
   } else {

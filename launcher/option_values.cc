@@ -198,11 +198,7 @@ Status ApplyValues(const po::variables_map& values, Options* out) {
   if (const std::string* text = reader.Text("python")) out->python = *text;
   reader.Number("control-fd", 0, 1 << 20, &out->control_fd);
   out->native_driver = reader.Flag("native-driver");
-  if (reader.Flag("serve")) {
-    reader.Fail(
-        Status::Invalid("--serve: a runtime that stays up after its program is not there yet; "
-                        "start the program itself: ray-mpi app.py"));
-  }
+  out->serve = reader.Flag("serve");
   return reader.status();
 }
 

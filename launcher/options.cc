@@ -148,6 +148,7 @@ std::vector<std::string> WithoutRanks(const std::vector<std::string>& words) {
 }
 
 Status ChooseProgram(const Words& words, Options* out) {
+  if (words.program.empty() && !words.module && out->serve) return Status::Ok();
   if (words.program.empty()) {
     return Status::Invalid("no program given: ray-mpi [options] app.py [arguments]. See `ray-mpi --help`");
   }
@@ -204,6 +205,10 @@ Status ParseOptions(const std::vector<std::string>& args, const Environment& env
   }
   if (!words.module && !words.program.empty() && words.program[0] == "doctor") {
     out->mode = Mode::kDoctor;
+    return Status::Ok();
+  }
+  if (!words.module && words.program == std::vector<std::string>{"stop"}) {
+    out->mode = Mode::kStop;
     return Status::Ok();
   }
   out->mode = out->ranks > 0 ? Mode::kMpirun : Mode::kRun;

@@ -20,6 +20,7 @@ enum class Mode {
   kRun,       // one rank: keeper, raylet, zygote and (rank 0) the program
   kMpirun,    // -n N: start mpirun, whose ranks are kRun
   kDoctor,    // look at this machine and say what fits and what does not
+  kStop,      // end the runtimes of this user on this node that serve
   kEmbedded,  // the parent process is the driver (a plain `python app.py`)
 };
 
@@ -41,6 +42,7 @@ struct Options {
   std::string transfer;   // how objects travel between hosts; empty: the best there is
   double bringup_timeout_s = 60;
   bool dedicated_head = false;
+  bool serve = false;          // go on after the program, or without one
   int control_fd = -1;         // kEmbedded
   bool native_driver = false;  // kEmbedded: the parent is a C++ program
 

@@ -64,6 +64,7 @@ Status CheckReadable(const std::string& program) {
 
 Status DriverCommand(const Options& options, const Paths& paths, const Environment& environment,
                      std::vector<std::string>* argv) {
+  if (options.kind == ProgramKind::kNone) return Status::Ok();  // it only serves
   if (options.kind == ProgramKind::kExecutable) {
     const std::string path = FindProgram(options.program, environment);
     if (path.empty() && options.program.find('/') == std::string::npos) {
@@ -193,6 +194,7 @@ Status MakeConfig(const Options& options, const Paths& paths, const Environment&
   raylet.mpi_plugin = paths.Library("libray-mpi-mpi.so");
   raylet.ucx_plugin = options.transfer == "lane" ? "" : paths.Library("libray-mpi-ucx.so");
   raylet.dedicated_head = options.dedicated_head;
+  raylet.serve = options.serve;
   raylet.log_dir = LogDir(options, environment);
   raylet.log_to_driver = options.log_to_driver;
   raylet.log_level = options.log_level;
@@ -218,7 +220,9 @@ Status MakeConfig(const Options& options, const Paths& paths, const Environment&
   config.native_environment[kDevicesVariable] = EncodeDevices(devices);
   AddPythonPath(paths, &clean);
   config.driver_environment = clean;
-  config.driver_is_python = options.kind != ProgramKind::kExecutable && !options.native_driver;
+  // Whoever comes to one that only serves most likely is Python.
+  config.driver_is_python = options.kind != ProgramKind::kExecutable && !options.native_driver &&
+                            (options.kind != ProgramKind::kNone || !paths.python.empty());
   raylet.prestart_python = config.driver_is_python;
   for (Environment* of_tasks : {&clean, &config.native_environment}) {
     SetMpirunOfTasks(of_tasks, SlotsOf(raylet, node));

@@ -9,9 +9,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <ctime>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -22,6 +25,10 @@ namespace rmpi::launcher {
 namespace {
 
 namespace fs = std::filesystem;
+
+// Variables that name a place for run directories, best first; the last stands for /tmp.
+constexpr std::array<const char*, 5> kPlaces = {"RAY_MPI_DIR", "SLURM_TMPDIR", "XDG_RUNTIME_DIR", "TMPDIR",
+                                                ""};
 
 std::string Prefix() { return fmt::format("ray-mpi-{}-", ::getuid()); }
 
@@ -87,7 +94,7 @@ uint64_t RandomId() {
 
 Status RunDirectory::Create(const Environment& environment, const std::string& job_step, RunDirectory* out) {
   std::string tried;
-  for (const char* variable : {"RAY_MPI_DIR", "SLURM_TMPDIR", "XDG_RUNTIME_DIR", "TMPDIR", ""}) {
+  for (const char* variable : kPlaces) {
     const auto it = environment.find(variable);
     const bool fallback = *variable == '\0';
     if (!fallback && (it == environment.end() || it->second.empty())) continue;
@@ -103,7 +110,7 @@ Status RunDirectory::Create(const Environment& environment, const std::string& j
     const Status failed =
         Status::Io(fmt::format("{}{}", base, fallback ? "" : fmt::format(" (${})", variable)), errno);
     tried += (tried.empty() ? "" : "; ") + failed.message();
-    if (std::string(variable) == "RAY_MPI_DIR") break;
+    if (variable == kPlaces[0]) break;
   }
   return Status(StatusCode::kIo,
                 fmt::format("no place for the run directory: {}. Set RAY_MPI_DIR to a folder on "
@@ -116,7 +123,7 @@ Status RunDirectory::WriteSession(const Session& session) const {
       {"version", session.version},       {"run_id", fmt::format("{:016x}", session.run_id)},
       {"keeper_pid", session.keeper_pid}, {"socket", session.socket},
       {"hostname", session.hostname},     {"rank", session.rank},
-      {"created", std::time(nullptr)}};
+      {"created", std::time(nullptr)},    {"serve", session.serve}};
   if (!session.node.empty()) json["node"] = session.node;
   const std::string text = json.dump(1) + "\n";
   const std::string path = path_ + "/session.json", fresh = path + ".new";
@@ -127,6 +134,40 @@ Status RunDirectory::WriteSession(const Session& session) const {
   }
   if (::rename(fresh.c_str(), path.c_str()) != 0) return Status::Io(path, errno);
   return Status::Ok();
+}
+
+bool FoundRun::Held() const {
+  const UniqueFd folder = OpenFolder(path);
+  return folder.valid() && ::flock(folder.get(), LOCK_SH | LOCK_NB) != 0;
+}
+
+std::vector<FoundRun> FindRuns(const Environment& environment) {
+  std::vector<std::string> bases;
+  for (const char* variable : kPlaces) {
+    const std::string base = *variable == '\0' ? "/tmp" : Get(environment, variable);
+    if (base.empty() || std::find(bases.begin(), bases.end(), base) != bases.end()) continue;
+    bases.push_back(base);
+    if (variable == kPlaces[0]) break;  // a place that the user named is the only one
+  }
+  std::vector<FoundRun> found;
+  std::error_code error;
+  for (const std::string& base : bases) {
+    for (const fs::directory_entry& entry : fs::directory_iterator(base, error)) {
+      const std::string name = entry.path().filename();
+      if (!name.starts_with(Prefix())) continue;
+      std::ifstream file(entry.path() / "session.json");
+      const auto json = nlohmann::json::parse(file, nullptr, false);
+      if (!json.is_object()) continue;
+      FoundRun run;
+      run.path = entry.path();
+      run.job = name.substr(Prefix().size(), name.find('.') - Prefix().size());
+      run.session.keeper_pid = json.value("keeper_pid", 0);
+      run.session.rank = json.value("rank", 0U);
+      run.session.serve = json.value("serve", false);
+      if (run.session.keeper_pid > 0 && run.Held()) found.push_back(run);
+    }
+  }
+  return found;
 }
 
 void RunDirectory::Remove() {

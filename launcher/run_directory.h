@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "launcher/options.h"
 #include "runtime/base/status.h"
@@ -21,6 +22,7 @@ struct Session {
   std::string hostname;
   uint32_t rank = 0;
   std::string node;  // its id in hex; empty until the raylet knows it
+  bool serve = false;
 };
 
 class RunDirectory {
@@ -41,6 +43,16 @@ class RunDirectory {
   std::string path_;
   UniqueFd lock_;
 };
+
+// A run directory of this user on this node, with what its session.json says.
+struct FoundRun {
+  std::string path;
+  std::string job;  // Slurm's; "local": of none
+  Session session;
+  // Its keeper lives: it holds the folder's lock.
+  bool Held() const;
+};
+std::vector<FoundRun> FindRuns(const Environment& environment);
 
 // `bytes` random bytes as hex.
 std::string RandomHex(size_t bytes);

@@ -7,6 +7,7 @@ namespace rmpi::core {
 namespace {
 
 constexpr char kNoReferences[] = "The actor is dead because all references to the actor were removed.";
+constexpr char kDiedBefore[] = "The actor is dead: it had died before this process had a handle on it.";
 constexpr char kKilled[] = "The actor is dead because it was killed by `ray.kill`.";
 constexpr char kExited[] = "The actor exited on purpose: exit_actor() was called, or __ray_terminate__.";
 
@@ -168,8 +169,9 @@ void ActorOwner::OnLocate(const Address& from, const ActorLocate& m) {
     dead.error = e->value;
   } else {
     dead.kind = static_cast<uint8_t>(ValueKind::kSystemError);
-    dead.error =
-        EncodeSystemError(static_cast<uint8_t>(ErrorType::kActorDied), kNoReferences, ActorHex(m.actor));
+    dead.error = EncodeSystemError(static_cast<uint8_t>(ErrorType::kActorDied),
+                                   objects_->self() == DetachedOwner() ? kDiedBefore : kNoReferences,
+                                   ActorHex(m.actor));
   }
   outbox_->Send(from, MsgType::kActorState, dead);
 }

@@ -24,14 +24,15 @@ void ObjectTable::OnRegister(const Address& from, const RefMessage& m) {
   RefMessage reply = m;
   Entry* e = Find(m.id);
   reply.gone = e == nullptr || !e->owned;
-  if (!reply.gone) {
-    auto& borrowers = e->more().borrowers;
-    if (std::find(borrowers.begin(), borrowers.end(), from) == borrowers.end()) {
-      borrowers.push_back(from);
-      by_borrower_[from].insert(e);
-    }
-  }
+  if (!reply.gone) Lend(e, from);
   outbox_->Send(from, MsgType::kRegisterReply, reply);
+}
+
+void ObjectTable::Lend(Entry* e, const Address& to) {
+  auto& borrowers = e->more().borrowers;
+  if (std::find(borrowers.begin(), borrowers.end(), to) != borrowers.end()) return;
+  borrowers.push_back(to);
+  by_borrower_[to].insert(e);
 }
 
 void ObjectTable::OnRegisterReply(const RefMessage& m) {

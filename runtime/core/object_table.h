@@ -105,6 +105,8 @@ class ObjectTable {
 
   // ---- messages
   void OnRegister(const Address& from, const RefMessage& m);
+  // As if `to` had registered: it learns of this object of ours by what it is sent next.
+  void Lend(Entry* e, const Address& to);
   void OnRegisterReply(const RefMessage& m);
   void OnUnregister(const Address& from, const RefMessage& m);
   void OnLocate(const Address& from, const RefMessage& m);

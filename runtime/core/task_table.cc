@@ -84,6 +84,22 @@ std::shared_ptr<Template> TaskTable::Prepare(const TaskTemplate& t) {
   return p;
 }
 
+std::shared_ptr<Template> TaskTable::Prepare(const Shape& shape, const Blob& wire, int32_t max_retries) {
+  WireTemplate w;
+  Reader reader(wire.bytes());
+  reader(w);
+  if (!reader.Done()) return nullptr;
+  auto p = std::make_shared<Template>();
+  p->number = next_template_++;
+  p->num_returns = w.num_returns;
+  p->max_retries = max_retries;
+  p->function_name = w.function_name;
+  p->ordered = w.ordered;
+  p->shape = shape;
+  p->wire = wire;
+  return p;
+}
+
 Task* TaskTable::New(TaskKind kind, const std::shared_ptr<Template>& tmpl, Blob args,
                      std::vector<Entry*> refs, uint32_t top_level, uint32_t depth, uint32_t parent) {
   Record* record = objects_->NewRecord(kind, tmpl->num_returns);

@@ -37,6 +37,8 @@ class TaskTable {
   TaskTable& operator=(const TaskTable&) = delete;
 
   std::shared_ptr<Template> Prepare(const TaskTemplate& t);
+  // The same of what another process has prepared. Null: `wire` is not a template.
+  std::shared_ptr<Template> Prepare(const Shape& shape, const Blob& wire, int32_t max_retries);
   // refs: one hold each, taken over. Nothing happens before it is started, so that the caller can take
   // handles on the returns first. An actor's creation has one return that nobody holds: it stands for the
   // actor (R6).

@@ -3,6 +3,16 @@
 
 namespace rmpi {
 
+const ActorNames::Named* ActorNames::Find(const std::string& ray_namespace, const std::string& name) const {
+  const auto it = names_.find({ray_namespace, name});
+  return it == names_.end() ? nullptr : &it->second;
+}
+
+void ActorNames::Add(const std::string& ray_namespace, const std::string& name, const ObjectId& actor,
+                     Blob about) {
+  names_.emplace(Key{ray_namespace, name}, Named{actor, std::move(about)});
+}
+
 void ActorNames::OnRequest(const Address& from, const ActorName& m) {
   const Key key{m.ray_namespace, m.name};
   const auto it = names_.find(key);
@@ -19,7 +29,7 @@ void ActorNames::OnRequest(const Address& from, const ActorName& m) {
     reply.actor = it->second.actor;
     reply.about = it->second.about;
   } else if (m.op == ActorNameOp::kRegister) {
-    names_.emplace(key, Named{m.actor, m.about});
+    Add(m.ray_namespace, m.name, m.actor, m.about);
   }
   if (m.nonce != 0) outbox_->Send(from, MsgType::kActorNameReply, reply);
 }

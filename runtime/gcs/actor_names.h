@@ -13,7 +13,16 @@ namespace rmpi {
 
 class ActorNames {
  public:
+  struct Named {
+    ObjectId actor;
+    Blob about;
+  };
+
   explicit ActorNames(Outbox* outbox) : outbox_(outbox) {}
+
+  // Null: the name is free.
+  const Named* Find(const std::string& ray_namespace, const std::string& name) const;
+  void Add(const std::string& ray_namespace, const std::string& name, const ObjectId& actor, Blob about);
 
   void OnRequest(const Address& from, const ActorName& m);
   void OnEof(const Address& who);
@@ -22,10 +31,6 @@ class ActorNames {
 
  private:
   using Key = std::pair<std::string, std::string>;  // namespace, name
-  struct Named {
-    ObjectId actor;
-    Blob about;
-  };
 
   Outbox* outbox_;
   std::map<Key, Named> names_;

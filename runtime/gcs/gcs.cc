@@ -10,6 +10,10 @@ constexpr TimeNs kCheckPeriod = 500 * kMillisecond;
 // Nodes answer within 0.7 s of their own time; one that is held up may take longer, and the output of tasks
 // is in that answer's wake. One that says nothing is dead before this is over.
 constexpr TimeNs kJobEndPatience = 5 * kSecond;
+constexpr char kFunctions[] = "fun";
+
+// Under which drivers export what a worker must know before its first task of their job.
+std::string SettingsKey(JobId job) { return "job:" + Hex(job); }
 
 template <class M, class F>
 void Handle(Bytes body, F&& fn) {
@@ -213,13 +217,32 @@ void Gcs::SendNodes(const Address& to, uint64_t nonce) {
 
 // ---- jobs -------------------------------------------------------------------------------------------------
 
-void Gcs::OnJobStart(JobMessage m) {
+JobId Gcs::OnJobStart(JobMessage m) {
   m.job.value = next_job_++;
   jobs_[m.job.value].start = m;
   // Every raylet hears of it: its workers' output goes to that driver.
   for (const auto& [id, record] : nodes_) {
     if (record.alive) outbox_->Send(RayletOf(id), MsgType::kJobStartReply, m);
   }
+  return m.job;
+}
+
+std::optional<JobId> Gcs::StartDetachedJob(JobId of) {
+  const auto it = jobs_.find(of.value);
+  if (it == jobs_.end() || it->second.ending) return std::nullopt;
+  JobMessage m = it->second.start;
+  m.nonce = 0;  // no driver waits for its number
+  m.detached = true;
+  const JobId job = OnJobStart(m);
+  kv_.Copy(kFunctions, SettingsKey(of), SettingsKey(job));
+  return job;
+}
+
+void Gcs::EndDetachedJob(JobId job, TimeNs now) {
+  kv_.Erase(kFunctions, SettingsKey(job));
+  JobMessage m;
+  m.job = job;
+  OnJobEnd(m, now);
 }
 
 void Gcs::OnJobEnd(const JobMessage& m, TimeNs now) {
@@ -246,7 +269,7 @@ void Gcs::OnJobEnd(const JobMessage& m, TimeNs now) {
 void Gcs::EndJobsOf(const std::function<bool(const Address& driver)>& gone, TimeNs now) {
   std::vector<JobMessage> ends;
   for (const auto& [id, job] : jobs_) {
-    if (!gone(job.start.driver)) continue;
+    if (job.start.detached || !gone(job.start.driver)) continue;
     JobMessage m;
     m.job = job.start.job;
     m.driver = job.start.driver;
@@ -268,7 +291,13 @@ void Gcs::FinishJob(uint32_t job) {
   if (it->second.over_nonce != 0) {
     outbox_->Send(it->second.start.driver, MsgType::kJobOverReply, Nonce{it->second.over_nonce});
   }
+  const Address driver = it->second.start.driver;
+  const bool detached = it->second.start.detached;
   jobs_.erase(it);
+  if (detached) return;
+  for (auto& [id, other] : jobs_) {  // nobody prints for these any more
+    if (other.start.driver == driver) other.start.driver = {};
+  }
 }
 
 void Gcs::Shutdown(int status, const std::string& reason) {

@@ -61,6 +61,12 @@ class Gcs : private sched::GlobalScheduler::Host {
   void DeclareDead(uint32_t node, const std::string& reason, TimeNs now);
   size_t pending_demands() const { return scheduler_.pending(); }
 
+  ActorNames& actor_names() { return actor_names_; }
+  // A job beside the one of that number, with its settings, that lasts until it is ended. None: that job is
+  // over.
+  std::optional<JobId> StartDetachedJob(JobId of);
+  void EndDetachedJob(JobId job, TimeNs now);
+
  private:
   struct Job {
     JobMessage start;  // what every raylet is told of it
@@ -82,7 +88,7 @@ class Gcs : private sched::GlobalScheduler::Host {
   void Warn(const std::string& text) override { host_->Warn(text); }
 
   void OnHeartbeat(const Address& from, const Heartbeat& m, TimeNs now);
-  void OnJobStart(JobMessage m);
+  JobId OnJobStart(JobMessage m);
   void OnJobEnd(const JobMessage& m, TimeNs now);
   // Ends the jobs whose driver is gone, by its own word or not.
   void EndJobsOf(const std::function<bool(const Address& driver)>& gone, TimeNs now);

@@ -39,10 +39,7 @@ void KvStore::OnRequest(const Address& from, const KvRequest& m) {
       break;
     case KvOp::kDelete:
       reply.found = it != values_.end();
-      if (reply.found) {
-        bytes_ -= it->second.size();
-        values_.erase(it);
-      }
+      Erase(m.ns, m.key);
       break;
     case KvOp::kKeys:
       for (auto i = values_.lower_bound(key); i != values_.end() && i->first.first == m.ns; ++i) {
@@ -52,6 +49,24 @@ void KvStore::OnRequest(const Address& from, const KvRequest& m) {
       break;
   }
   if (m.nonce != 0) outbox_->Send(from, MsgType::kKvReply, reply);
+}
+
+void KvStore::Copy(const std::string& ns, const std::string& from, const std::string& to) {
+  const auto it = values_.find({ns, from});
+  if (it == values_.end()) return;
+  KvRequest put;
+  put.op = KvOp::kPut;
+  put.ns = ns;
+  put.key = to;
+  put.value = it->second;
+  OnRequest({}, put);
+}
+
+void KvStore::Erase(const std::string& ns, const std::string& key) {
+  const auto it = values_.find({ns, key});
+  if (it == values_.end()) return;
+  bytes_ -= it->second.size();
+  values_.erase(it);
 }
 
 template <class Gone>

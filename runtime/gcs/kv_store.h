@@ -16,6 +16,9 @@ class KvStore {
   explicit KvStore(Outbox* outbox) : outbox_(outbox) {}
 
   void OnRequest(const Address& from, const KvRequest& m);
+  // Nothing, if there is nothing under `from`.
+  void Copy(const std::string& ns, const std::string& from, const std::string& to);
+  void Erase(const std::string& ns, const std::string& key);
   void OnEof(const Address& who);
   void OnNodeDead(uint32_t node);
   size_t bytes() const { return bytes_; }

@@ -20,7 +20,7 @@ namespace rmpi {
 
 struct Address {
   uint32_t node = 0;  // 0: nobody
-  uint16_t slot = 0;  // 0: the raylet of that node; kGcsSlot: the GCS on the head's node
+  uint16_t slot = 0;  // 0: the raylet of that node; on the head's also kGcsSlot and kDetachedSlot
   uint16_t reserved = 0;
   uint32_t generation = 0;
 
@@ -31,10 +31,14 @@ static_assert(sizeof(Address) == 12);
 
 constexpr uint16_t kRayletSlot = 0;
 constexpr uint16_t kGcsSlot = 0xFFFF;
+constexpr uint16_t kDetachedSlot = 0xFFFE;  // the owner of detached actors
 constexpr uint32_t kHeadNode = 1;
 
 inline Address RayletOf(uint32_t node) { return {node, kRayletSlot, 0, 1}; }
 inline Address GcsAddress() { return {kHeadNode, kGcsSlot, 0, 1}; }
+inline Address DetachedOwner() { return {kHeadNode, kDetachedSlot, 0, 1}; }
+// Not a process of its own with lanes: part of a raylet.
+inline bool InRaylet(const Address& a) { return a.slot == kRayletSlot || a.slot >= kDetachedSlot; }
 
 // The language that a task, or the program of a job, is written in.
 constexpr uint8_t kPythonLanguage = 1, kCppLanguage = 2;

@@ -36,6 +36,9 @@ enum class MsgType : uint16_t {
   kActorState = 25,
   kActorKill = 26,
   kActorExit = 27,
+  // detached ones: creator <-> their owner in the head
+  kAdoptActor = 28,
+  kAdoptActorReply = 29,
   // references: borrower <-> owner
   kRegister = 32,
   kRegisterReply = 33,
@@ -419,6 +422,39 @@ struct ActorExit {  // the actor's worker -> creator: it ends on purpose and is 
 
 // ---- references -------------------------------------------------------------------------------------------
 
+struct AdoptActor {  // creator -> owner of detached actors: make this one, and keep it whatever becomes of me
+  uint64_t nonce = 0;
+  JobId job;                        // of the creator
+  std::string ray_namespace, name;  // no name: found by its handles only
+  Blob about;                       // of a named one: what makes a handle of it; the binding's own form
+  Shape shape;
+  Blob template_bytes;  // a WireTemplate
+  int32_t max_restarts = 0;
+  uint32_t depth = 0;
+  Blob args;
+  uint32_t top_level = 0;      // how many of `refs` are arguments
+  std::vector<ObjectId> refs;  // then those inside the bytes. The creator holds them until the reply
+
+  template <class C>
+  void Fields(C& c) {
+    c(nonce, job, ray_namespace, name, about, shape, template_bytes, max_restarts, depth, args, top_level,
+      refs);
+  }
+};
+
+struct AdoptActorReply {
+  uint64_t nonce = 0;
+  bool taken = false;  // the name, by this one
+  ObjectId actor;
+  Blob about;
+  std::string refused;  // not empty: why there is no actor
+
+  template <class C>
+  void Fields(C& c) {
+    c(nonce, taken, actor, about, refused);
+  }
+};
+
 struct RefMessage {  // kRegister, kRegisterReply, kUnregister, kLocate, kCancelRequest
   ObjectId id;
   uint64_t nonce = 0;                     // kRegister: echoed in the reply
@@ -780,10 +816,11 @@ struct JobMessage {  // kJobStart (raylet -> GCS), kJobStartReply, kJobEnd, kJob
   uint8_t language = kPythonLanguage;      // of the driver
   std::vector<std::string> native_worker;  // command line of this job's C++ workers; empty: it has none
   std::string native_worker_cwd;           // where that is to be run
+  bool detached = false;                   // of detached actors: does not end with its driver
 
   template <class C>
   void Fields(C& c) {
-    c(job, driver, nonce, ray_namespace, language, native_worker, native_worker_cwd);
+    c(job, driver, nonce, ray_namespace, language, native_worker, native_worker_cwd, detached);
   }
 };
 

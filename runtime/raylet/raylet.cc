@@ -49,7 +49,8 @@ int RunRaylet(const RayletConfig& config) {
 Raylet::Raylet(const RayletConfig& config)
     : config_(config),
       bell_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      gcs_outbox_(&router_),
+      gcs_outbox_(&router_, GcsAddress()),
+      detached_outbox_(&router_, DetachedOwner()),
       logs_(
           &loop_, config.log_dir, config.hostname,
           [this](const WorkerOutput& who, bool is_stderr, std::string_view task, std::string_view lines) {
@@ -280,7 +281,11 @@ Status Raylet::BringUp() {
     options.hosts = hosts_;
     options.bringup_timeout = static_cast<TimeNs>(config_.bringup_timeout_s * 1e9);
     options.expected_nodes = transport_ ? static_cast<uint32_t>(transport_->size()) : 1;
+    router_.SetUnreachable([this](const MessageHeader& header) {
+      if (header.src == DetachedOwner()) Unreachable(header);  // the GCS is told of every death anyway
+    });
     gcs_ = std::make_unique<Gcs>(options, &gcs_outbox_, this);
+    detached_ = std::make_unique<DetachedActors>(&detached_outbox_, &gcs_->actor_names(), this);
     router_.SetIdentity(kHeadNode, true);
     gcs_->OnJoin(OwnRecord(), MonotonicNow());
     BecomeNode(kHeadNode, config_.run_id);

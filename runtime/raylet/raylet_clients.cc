@@ -288,17 +288,26 @@ void Raylet::CheckEndingJobs(TimeNs now) {
     }
     logs_.Drain(e.message.job);
     router_.Send(GcsAddress(), MsgType::kJobEndAck, e.message);
-    if (const auto job = jobs_.find(e.message.job.value); job != jobs_.end()) {
-      log_unprinted_.erase(job->second.start.driver);
-      jobs_.erase(job);
-    }
+    ForgetJob(e.message.job);
     ending_jobs_.erase(ending_jobs_.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+}
+
+void Raylet::ForgetJob(JobId job) {
+  const auto it = jobs_.find(job.value);
+  if (it == jobs_.end()) return;
+  const JobMessage over = std::move(it->second.start);
+  jobs_.erase(it);
+  if (over.detached) return;
+  log_unprinted_.erase(over.driver);
+  for (auto& [id, other] : jobs_) {  // its detached actors go on, and nobody prints for them any more
+    if (other.start.driver == over.driver) other.start.driver = {};
   }
 }
 
 bool Raylet::LogsReady(JobId job) const {
   const auto it = jobs_.find(job.value);
-  if (it == jobs_.end()) return true;  // nobody to wait for
+  if (it == jobs_.end() || it->second.start.driver.nil()) return true;  // nobody to wait for
   const Address& driver = it->second.start.driver;
   const auto unprinted = log_unprinted_.find(driver);
   if (unprinted != log_unprinted_.end() && unprinted->second >= kUnprintedLogs) return false;
@@ -319,7 +328,7 @@ void Raylet::RelayLines(const WorkerOutput& who, bool is_stderr, std::string_vie
   }
   if (!config_.log_to_driver) return;
   const auto found = jobs_.find(job.value);
-  if (found == jobs_.end()) return;
+  if (found == jobs_.end() || found->second.start.driver.nil()) return;
   const Address& driver = found->second.start.driver;
   m.is_stderr = is_stderr;
   m.pid = who.pid;

@@ -17,6 +17,7 @@
 #include "objstore/prefault.h"
 #include "objstore/store.h"
 #include "objstore/transfer/transfer.h"
+#include "runtime/gcs/detached_actors.h"
 #include "runtime/gcs/gcs.h"
 #include "runtime/lane/board.h"
 #include "runtime/lane/port.h"
@@ -36,7 +37,10 @@
 
 namespace rmpi {
 
-class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, public Gcs::Host {
+class Raylet : public sched::LocalScheduler::Host,
+               public PullManager::Host,
+               public Gcs::Host,
+               public DetachedActors::Host {
  public:
   explicit Raylet(const RayletConfig& config);
   ~Raylet() override;
@@ -152,6 +156,7 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   Client* ClientAt(const Address& a);
   void OnJobEnd(const JobMessage& m, TimeNs now);
   void CheckEndingJobs(TimeNs now);
+  void ForgetJob(JobId job);
   void RelayLines(const WorkerOutput& who, bool is_stderr, std::string_view task, std::string_view lines);
   bool LogsReady(JobId job) const;
   void SendLines(const Address& driver, const LogLines& lines);
@@ -176,6 +181,10 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   void Warn(const std::string& text) override;
   std::string When() const override;
   void OnBringUpFailed(const std::string& text) override { Fatal(text, 1); }
+  // ---- DetachedActors::Host
+  std::optional<JobId> StartDetachedJob(JobId of) override { return gcs_->StartDetachedJob(of); }
+  void EndDetachedJob(JobId job) override;
+  std::optional<Blob> ReadStored(const ObjectId& id, uint32_t attempt) override;
 
   RayletConfig config_;
   EventLoop loop_;
@@ -197,8 +206,9 @@ class Raylet : public sched::LocalScheduler::Host, public PullManager::Host, pub
   ServedObjects served_;
   std::unique_ptr<Transfer> transfer_;  // after served_: its data thread asks there
   Router router_;
-  GcsOutbox gcs_outbox_;
-  std::unique_ptr<Gcs> gcs_;
+  OutboxOf gcs_outbox_, detached_outbox_;
+  std::unique_ptr<Gcs> gcs_;                  // on the head
+  std::unique_ptr<DetachedActors> detached_;  // on the head
   std::unique_ptr<sched::LocalScheduler> scheduler_;
   std::unique_ptr<PullManager> pulls_;
   LogRelay logs_;

@@ -70,7 +70,7 @@ void Raylet::Turn() {
 
 TimeNs Raylet::NextDeadline() const {
   TimeNs d = std::min({next_heartbeat_, stop_deadline_, listen_again_, scheduler_->NextDeadline()});
-  if (gcs_) d = std::min(d, gcs_->NextDeadline());
+  if (gcs_) d = std::min({d, gcs_->NextDeadline(), detached_->NextDeadline()});
   if (pulls_) d = std::min(d, pulls_->NextDeadline());
   const TimeNs soon = MonotonicNow() + 10 * kMillisecond;
   const bool dying =
@@ -88,6 +88,7 @@ void Raylet::OnTimers(TimeNs now) {
   scheduler_->OnTimer(now);
   pulls_->OnTimer(now);
   if (gcs_) gcs_->OnTimer(now);
+  if (detached_) detached_->OnTimer(now);
   if (store_->sweep_needed()) store_->Sweep();
   if (!waiting_room_.empty()) RetryRoom(now);
   if (now >= listen_again_) {
@@ -178,6 +179,7 @@ void Raylet::Stop(int status, const std::string& reason) {
   if (stopping_) return;
   spdlog::info("stopping: {}", reason);
   stopping_ = true;
+  if (detached_) detached_->Drain();  // what ends now is not to be started again
   stop_status_ = status;
   stop_deadline_ = MonotonicNow() + kStopPatience;
   for (auto& [slot, c] : clients_) {

@@ -58,7 +58,7 @@ void Raylet::Deliver(const MessageHeader& header, Bytes body) {
   if (header.src.node == node_ && header.dst.node != node_) NoteMet(header.src.slot, header.dst.node);
   if (header.src.node != node_ && header.dst.node == node_) NoteMet(header.dst.slot, header.src.node);
   const bool ours = header.dst.node == node_ || node_ == 0;
-  if (ours && (header.dst.slot == kRayletSlot || (header.dst.slot == kGcsSlot && gcs_))) {
+  if (ours && (header.dst.slot == kRayletSlot || (InRaylet(header.dst) && gcs_))) {
     OnMessage(header, body);
   } else if (!router_.Forward(header, body)) {
     Unreachable(header);
@@ -97,11 +97,16 @@ void Raylet::Broadcast(MsgType type, Bytes body) {
   for (const auto& [slot, c] : clients_) {
     if (c->ready && !c->dying) router_.Post(c->address, type, body);
   }
+  if (detached_) router_.Post(DetachedOwner(), type, body);
 }
 
 void Raylet::OnMessage(const MessageHeader& header, Bytes body) {
   if (header.dst.slot == kGcsSlot) {
     gcs_->OnMessage(header, body, MonotonicNow());
+    return;
+  }
+  if (header.dst.slot == kDetachedSlot) {
+    detached_->OnMessage(header, body, MonotonicNow());
     return;
   }
   const auto type = header.type;
@@ -363,8 +368,8 @@ void Raylet::OnClusterMessage(const MessageHeader& header, Bytes body) {
       Handle<Demand>(body, [&](const Demand& m) {
         // The head may not have heard yet that its owner, of this node, is gone: nobody would return the
         // lease.
-        if (m.owner.node != node_ || ClientAt(m.owner) != nullptr) return scheduler_->OnAssign(m, now);
-        scheduler_->OnAssignForNobody();
+        const bool there = InRaylet(m.owner) || m.owner.node != node_ || ClientAt(m.owner) != nullptr;
+        there ? scheduler_->OnAssign(m, now) : scheduler_->OnAssignForNobody();
       });
       break;
     case MsgType::kHandedOff:
@@ -437,13 +442,23 @@ void Raylet::OnNodeDead(uint32_t node) {
   router_.RemoveNode(node);
 }
 
+void Raylet::EndDetachedJob(JobId job) { gcs_->EndDetachedJob(job, MonotonicNow()); }
+
+std::optional<Blob> Raylet::ReadStored(const ObjectId& id, uint32_t attempt) {
+  const auto* e = FindAnnounced(id, attempt);
+  if (e == nullptr || !e->sealed || e->freed) return std::nullopt;
+  return Blob::Copy({arena_->data(e->locator.offset), e->locator.size});
+}
+
 void Raylet::Warn(const std::string& text) {
   spdlog::warn("{}", text);
   LogLines lines;
   lines.is_stderr = true;
   lines.name = "ray-mpi scheduler";
   lines.text = text + "\n";
-  for (const auto& [id, job] : jobs_) SendLines(job.start.driver, lines);
+  for (const auto& [id, job] : jobs_) {
+    if (!job.start.detached) SendLines(job.start.driver, lines);
+  }
 }
 
 }  // namespace rmpi

@@ -41,7 +41,7 @@ std::string NoPython(const std::string& host) {
 // Every raylet hears of every job: its workers' output goes to that driver, its C++ workers run that command.
 void Raylet::OnJobStarted(const JobMessage& m) {
   jobs_[m.job.value].start = m;
-  if (!m.native_worker.empty() && m.language == kCppLanguage) {
+  if (!m.native_worker.empty() && m.language == kCppLanguage && !m.detached) {
     scheduler_->Prestart(m.job, kCppLanguage, config_.prestart_workers);
   }
   const auto it = job_starts_.find(m.nonce);

@@ -5,19 +5,19 @@
 
 namespace rmpi {
 
-void Router::PostFrom(const Address& from, const Address& to, MsgType type, Bytes body) {
+bool Router::PostFrom(const Address& from, const Address& to, MsgType type, Bytes body) {
   MessageHeader header;
   header.type = static_cast<uint16_t>(type);
   header.body_bytes = static_cast<uint32_t>(body.size());
   header.src = from;
   header.dst = to;
-  Forward(header, body);
+  return Forward(header, body);
 }
 
 bool Router::Forward(const MessageHeader& header, Bytes body) {
   const Address& to = header.dst;
   const bool here = to.node == self_.node;
-  if (here && (to.slot == kRayletSlot || (to.slot == kGcsSlot && head_))) {
+  if (here && (to.slot == kRayletSlot || (InRaylet(to) && head_))) {
     local_.push_back({header, Blob::Copy(body)});
     return true;
   }

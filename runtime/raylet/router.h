@@ -5,6 +5,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <unordered_map>
 #include <vector>
 
@@ -39,8 +40,11 @@ class Router : public Outbox {
 
   // From this raylet.
   void Post(const Address& to, MsgType type, Bytes body) override { PostFrom(self_, to, type, body); }
-  // From the GCS, which lives in this process too.
-  void PostFrom(const Address& from, const Address& to, MsgType type, Bytes body);
+  // From others that live in this process, too. False: as of Forward().
+  bool PostFrom(const Address& from, const Address& to, MsgType type, Bytes body);
+  // Called with what OutboxOf could not post: its sender must hear that there is nobody, as any process does.
+  void SetUnreachable(std::function<void(const MessageHeader&)> fn) { unreachable_ = std::move(fn); }
+  void Unreachable(const MessageHeader& header) const { unreachable_(header); }
   // Passes on what somebody else sent. False: its destination, a process of this node, is not there.
   bool Forward(const MessageHeader& header, Bytes body);
 
@@ -54,20 +58,28 @@ class Router : public Outbox {
   PeerLinks* links_ = nullptr;
   Address self_;
   bool head_ = false;
+  std::function<void(const MessageHeader&)> unreachable_;
   std::unordered_map<uint32_t, int> peers_;
   std::deque<Local> local_;
 };
 
-// The GCS's own Outbox: the router, with its own name as the sender.
-class GcsOutbox : public Outbox {
+// The Outbox of another inhabitant of this process (the GCS, the owner of detached actors): the router, with
+// that one's name as the sender.
+class OutboxOf : public Outbox {
  public:
-  explicit GcsOutbox(Router* router) : router_(router) {}
+  OutboxOf(Router* router, const Address& self) : router_(router), self_(self) {}
   void Post(const Address& to, MsgType type, Bytes body) override {
-    router_->PostFrom(GcsAddress(), to, type, body);
+    if (router_->PostFrom(self_, to, type, body)) return;
+    MessageHeader header;
+    header.type = static_cast<uint16_t>(type);
+    header.src = self_;
+    header.dst = to;
+    router_->Unreachable(header);
   }
 
  private:
   Router* router_;
+  Address self_;
 };
 
 }  // namespace rmpi

@@ -8,6 +8,7 @@ Status CoreWorker::CreateActor(const TemplateHandle& t, const TaskArgs& args, co
                                Ref* handle, Blob* about) {
   Impl& impl = *impl_;
   Blob bytes = BytesOf(args);
+  if (options.detached) return CreateDetached(t, std::move(bytes), args, options, handle, about);
   std::unique_lock<std::mutex> lock(impl.mutex_);
   if (impl.gone_) return Status::Unavailable(kRuntimeGone);
   core::Task* task = impl.NewTask(TaskKind::kActorCreation, *t, std::move(bytes), args);
@@ -38,6 +39,36 @@ Status CoreWorker::CreateActor(const TemplateHandle& t, const TaskArgs& args, co
   lock.unlock();
   *handle = std::move(mine);
   return Status::Ok();
+}
+
+// The head makes it, and keeps it from then on.
+Status CoreWorker::CreateDetached(const TemplateHandle& t, Blob bytes, const TaskArgs& args,
+                                  const ActorOptions& options, Ref* handle, Blob* about) {
+  AdoptActor m;
+  m.ray_namespace = options.ray_namespace;
+  m.name = options.name;
+  m.about = options.about;
+  m.shape = t->tmpl->shape;
+  m.template_bytes = t->tmpl->wire;
+  m.max_restarts = t->tmpl->max_retries;
+  m.args = std::move(bytes);
+  m.top_level = static_cast<uint32_t>(args.refs.size());
+  for (const Ref& r : args.refs) m.refs.push_back(r.id());
+  for (const Ref& r : args.nested) m.refs.push_back(r.id());
+  {
+    const std::lock_guard<std::mutex> lock(impl_->mutex_);
+    if (impl_->gone_) return Status::Unavailable(kRuntimeGone);
+    m.job = impl_->core_.objects().job();
+    const core::ExecItem* current = impl_->Current();
+    m.depth = current == nullptr ? 0 : current->depth + 1;
+  }
+  AdoptActorReply reply;
+  Status s = impl_->Call(DetachedOwner(), MsgType::kAdoptActor, m, MonotonicNow() + kAnswerPatience, &reply);
+  if (!s.ok()) return s;
+  if (!reply.refused.empty()) return Status::Unavailable(reply.refused);
+  *about = std::move(reply.about);
+  s = Borrow(reply.actor, Ref(), handle);
+  return s.ok() && reply.taken ? Status(StatusCode::kExists, "the name is taken") : s;
 }
 
 Status CoreWorker::Call(const Ref& actor, const TemplateHandle& t, const TaskArgs& args, int64_t max_pending,

@@ -165,6 +165,7 @@ struct TaskArgs {
 struct ActorOptions {
   std::string name, ray_namespace;  // no name: found by its handles only
   Blob about;                       // of a named one: what makes a handle of it; the binding's own form
+  bool detached = false;            // lives until it is killed, or the runtime ends
 };
 
 // Calls of an actor that run apart from its others, so many at once.
@@ -313,8 +314,8 @@ class CoreWorker {
 
   // ---- actors. A Ref that CreateActor or FindActor gave, or a borrowed copy of it, is a handle: it keeps
   // the actor. t.creates_actor; t.max_retries: how often it is restarted. Returns at once, but waits for the
-  // head if it is named; then, if the name is taken, kExists, and `handle` and `about` are of the actor that
-  // has it.
+  // head if it is named or detached; then, if the name is taken, kExists, and `handle` and `about` are of the
+  // actor that has it.
   Status CreateActor(const TemplateHandle& t, const TaskArgs& args, const ActorOptions& options, Ref* handle,
                      Blob* about);
   // Calls a method: t.function_id is its name. kFull: max_pending calls of this process wait there (-1: no
@@ -386,6 +387,8 @@ class CoreWorker {
 
  private:
   CoreWorker();
+  Status CreateDetached(const TemplateHandle& t, Blob bytes, const TaskArgs& args,
+                        const ActorOptions& options, Ref* handle, Blob* about);
   struct Impl;  // runtime/worker/impl.h
   std::unique_ptr<Impl> impl_;
   friend class Ref;

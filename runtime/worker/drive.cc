@@ -29,7 +29,7 @@ void CoreWorker::Impl::Post(const Address& to, MsgType type, Bytes body) {
   }
   const std::array<Bytes, 2> parts = {Bytes(reinterpret_cast<const std::byte*>(&header), sizeof header),
                                       body};
-  const bool here = to.node == self_.node && to.slot != kGcsSlot && to.slot != kRayletSlot;
+  const bool here = to.node == self_.node && !InRaylet(to);
   if (here && port_->Send(to.slot, to.generation, parts)) return;
   // The raylet passes it on, or says that there is nobody.
   port_->Send(kRayletSlot, board_->generation(kRayletSlot), parts);

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <span>
+
 #include "tests/gcs/recorder.h"
 
 namespace rmpi {
@@ -241,6 +243,44 @@ TEST_F(GcsTest, TheJobsOfADeadNodesDriversEnd) {
   const size_t before = out_.Count(MsgType::kJobStartReply);
   Join("d");
   EXPECT_EQ(out_.Count(MsgType::kJobStartReply), before + 1);
+}
+
+TEST_F(GcsTest, TheJobOfDetachedActorsOutlivesItsDriver) {
+  Start(1);
+  Join("a");
+  const JobId job = StartJob();
+  KvRequest settings;
+  settings.op = KvOp::kPut;
+  settings.ns = "fun";
+  settings.key = "job:" + Hex(job);
+  settings.value = Blob::Copy(std::as_bytes(std::span("settings", 8)));
+  Tell(kDriver, MsgType::kKvRequest, settings);
+  const std::optional<JobId> detached = gcs_->StartDetachedJob(job);
+  ASSERT_TRUE(detached);
+  auto start = out_.Last<JobMessage>(MsgType::kJobStartReply);
+  EXPECT_EQ(start.job, *detached);
+  EXPECT_TRUE(start.detached);
+  EXPECT_EQ(start.driver, kDriver);  // its output goes there
+  Eof gone;
+  gone.who = kDriver;
+  Tell(RayletOf(1), MsgType::kEof, gone);
+  EXPECT_EQ(out_.Count(MsgType::kJobEnd), 1U);
+  EXPECT_EQ(out_.Last<JobMessage>(MsgType::kJobEnd).job, job);
+  EXPECT_FALSE(gcs_->StartDetachedJob(job));
+  JobMessage ack;
+  ack.job = job;
+  Tell(RayletOf(1), MsgType::kJobEndAck, ack);
+  settings.op = KvOp::kGet;
+  settings.nonce = 1;
+  settings.key = "job:" + Hex(*detached);
+  Tell(kDriver, MsgType::kKvRequest, settings);
+  EXPECT_EQ(out_.Last<KvReply>(MsgType::kKvReply).value.size(), 8U);
+  // A process in it may make others, which are of the same kind.
+  EXPECT_TRUE(gcs_->StartDetachedJob(*detached));
+  gcs_->EndDetachedJob(*detached, now_);
+  EXPECT_EQ(out_.Last<JobMessage>(MsgType::kJobEnd).job, *detached);
+  Tell(kDriver, MsgType::kKvRequest, settings);
+  EXPECT_FALSE(out_.Last<KvReply>(MsgType::kKvReply).found);
 }
 
 TEST_F(GcsTest, MalformedMessagesAreIgnored) {

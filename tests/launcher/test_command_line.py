@@ -45,7 +45,6 @@ def test_version_and_paths(ray_mpi):
         (["--labels", "novalue", "a.py"], "--labels: 'novalue' is not key=value"),
         (["--log-level", "loud", "a.py"], "--log-level: 'loud' is not one of: trace, debug"),
         (["--transport", "pigeon", "a.py"], "--transport: 'pigeon' is not one of: mpi, direct"),
-        (["--serve", "a.py"], "--serve:"),
         (["-n", "0", "a.py"], "--ranks: '0' is not a number from 1"),
         ([], "no program given"),
         (["-m"], "-m: the module's name is missing"),

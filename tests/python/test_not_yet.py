@@ -24,7 +24,6 @@ class Plain:
 @pytest.mark.parametrize(
     "options",
     [
-        {"lifetime": "detached", "name": "later"},
         {"runtime_env": {"env_vars": {"A": "b"}}},
         {"_actor_generator_backpressure_num_objects": 3},
     ],

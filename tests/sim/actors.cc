@@ -18,7 +18,9 @@ constexpr const char* kGroups[] = {"", "io", "compute"};
 
 void SimProcess::ActorStep() {
   const uint64_t dice = frame_->rng.Below(100);
-  if (dice < 25 || frame_->actors.empty()) {
+  if (world_->features().guests != 0 && frame_->rng.Percent(20)) {
+    frame_->item == nullptr && frame_->rng.Percent(60) ? FindDetached() : CreateDetached();
+  } else if (dice < 25 || frame_->actors.empty()) {
     CreateActor();
   } else if (dice < 85) {
     CallActor();

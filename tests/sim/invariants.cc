@@ -47,6 +47,8 @@ void World::OnActorRuns(const SimProcess& host) {
 }
 
 void World::OnGone(const Address& borrower, const ObjectId& id) {
+  // One that is found by name may be dead.
+  if (id.owner() == DetachedOwner()) return;
   if (deaths_ == 0 && Live(id.owner()) != nullptr) {
     Fail("GONE for object " + Hex(id) + " to its borrower " + ToString(borrower) +
          " though nobody has died (3, 4)");
@@ -96,17 +98,21 @@ void World::CheckCharges(uint8_t error_type, const std::string& message, const s
 // 3 and 4: whoever holds an acknowledged use finds the entry at its owner; without deaths, an unacknowledged
 // one does too.
 void World::CheckReferences() {
+  std::vector<Address> all = {DetachedOwner()};
   for (const auto& [address, p] : processes_) {
-    if (!p->alive()) continue;
-    for (const auto& [id, e] : p->core().objects().borrowed()) {
-      SimProcess* owner = Live(id.owner());
+    if (p->alive()) all.push_back(address);
+  }
+  for (const Address& address : all) {
+    for (const auto& [id, e] : CoreAt(address)->objects().borrowed()) {
+      core::Core* owner = CoreAt(id.owner());
       if (owner == nullptr || !e->details) continue;
       const auto registration = e->details->registration;
       if (registration == core::Registration::kGone) continue;
-      if (registration == core::Registration::kSent && deaths_ != 0) continue;
+      const bool found_by_name = id.owner() == DetachedOwner();  // it may have died meanwhile
+      if (registration == core::Registration::kSent && (deaths_ != 0 || found_by_name)) continue;
       // Its producer registers with the owner behind the item itself.
-      if (registration == core::Registration::kSent && owner->core().streams().Expects(id)) continue;
-      if (owner->core().objects().Find(id) == nullptr) {
+      if (registration == core::Registration::kSent && owner->streams().Expects(id)) continue;
+      if (owner->objects().Find(id) == nullptr) {
         Fail("process " + ToString(address) + " holds object " + Hex(id) + " (registration " +
              std::to_string(static_cast<int>(registration)) + "), its owner no longer does (3)");
         return;
@@ -123,23 +129,32 @@ bool World::Quiet() const {
   return std::all_of(raylets_.begin(), raylets_.end(), [](const auto& r) { return r.second->Quiet(); });
 }
 
+void World::CheckEmpty(const Address& who, core::Core& c) {
+  const auto fail = [&](const std::string& what) {
+    Fail(what + ToString(who) + "\n" + (Live(who) != nullptr ? Live(who)->Describe() : "") + "all:\n" +
+         Describe());
+  };
+  if (c.objects().owned_count() != 0 || c.objects().borrowed_count() != 0 ||
+      c.objects().unacknowledged_count() != 0 || c.tasks().pending_count() != 0 ||
+      c.executor().unsettled() != 0 || c.executor().unclaimed() != 0 || c.actor_owner().count() != 0 ||
+      c.actor_calls().count() != 0 || c.streams().count() != 0) {
+    fail("tables are not empty at the end (5): ");
+  }
+  if (c.malformed() != 0) Fail("malformed messages at " + ToString(who));
+  for (const auto& [key, q] : c.submitter().shapes()) {
+    if (!q->leases.empty()) fail("leases are held at the end (5): ");
+  }
+}
+
 // 5 and 8: nobody holds anything any more.
 void World::CheckEmpty() {
   if (failed()) return;
   for (const auto& [a, p] : processes_) {
-    core::Core& c = p->core();
-    if (!p->alive()) continue;
-    if (c.objects().owned_count() != 0 || c.objects().borrowed_count() != 0 ||
-        c.objects().unacknowledged_count() != 0 || c.tasks().pending_count() != 0 ||
-        c.executor().unsettled() != 0 || c.executor().unclaimed() != 0 || c.actor_owner().count() != 0 ||
-        c.actor_calls().count() != 0 || c.streams().count() != 0) {
-      Fail("tables are not empty at the end (5):\n" + p->Describe() + "all:\n" + Describe());
-    }
-    if (c.malformed() != 0) Fail("malformed messages at " + ToString(a));
-    for (const auto& [key, q] : c.submitter().shapes()) {
-      if (!q->leases.empty()) Fail("leases are held at the end (5):\n" + p->Describe());
-    }
+    if (p->alive()) CheckEmpty(a, p->core());
   }
+  CheckEmpty(DetachedOwner(), *CoreAt(DetachedOwner()));
+  if (const size_t left = RayletAt(kHeadNode)->detached().count(); left != 0)
+    Fail(std::to_string(left) + " detached actors live at the end (5)");
   for (const auto& [node, r] : raylets_) {
     const auto& s = r->scheduler();
     if (s.lease_count() != 0 || s.demand_count() != 0)

@@ -144,8 +144,7 @@ void SimProcess::Flush(bool all) {
   }
   for (Packet& p : backlog_) {
     const Address& to = p.header.dst;
-    const bool lane =
-        to.node == self_.node && to.slot != kGcsSlot && to.slot != kRayletSlot && world_->Live(to) != nullptr;
+    const bool lane = to.node == self_.node && !InRaylet(to) && world_->Live(to) != nullptr;
     world_->Hop(self_, lane ? to : RayletOf(self_.node), p.header, std::move(p.body));
   }
   backlog_.clear();

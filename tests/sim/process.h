@@ -24,10 +24,11 @@ struct SimArgs {
   bool fast = true;
   uint32_t call = 0;  // of an actor: the caller's count of its calls there
   std::vector<ObjectId> nested;
+  std::vector<uint64_t> tags;  // of a detached actor's arguments, which come under other ids
 
   template <class C>
   void Fields(C& c) {
-    c(seed, budget, depth_left, leaf, fast, call, nested);
+    c(seed, budget, depth_left, leaf, fast, call, nested, tags);
   }
 };
 
@@ -48,6 +49,7 @@ class SimProcess : public Outbox, public core::Core::Host {
 
   const Address& self() const { return self_; }
   bool driver() const { return driver_; }
+  bool first_driver() { return driver_ && core_.objects().job() == JobId{1}; }
   bool alive() const { return alive_; }
   core::Core& core() { return core_; }
   const std::map<uint32_t, TaskRef>& claims() const { return claims_; }
@@ -67,7 +69,7 @@ class SimProcess : public Outbox, public core::Core::Host {
   void Post(const Address& to, MsgType type, Bytes body) override;
 
  private:
-  enum class Main { kIdle, kStep, kWait, kOver };
+  enum class Main { kIdle, kStep, kWait, kAdopt, kOver };
   // A stream as its consumer sees it.
   struct StreamUse {
     core::Entry* completion = nullptr;  // one handle
@@ -145,7 +147,7 @@ class SimProcess : public Outbox, public core::Core::Host {
   void StartWait();
   bool ReadValues();
   bool ReadOne(core::Entry* e);
-  void Learn(Bytes bytes, const ObjectId& id, core::Entry* outer);
+  void Learn(Bytes bytes, uint64_t tag, const ObjectId& id, core::Entry* outer);
   void DropSome();
   void Forget(const std::vector<core::Entry*>& read);  // at once: only what was read in them is kept
   void CancelOne();
@@ -156,6 +158,11 @@ class SimProcess : public Outbox, public core::Core::Host {
   void Keep(core::Entry* e);  // one more handle in the frame
   void Release(core::Entry* e);
   std::vector<ObjectId> SomeIds(size_t most, std::vector<core::Entry*>* entries, bool actors);
+
+  // ---- detached actors (detached.cc)
+  void CreateDetached();
+  void OnAdopted(const AdoptActorReply& m);
+  void FindDetached();
 
   // ---- core::Core::Host
   bool Claim(core::ExecItem& item) override;
@@ -168,7 +175,7 @@ class SimProcess : public Outbox, public core::Core::Host {
   void OnExit() override { exit_requested_ = true; }
   void OnExtentReclaim() override {}
   void OnLogLines(const Address&, LogLines) override {}
-  void OnReply(MsgType, Bytes) override {}
+  void OnReply(MsgType type, Bytes body) override;
 
   World* world_;
   Address self_;
@@ -190,6 +197,7 @@ class SimProcess : public Outbox, public core::Core::Host {
   uint64_t token_ = 0;  // names the main thread's current rest: older wake-ups are void
   std::unique_ptr<Frame> frame_;
   Waiting waiting_;
+  std::vector<core::Entry*> adopting_;  // held until the owner of detached actors has answered
   std::vector<std::pair<ObjectId, Blob>> arg_values_;
   std::vector<core::Entry*> kept_;
   std::vector<std::shared_ptr<core::Template>> templates_;

@@ -60,11 +60,11 @@ std::vector<ObjectId> SimProcess::SomeIds(size_t most, std::vector<Entry*>* entr
 }
 
 // The refs inside a value that was read become refs of this program, protected by the outer one (R3).
-void SimProcess::Learn(Bytes bytes, const ObjectId& id, Entry* outer) {
+void SimProcess::Learn(Bytes bytes, uint64_t tag, const ObjectId& id, Entry* outer) {
   SimValue v;
   Reader in(bytes);
   in(v);
-  if (!in.Done() || v.tag != TagOf(id)) {
+  if (!in.Done() || v.tag != tag) {
     world_->Fail("process " + ToString(self_) + " read another value than that of object " + Hex(id) +
                  " (6)");
     return;
@@ -106,7 +106,10 @@ void SimProcess::StartTask(core::ExecItem* item) {
   if (item->tmpl->language != language_) world_->Fail("a task runs in a worker of another language");
   CheckOwnDevices();
   if (item->of_actor()) CheckCall();
-  for (const auto& [id, bytes] : arg_values_) Learn(bytes.bytes(), id, nullptr);
+  for (size_t i = 0; i < arg_values_.size(); ++i) {
+    const auto& [id, bytes] = arg_values_[i];
+    Learn(bytes.bytes(), i < frame_->args.tags.size() ? frame_->args.tags[i] : TagOf(id), id, nullptr);
+  }
   arg_values_.clear();
   for (const ObjectId& id : frame_->args.nested) {
     Entry* e = core_.objects().Borrow(id, nullptr);
@@ -159,6 +162,7 @@ void SimProcess::Step() {
   if (world_->features().streams && frame_->rng.Percent(20)) return StreamStep();
   if (world_->features().actors && frame_->rng.Percent(25)) {
     ActorStep();
+    if (main_ == Main::kAdopt) return;
     Wake(++token_, world_->now() + static_cast<TimeNs>(1 + frame_->rng.Below(100)) * kMicrosecond);
     return;
   }
@@ -323,7 +327,7 @@ bool SimProcess::ReadOne(Entry* e) {
     if (e->kind != kTagged) {
       world_->OnError(self_, e->id, e->kind, e->value.bytes());
     } else {
-      Learn(e->value.bytes(), e->id, e);
+      Learn(e->value.bytes(), TagOf(e->id), e->id, e);
     }
     return true;
   }
@@ -331,7 +335,7 @@ bool SimProcess::ReadOne(Entry* e) {
   const Place place = core_.objects().PlaceHere(*e);
   if (place.node == 0) return false;
   if (const Stored* s = world_->RayletAt(self_.node)->Find(e->id, d.attempt)) {
-    Learn(s->bytes.bytes(), e->id, e);
+    Learn(s->bytes.bytes(), TagOf(e->id), e->id, e);
     return true;
   }
   if (d.fetch == core::Fetch::kLocal) {
@@ -425,7 +429,7 @@ void SimProcess::Answer() {
         contained.push_back(e);
       }
       Blob bytes = EncodeValue(TagOf(id), v.contained);
-      if (frame_->rng.Percent(70)) {
+      if (frame_->rng.Percent(70) || item->task.kind() == TaskKind::kActorCreation) {
         v.bytes = std::move(bytes);
         continue;
       }
@@ -466,7 +470,7 @@ void SimProcess::EndDriver() {
   frame_->refs.clear();
   frame_->actors.clear();
   main_ = Main::kOver;
-  world_->DriverDone();
+  world_->DriverDone(this);
 }
 
 }  // namespace rmpi::sim

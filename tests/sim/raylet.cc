@@ -31,6 +31,7 @@ SimRaylet::SimRaylet(World* world, uint32_t node, sched::Amounts total, uint32_t
     options.run_id = 7;
     options.expected_nodes = expected_nodes;
     gcs_ = std::make_unique<Gcs>(options, &head_outbox_, this);
+    detached_ = std::make_unique<DetachedActors>(&detached_outbox_, &gcs_->actor_names(), this);
   }
   fence_.Start(world_->now());
   world_->After(0, [world, node] {
@@ -60,13 +61,13 @@ void SimRaylet::PostFrom(const Address& from, const Address& to, MsgType type, B
   header.body_bytes = static_cast<uint32_t>(body.size());
   header.src = from;
   header.dst = to;
-  Forward(header, Blob::Copy(body));
+  if (!Forward(header, Blob::Copy(body)) && from == DetachedOwner()) Unreachable(header);
 }
 
 bool SimRaylet::Forward(const MessageHeader& header, const Blob& body) {
   const Address& to = header.dst;
   if (to.node == node_) {
-    if (to.slot == kRayletSlot || to.slot == kGcsSlot) {
+    if (InRaylet(to)) {
       local_.push_back({header, body});
       return true;
     }
@@ -83,7 +84,7 @@ void SimRaylet::Deliver(const MessageHeader& header, const Blob& body) {
   if (header.src.node == node_ && header.dst.node != node_) NoteMet(header.src.slot, header.dst.node);
   if (header.src.node != node_ && header.dst.node == node_) NoteMet(header.dst.slot, header.src.node);
   const bool ours = header.dst.node == node_;
-  if (ours && (header.dst.slot == kRayletSlot || header.dst.slot == kGcsSlot)) {
+  if (ours && InRaylet(header.dst)) {
     OnMessage(header, body.bytes());
   } else if (!Forward(header, body)) {
     Unreachable(header);
@@ -112,6 +113,7 @@ void SimRaylet::Broadcast(MsgType type, Bytes body) {
   for (const auto& [slot, c] : clients_) {
     if (!c.dying) Post(c.address, type, body);
   }
+  if (detached_) Post(DetachedOwner(), type, body);
 }
 
 void SimRaylet::OnMessage(const MessageHeader& header, Bytes body) {
@@ -121,6 +123,7 @@ void SimRaylet::OnMessage(const MessageHeader& header, Bytes body) {
     gcs_->OnMessage(header, body, now);
     return;
   }
+  if (header.dst.slot == kDetachedSlot) return OnDetached(header, body);
   switch (static_cast<MsgType>(header.type)) {
     case MsgType::kLeaseRequest:
       Handle<LeaseRequest>(world_, body,
@@ -169,9 +172,17 @@ void SimRaylet::OnMessage(const MessageHeader& header, Bytes body) {
       Handle<Demand>(world_, body, [&](const Demand& m) {
         const auto c = clients_.find(m.owner.slot);
         const bool here = c != clients_.end() && c->second.address == m.owner;
-        if (m.owner.node != node_ || here) return scheduler_.OnAssign(m, now);
-        scheduler_.OnAssignForNobody();
+        const bool there = m.owner.node != node_ || here || InRaylet(m.owner);
+        there ? scheduler_.OnAssign(m, now) : scheduler_.OnAssignForNobody();
       });
+      break;
+    case MsgType::kJobStartReply:
+      Handle<JobMessage>(world_, body, [&](const JobMessage& m) {
+        if (m.driver.node == node_) world_->OnJobStarted(m);
+      });
+      break;
+    case MsgType::kJobEnd:
+      Handle<JobMessage>(world_, body, [&](const JobMessage& m) { OnJobEnd(m); });
       break;
     case MsgType::kHandedOff:
       Handle<HandedOff>(world_, body, [&](const HandedOff& m) { scheduler_.OnHandedOff(m, now); });
@@ -180,6 +191,28 @@ void SimRaylet::OnMessage(const MessageHeader& header, Bytes body) {
       OnStoreMessage(header, body);
       break;
   }
+}
+
+void SimRaylet::OnDetached(const MessageHeader& header, Bytes body) {
+  detached_->OnMessage(header, body, world_->now());
+  if (static_cast<MsgType>(header.type) != MsgType::kAdoptActor) return;
+  detached_->core().objects().ForEachTask(
+      [&](const core::Task* t) { world_->OnSubmit(t->id(), t->tmpl->max_retries); });
+}
+
+void SimRaylet::OnJobEnd(const JobMessage& m) {
+  scheduler_.OnJobEnd(m.job);
+  for (const auto& [slot, c] : clients_) {
+    if (c.job != m.job) continue;
+    scheduler_.OnRetire(c.address, world_->now());
+    Kill(c.address);
+  }
+  Send(GcsAddress(), MsgType::kJobEndAck, m);
+}
+
+std::optional<Blob> SimRaylet::ReadStored(const ObjectId& id, uint32_t attempt) {
+  const Stored* s = Find(id, attempt);
+  return s == nullptr ? std::nullopt : std::optional<Blob>(s->bytes);
 }
 
 void SimRaylet::OnNodeDeath(const NodeRecord& record, Bytes body) {
@@ -214,6 +247,7 @@ void SimRaylet::Turn() {
   FinishDeaths();
   scheduler_.OnTimer(now);
   if (gcs_) gcs_->OnTimer(now);
+  if (detached_) detached_->OnTimer(now);
   Heartbeat();
   if (!gcs_ && !fenced_ && fence_.Expired(now)) {
     fenced_ = true;
@@ -222,7 +256,9 @@ void SimRaylet::Turn() {
   turning_ = false;
   if (!local_.empty()) return Turn();
   TimeNs next = std::min(scheduler_.NextDeadline(), next_heartbeat_);
-  next = std::min(next, gcs_ ? gcs_->NextDeadline() : fenced_ ? kNever : fence_.Deadline());
+  next = std::min(next, gcs_      ? std::min(gcs_->NextDeadline(), detached_->NextDeadline())
+                        : fenced_ ? kNever
+                                  : fence_.Deadline());
   const bool dying =
       std::any_of(clients_.begin(), clients_.end(), [](const auto& c) { return c.second.dying; });
   if (dying) next = std::min(next, now + 10 * kMillisecond);
@@ -283,6 +319,7 @@ void SimRaylet::StartWorker(JobId job, uint8_t language) {
       r->scheduler_.OnWorkerStartFailed(language, world->now());
     } else {
       const Address a = r->OpenSlot();
+      r->clients_.at(a.slot).job = job;
       world->AddProcess(a, job, false, language);
       r->scheduler_.OnWorkerReady(a, job, language, world->now());
     }
@@ -291,8 +328,8 @@ void SimRaylet::StartWorker(JobId job, uint8_t language) {
 }
 
 void SimRaylet::SendGrant(const Address& owner, const Grant& grant) {
-  if (SimProcess* p = world_->Live(owner)) {
-    const auto& shapes = p->core().submitter().shapes();
+  if (core::Core* core = world_->CoreAt(owner)) {
+    const auto& shapes = core->submitter().shapes();
     const auto q = shapes.find(grant.shape_key);
     if (q == shapes.end()) {
       world_->Fail("a grant for a shape that its owner does not know (15)");
@@ -305,6 +342,8 @@ void SimRaylet::SendGrant(const Address& owner, const Grant& grant) {
     }
   }
   Send(owner, MsgType::kGrant, grant);
+  if (const auto c = clients_.find(grant.worker.slot); c != clients_.end())
+    c->second.job = scheduler_.JobOf(grant.worker);
   if (owner.node != node_) NoteMet(grant.worker.slot, owner.node);
 }
 
@@ -377,6 +416,10 @@ void SimRaylet::EndOwner(const Address& owner) {
 bool SimRaylet::Quiet() const {
   const bool dying =
       std::any_of(clients_.begin(), clients_.end(), [](const auto& c) { return c.second.dying; });
+  if (detached_) {  // living actors are pending tasks
+    core::Core& core = detached_->core();
+    if (core.tasks().pending_count() != core.actor_owner().alive_count()) return false;
+  }
   return !dying && local_.empty() && transfers_.empty();
 }
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/gcs/detached_actors.h"
 #include "runtime/gcs/gcs.h"
 #include "runtime/raylet/fence.h"
 #include "sched/local_scheduler.h"
@@ -31,12 +32,16 @@ struct Stored {
   bool announced = false;  // SEALED has been handled
 };
 
-class SimRaylet : public Outbox, public sched::LocalScheduler::Host, public Gcs::Host {
+class SimRaylet : public Outbox,
+                  public sched::LocalScheduler::Host,
+                  public Gcs::Host,
+                  public DetachedActors::Host {
  public:
   SimRaylet(World* world, uint32_t node, sched::Amounts total, uint32_t expected_nodes);
 
   uint32_t node() const { return node_; }
   Gcs* gcs() { return gcs_.get(); }
+  DetachedActors& detached() { return *detached_; }  // on the head
   sched::LocalScheduler& scheduler() { return scheduler_; }
   NodeRecord Record() const;
   void Arrive(const Packet& packet);
@@ -46,6 +51,7 @@ class SimRaylet : public Outbox, public sched::LocalScheduler::Host, public Gcs:
   void Kill(const Address& worker);  // soon
   void EvictSomething();
   bool Quiet() const;
+  void Poke() { Turn(); }  // somebody left mail here
 
   struct Assigned {
     uint64_t lease = 0;
@@ -66,13 +72,14 @@ class SimRaylet : public Outbox, public sched::LocalScheduler::Host, public Gcs:
  private:
   class HeadOutbox : public Outbox {
    public:
-    explicit HeadOutbox(SimRaylet* raylet) : raylet_(raylet) {}
+    HeadOutbox(SimRaylet* raylet, const Address& self) : raylet_(raylet), self_(self) {}
     void Post(const Address& to, MsgType type, Bytes body) override {
-      raylet_->PostFrom(GcsAddress(), to, type, body);
+      raylet_->PostFrom(self_, to, type, body);
     }
 
    private:
     SimRaylet* raylet_;
+    Address self_;
   };
   struct Transfer {
     uint64_t request = 0;
@@ -98,6 +105,8 @@ class SimRaylet : public Outbox, public sched::LocalScheduler::Host, public Gcs:
   void OnMessage(const MessageHeader& header, Bytes body);
   void OnStoreMessage(const MessageHeader& header, Bytes body);
   void OnNodeDeath(const NodeRecord& record, Bytes body);
+  void OnDetached(const MessageHeader& header, Bytes body);
+  void OnJobEnd(const JobMessage& m);
   void Broadcast(MsgType type, Bytes body);
   void Turn();  // the end of every event
   void Heartbeat();
@@ -129,12 +138,17 @@ class SimRaylet : public Outbox, public sched::LocalScheduler::Host, public Gcs:
   void OnNodeDead(uint32_t node) override { gone_nodes_.insert(node); }
   void Warn(const std::string&) override {}
   void OnBringUpFailed(const std::string& text) override { throw std::logic_error(text); }
+  // ---- DetachedActors::Host
+  std::optional<JobId> StartDetachedJob(JobId of) override { return gcs_->StartDetachedJob(of); }
+  void EndDetachedJob(JobId job) override { gcs_->EndDetachedJob(job, world_->now()); }
+  std::optional<Blob> ReadStored(const ObjectId& id, uint32_t attempt) override;
 
   World* world_;
   uint32_t node_;
   sched::LocalScheduler scheduler_;
-  HeadOutbox head_outbox_{this};
+  HeadOutbox head_outbox_{this, GcsAddress()}, detached_outbox_{this, DetachedOwner()};
   std::unique_ptr<Gcs> gcs_;
+  std::unique_ptr<DetachedActors> detached_;
   std::deque<Packet> local_;
   std::map<uint16_t, Client> clients_;
   std::map<uint16_t, uint32_t> generations_;

@@ -39,7 +39,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Found{"ResultSealedAfterItsOwnersEnd", 146},
                     Found{"RevokedTaskPushedBackWithoutEnd", 362}, Found{"AssignmentForADeadOwner", 418},
                     Found{"LastKnownCopyEvicted", 572}, Found{"PromiseToADeadOwner", 3792},
-                    Found{"DemandOfADeadOwner", 11311}, Found{"StoredErrorOfALostConstructor", 17096}),
+                    Found{"DemandOfADeadOwner", 11311}, Found{"StoredErrorOfALostConstructor", 17096},
+                    Found{"AssignmentForAnEndedJob", 2795},
+                    Found{"DetachedArgumentOfAnOwnerThatIsGone", 533}),
     [](const auto& param) { return std::string(param.param.name); });
 
 TEST(Sim, Seeds) {

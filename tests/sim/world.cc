@@ -42,6 +42,7 @@ void World::ChooseFeatures() {
   f.job_suspends = rng_.Percent(20);
   f.jitter = seed_ % 5 == 0;
   f.streams = seed_ % 5 == 0 || seed_ % 5 == 4;
+  f.guests = seed_ % 6 == 5 ? static_cast<uint32_t>(1 + seed_ / 6 % 3) : 0;
   f.gpus.resize(f.nodes);
   if (seed_ % 4 == 1) {
     for (uint32_t& n : f.gpus) n = static_cast<uint32_t>(rng_.Below(4));
@@ -51,6 +52,7 @@ void World::ChooseFeatures() {
   f.node_kills &= f.nodes > 1;
   f.gpus.resize(f.nodes);
   for (const auto& [name, on] : Switches(&f)) *on &= !limits_.without.contains(name);
+  if (!f.actors) f.guests = 0;
 }
 
 std::vector<std::pair<const char*, bool*>> Switches(Features* f) {
@@ -76,6 +78,7 @@ void World::Build() {
   }
   for (auto& [node, raylet] : raylets_) raylets_.at(kHeadNode)->gcs()->OnJoin(raylet->Record(), now_);
   SimProcess* driver = AddProcess(raylets_.at(kHeadNode)->OpenSlot(), JobId{1}, true);
+  StartJob(driver->self());
   driver->StartDriver(features_.tasks);
   if (verbose_) {
     std::printf(
@@ -89,9 +92,12 @@ std::string World::Run() {
   ChooseFeatures();
   Build();
   ScheduleTrouble();
+  ScheduleGuests();
   RunUntil([&] { return driver_done_; }, kLimit, "the driver's program");
   finishing_ = true;
   RunUntil([&] { return Quiet(); }, now_ + kLimit, "what the driver left behind");
+  KillDetached();
+  RunUntil([&] { return Quiet(); }, now_ + kLimit, "the end of the detached actors");
   // Whatever executors kept goes; leases, idle workers and paced starts run out.
   ForEachProcess([](SimProcess* p) { p->DropKept(); });
   RunUntil([&] { return Quiet(); }, now_ + kLimit, "the last references");

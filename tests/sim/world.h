@@ -20,6 +20,10 @@
 #include "runtime/message/messages.h"
 #include "tests/sim/rng.h"
 
+namespace rmpi::core {
+class Core;
+}
+
 namespace rmpi::sim {
 
 class SimProcess;
@@ -41,6 +45,7 @@ struct Features {
   bool actors = false;
   bool streams = false;
   bool jitter = false;  // half of all messages are late by milliseconds: FIFOs overtake one another
+  uint32_t guests = 0;  // drivers that come and end while the first one runs; then there are detached actors
   int latency = 0;      // 0: microseconds; 1: up to milliseconds; 2: now and then seconds
 };
 
@@ -78,9 +83,10 @@ class World {
   void Hop(const Address& from, const Address& to, const MessageHeader& header, Blob body);
   size_t InFlight(const Address& from, const Address& to) const;
 
-  SimProcess* Live(const Address& a) const;  // null: dead
-  SimProcess* Any(const Address& a) const;   // also a dead one whose death is still being worked up
-  SimRaylet* RayletAt(uint32_t node) const;  // null: dead
+  SimProcess* Live(const Address& a) const;    // null: dead
+  SimProcess* Any(const Address& a) const;     // also a dead one whose death is still being worked up
+  SimRaylet* RayletAt(uint32_t node) const;    // null: dead
+  core::Core* CoreAt(const Address& a) const;  // of a live process, or of the owner of detached actors
   SimProcess* AddProcess(const Address& a, JobId job, bool driver, uint8_t language = kPythonLanguage);
   void RemoveProcess(const Address& a);
   void KillNode(uint32_t node);
@@ -101,7 +107,11 @@ class World {
   void OnDeath() { ++deaths_; }
   uint64_t deaths() const { return deaths_; }
   void OnError(const Address& reader, const ObjectId& id, uint8_t kind, Bytes value);
-  void DriverDone() { driver_done_ = true; }
+  void OnJobStarted(const JobMessage& m);
+  void DriverDone(SimProcess* driver);
+  // What the head's names are for: any driver finds any detached actor.
+  void AddDetached(const ObjectId& actor) { detached_.push_back(actor); }
+  const std::vector<ObjectId>& detached() const { return detached_; }
   void Trace(const Packet& packet);
   void Fail(const std::string& what);
   uint64_t steps() const { return steps_; }
@@ -134,6 +144,9 @@ class World {
 
   void ChooseFeatures();
   void Build();
+  void StartJob(const Address& driver);
+  void ScheduleGuests();
+  void KillDetached();
   TimeNs Delay(const Address& from, const Address& to);
   TimeNs CutUntil(const Address& from, const Address& to) const;
   void SuspendAll(TimeNs how_long);
@@ -144,6 +157,7 @@ class World {
   void CheckReferences();
   void CheckCharges(uint8_t error_type, const std::string& message, const std::string& task);
   void CheckEmpty();
+  void CheckEmpty(const Address& who, core::Core& c);
   std::string Describe() const;
   std::string TraceText() const;
 
@@ -165,6 +179,7 @@ class World {
   uint64_t deaths_ = 0;
   uint64_t steps_ = 0;
   uint64_t started_ = 0;
+  std::vector<ObjectId> detached_;
   bool driver_done_ = false;
   bool finishing_ = false;
   std::string failure_;

@@ -30,6 +30,7 @@ namespace fs = std::filesystem;
 
 constexpr TimeNs kStartTimeout = 60 * kSecond;
 constexpr TimeNs kStopTimeout = 10 * kSecond;
+constexpr TimeNs kAppearTimeout = 20 * kSecond;
 
 std::string Environment(const char* name) {
   const char* const value = std::getenv(name);
@@ -59,8 +60,16 @@ bool Alive(const nlohmann::json& session) {
   return pid > 0 && (::kill(pid, 0) == 0 || errno == EPERM);
 }
 
+// Of the Slurm job around us, or of none.
+bool OfOurJob(const std::string& path, const std::string& job) {
+  const std::string rest = path.substr(path.rfind('-') + 1);
+  const std::string of = rest.substr(0, rest.find('.'));
+  return job.empty() || of == job || of == "local";
+}
+
 // This user's newest live session on this node, or "".
 std::string FindRunning() {
+  const std::string job = Environment("SLURM_JOB_ID");
   std::string newest;
   double newest_created = -1;
   for (const std::string& base : Bases()) {
@@ -69,6 +78,7 @@ std::string FindRunning() {
     if (::glob(pattern.c_str(), 0, nullptr, &found) == 0) {
       for (size_t i = 0; i < found.gl_pathc; ++i) {
         nlohmann::json session;
+        if (!OfOurJob(found.gl_pathv[i], job)) continue;
         if (!ReadSession(found.gl_pathv[i], &session) || !Alive(session)) continue;
         const double created = session.value("created", 0.0);
         if (created > newest_created) {
@@ -80,6 +90,18 @@ std::string FindRunning() {
     ::globfree(&found);
   }
   return newest;
+}
+
+// In a Slurm job it may still be on its way (`srun ray-mpi --serve &`).
+std::string AwaitRunning() {
+  const TimeNs give_up_at = MonotonicNow() + (Environment("SLURM_JOB_ID").empty() ? 0 : kAppearTimeout);
+  std::string path = FindRunning();
+  while (path.empty() && MonotonicNow() < give_up_at) {
+    const timespec nap{0, 50'000'000};
+    ::nanosleep(&nap, nullptr);
+    path = FindRunning();
+  }
+  return path;
 }
 
 bool IsExecutable(const fs::path& path) {
@@ -117,12 +139,12 @@ Status ResolveAddress(const std::string& given, std::string* session) {
     if (address.empty() || address == "local") return Status::Ok();
   }
   if (address == "auto") {
-    *session = launched.empty() ? FindRunning() : launched;
+    *session = launched.empty() ? AwaitRunning() : launched;
     if (!session->empty()) return Status::Ok();
     return Status::Unavailable(
         fmt::format("address \"auto\": there is no running ray-mpi of this user on this node (looked in {}). "
-                    "Start the program with "
-                    "`ray-mpi ./program`, or leave the address out",
+                    "Start one with `ray-mpi --serve` (in a batch job `srun ray-mpi --serve &`), start the "
+                    "program with `ray-mpi ./program`, or leave the address out",
                     fmt::join(Bases(), ", ")));
   }
   nlohmann::json ignored;

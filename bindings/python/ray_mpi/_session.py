@@ -6,20 +6,36 @@ import json
 import os
 import socket
 import sys
+import time
 
 PACKAGE = os.path.dirname(os.path.abspath(__file__))
 _START_TIMEOUT_S = 60.0
+_APPEAR_TIMEOUT_S = 20.0
 
 
 def find_running():
-    """The run directory of this user's newest live session on this node, or None."""
+    """The run directory of this user's newest live session on this node, or None. Inside of a Slurm job: of that job,
+    or of none."""
     found = []
+    job = os.environ.get("SLURM_JOB_ID")
     for base in _bases():
         for path in glob.glob(os.path.join(base, f"ray-mpi-{os.getuid()}-*")):
+            if job and path.rsplit("-", 1)[1].split(".")[0] not in (job, "local"):
+                continue
             session = read_session(path)
             if session and _alive(session.get("keeper_pid", 0)):
                 found.append((session.get("created", 0), path))
     return max(found)[1] if found else None
+
+
+def await_running():
+    """The same; inside of a Slurm job it may still be on its way (`srun ray-mpi --serve &`), and is waited for."""
+    path = find_running()
+    give_up_at = time.monotonic() + (_APPEAR_TIMEOUT_S if "SLURM_JOB_ID" in os.environ else 0)
+    while path is None and time.monotonic() < give_up_at:
+        time.sleep(0.05)
+        path = find_running()
+    return path
 
 
 def _bases():
@@ -61,11 +77,12 @@ def resolve(address):
         if address in (None, "local"):
             return None
     if address == "auto":
-        path = launched or find_running()
+        path = launched or await_running()
         if path is None:
             raise ConnectionError(
                 "Could not find any running Ray instance: no live run directory of this user in "
-                f"{', '.join(_bases())}. Start the program with `ray-mpi app.py`, or leave address out."
+                f"{', '.join(_bases())}. Start one with `ray-mpi --serve` (in a batch job `srun ray-mpi --serve &`), "
+                "start the program with `ray-mpi app.py`, or leave address out."
             )
         return path
     if read_session(address) is None:

@@ -57,8 +57,6 @@ def of_creation(code, options, name, namespace, groups):
     _refuse("actors", options, refused)
     if options.get("_actor_generator_backpressure_num_objects") not in (None, -1):
         raise NotImplementedError(f"the option _actor_generator_backpressure_num_objects of actors {NOT_YET}")
-    if options.get("lifetime") == "detached":
-        raise NotImplementedError(f"lifetime='detached' {NOT_YET}: keep a handle for as long as the actor is needed")
     # Without a number an actor needs no CPU while it runs. Such actors fill no node: they are spread.
     resources = _options.task_resources({**options, "num_cpus": options.get("num_cpus") or 0})
     strategy = options.get("scheduling_strategy")

@@ -171,7 +171,8 @@ def init(
         if log_to_driver is None:
             log_to_driver = os.environ.get("RAY_LOG_TO_DRIVER", "1") not in ("0", "false", "False")
         code = _code_search_path(job_config)
-        _connect_driver(address, node, namespace or os.urandom(16).hex(), bool(log_to_driver), code)
+        lifetime = getattr(job_config, "default_actor_lifetime", "non_detached")
+        _connect_driver(address, node, namespace or os.urandom(16).hex(), bool(log_to_driver), code, lifetime)
         return _context()
 
 
@@ -228,7 +229,7 @@ def _code_search_path(job_config):
     return [os.path.abspath(os.fspath(path)) for path in paths]
 
 
-def _connect_driver(address, node, namespace, log_to_driver, code_search_path):
+def _connect_driver(address, node, namespace, log_to_driver, code_search_path, actor_lifetime):
     session = _session.resolve(address)
     given = [name for name, value in node.items() if value is not None]
     if session is None:
@@ -249,7 +250,7 @@ def _connect_driver(address, node, namespace, log_to_driver, code_search_path):
         _core.connect(session, False, 0, name, namespace, log_to_driver, cpp_worker, os.getcwd())
         global_worker.mode = SCRIPT_MODE
         global_worker.namespace = namespace
-        _export_job_config(namespace, code_search_path)
+        _export_job_config(namespace, code_search_path, actor_lifetime)
     except BaseException:
         _core.disconnect()
         _stop_embedded()
@@ -269,7 +270,7 @@ def _check_gpus(num_gpus):
         return
 
 
-def _export_job_config(namespace, code_search_path):
+def _export_job_config(namespace, code_search_path, actor_lifetime):
     """What workers need before the first task of this job: where modules lie, the folder, the namespace."""
     config = {
         "sys_path": list(dict.fromkeys([*_driver_path(), *code_search_path])),
@@ -277,6 +278,7 @@ def _export_job_config(namespace, code_search_path):
         "namespace": namespace,
         "argv0": sys.argv[0] if sys.argv else "",
         "cpp_worker": bool(code_search_path),
+        "actor_lifetime": actor_lifetime,
     }
     global_worker.job_config = config
     _core.export_bytes(f"job:{_core.job_id()}", json.dumps(config).encode())

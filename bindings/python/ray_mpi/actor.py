@@ -201,7 +201,9 @@ class ActorClass:
             "ordered": self._ordered(),
         }
         about = b"" if name is None else _about(self._class_id(), handle_options)
-        ref, taken = _core.create_actor(self._creation, args, kwargs, name or "", where, about)
+        lifetime = options.get("lifetime") or global_worker.job_config.get("actor_lifetime")
+        detached = lifetime == "detached"
+        ref, taken = _core.create_actor(self._creation, args, kwargs, name or "", where, about, detached)
         if taken is None:
             return ActorHandle(ref, _methods_of(self._class_id()), handle_options)
         if not options.get("get_if_exists"):

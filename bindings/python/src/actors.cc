@@ -13,7 +13,8 @@ namespace {
 
 // (handle, None); or, if the name is taken: (handle of the actor that has it, its `about`).
 nb::tuple CreateActor(nb::handle caller, const nb::tuple& args, const nb::dict& kwargs,
-                      const std::string& name, const std::string& ray_namespace, const nb::bytes& about) {
+                      const std::string& name, const std::string& ray_namespace, const nb::bytes& about,
+                      bool detached) {
   CoreWorker* core = Session::Get().CoreOrStart();
   const TemplateHandle handle = BoundTemplate(caller);
   std::vector<PyObject*> values;
@@ -27,11 +28,11 @@ nb::tuple CreateActor(nb::handle caller, const nb::tuple& args, const nb::dict& 
   ArgsEncoder encoder;
   encoder.Encode(core, values.data(), args.size(), names.ptr(), IsForeign(caller));
   const TaskArgs list = encoder.Take();
-  const ActorOptions options{name, ray_namespace, Blob::Copy(AsBytes(about))};
+  const ActorOptions options{name, ray_namespace, Blob::Copy(AsBytes(about)), detached};
   Ref actor;
   Blob taken;
   const auto create = [&] { return core->CreateActor(handle, list, options, &actor, &taken); };
-  const Status status = name.empty() ? create() : Unlocked(create);
+  const Status status = name.empty() && !detached ? create() : Unlocked(create);
   const bool exists = status.code() == StatusCode::kExists;
   if (!exists) CheckStatus(status);
   return nb::make_tuple(WrapRef(std::move(actor)), exists ? nb::object(FromBlob(taken)) : nb::none());
@@ -80,7 +81,8 @@ nb::object CurrentActor() {
 }  // namespace
 
 void InitActors(nb::module_& m) {
-  m.def("create_actor", &CreateActor, "caller"_a, "args"_a, "kwargs"_a, "name"_a, "namespace"_a, "about"_a);
+  m.def("create_actor", &CreateActor, "caller"_a, "args"_a, "kwargs"_a, "name"_a, "namespace"_a, "about"_a,
+        "detached"_a);
   m.def("kill_actor", &KillActor, "actor"_a, "no_restart"_a);
   m.def("find_actor", &FindActor, "namespace"_a, "name"_a);
   m.def("list_actors", &ListActors, "namespace"_a.none());
