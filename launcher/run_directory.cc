@@ -136,6 +136,17 @@ Status RunDirectory::WriteSession(const Session& session) const {
   return Status::Ok();
 }
 
+bool FoundRun::Read() {
+  std::ifstream file(path + "/session.json");
+  const auto json = nlohmann::json::parse(file, nullptr, false);
+  if (!json.is_object()) return false;
+  session.keeper_pid = json.value("keeper_pid", 0);
+  session.rank = json.value("rank", 0U);
+  session.node = json.value("node", "");
+  session.serve = json.value("serve", false);
+  return session.keeper_pid > 0;
+}
+
 bool FoundRun::Held() const {
   const UniqueFd folder = OpenFolder(path);
   return folder.valid() && ::flock(folder.get(), LOCK_SH | LOCK_NB) != 0;
@@ -155,16 +166,10 @@ std::vector<FoundRun> FindRuns(const Environment& environment) {
     for (const fs::directory_entry& entry : fs::directory_iterator(base, error)) {
       const std::string name = entry.path().filename();
       if (!name.starts_with(Prefix())) continue;
-      std::ifstream file(entry.path() / "session.json");
-      const auto json = nlohmann::json::parse(file, nullptr, false);
-      if (!json.is_object()) continue;
       FoundRun run;
       run.path = entry.path();
       run.job = name.substr(Prefix().size(), name.find('.') - Prefix().size());
-      run.session.keeper_pid = json.value("keeper_pid", 0);
-      run.session.rank = json.value("rank", 0U);
-      run.session.serve = json.value("serve", false);
-      if (run.session.keeper_pid > 0 && run.Held()) found.push_back(run);
+      if (run.Read() && run.Held()) found.push_back(run);
     }
   }
   return found;

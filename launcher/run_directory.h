@@ -49,6 +49,7 @@ struct FoundRun {
   std::string path;
   std::string job;  // Slurm's; "local": of none
   Session session;
+  bool Read();  // what session.json says now; false: it is not there
   // Its keeper lives: it holds the folder's lock.
   bool Held() const;
 };

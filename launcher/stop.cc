@@ -15,14 +15,21 @@ namespace rmpi::launcher {
 namespace {
 
 constexpr TimeNs kPatience = 30 * kSecond;
+constexpr int kLookEveryMs = 20;
 
-// Whoever still lives: a pid that was reused since is not of this run.
-bool EndOne(const FoundRun& run) {
+// Whoever still lives: a pid that was reused since is not of this run. One that is coming up is ended when it
+// is up: before that its other ranks would not hear of it.
+bool EndOne(FoundRun run) {
   UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, run.session.keeper_pid, 0)));
   if (!process.valid() || !run.Held()) return true;
-  ::syscall(SYS_pidfd_send_signal, process.get(), SIGTERM, nullptr, 0);
   pollfd ended{process.get(), POLLIN, 0};
-  const TimeNs give_up_at = MonotonicNow() + kPatience;
+  TimeNs give_up_at = MonotonicNow() + kPatience;
+  while (run.session.node.empty() && MonotonicNow() < give_up_at) {
+    if (::poll(&ended, 1, kLookEveryMs) > 0) return true;
+    if (!run.Read()) return true;
+  }
+  ::syscall(SYS_pidfd_send_signal, process.get(), SIGTERM, nullptr, 0);
+  give_up_at = MonotonicNow() + kPatience;
   while (MonotonicNow() < give_up_at) {
     const auto left_ms = static_cast<int>((give_up_at - MonotonicNow()) / kMillisecond + 1);
     if (::poll(&ended, 1, left_ms) > 0) return true;

@@ -5,7 +5,7 @@ import textwrap
 
 import pytest
 
-from conftest import RAY_MPI
+from conftest import RAY_MPI, srun
 
 pytestmark = pytest.mark.skipif(not RAY_MPI, reason="ray-mpi is not built (set RAY_MPI_EXE)")
 
@@ -39,7 +39,7 @@ SECOND = """
 
 def test_two_programs_of_a_batch_job(lab, app):
     """The first leaves a detached actor on another node; the second, on a third one, finds it. No sleep anywhere."""
-    python = lab.run(RAY_MPI, app("print(sys.executable)")).stdout.strip()
+    python = srun(lab, app("print(sys.executable)"), options=("-N1",)).stdout.strip()
     for name, text in ("first.py", FIRST), ("second.py", SECOND):
         (lab.shared / name).write_text(textwrap.dedent(text))
     status, _, out = lab.batch(
