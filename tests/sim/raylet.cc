@@ -194,6 +194,13 @@ void SimRaylet::OnMessage(const MessageHeader& header, Bytes body) {
 }
 
 void SimRaylet::OnDetached(const MessageHeader& header, Bytes body) {
+  if (static_cast<MsgType>(header.type) == MsgType::kRegisterReply) {
+    Handle<RefMessage>(world_, body, [&](const RefMessage& m) {
+      const core::Entry* e = detached_->core().objects().Find(m.id);
+      if (m.gone && e != nullptr && e->details && e->details->nonce == m.nonce)
+        world_->OnGone(DetachedOwner(), m.id);
+    });
+  }
   detached_->OnMessage(header, body, world_->now());
   if (static_cast<MsgType>(header.type) != MsgType::kAdoptActor) return;
   detached_->core().objects().ForEachTask(

@@ -113,4 +113,9 @@ MUTATIONS = [
         "unblocked_without_debt",
         ("sched/local_scheduler.cc", "pool_.TakeBack(CpuOf(leases_.at(it->second.lease).resources));", ""),
     ),
+    # C5: the end of a driver is the end of the job of its detached actors.
+    Mutation(
+        "detached_job_ends_with_driver",
+        ("runtime/gcs/gcs.cc", "if (job.start.detached || !gone(job.start.driver)) continue;", "if (!gone(job.start.driver)) continue;"),
+    ),
 ]
