@@ -51,13 +51,15 @@ void Submitter::LoseTask(Task* t, const Eof& eof, bool claimed, ErrorType type) 
     } else {
       Enqueue(t, true);
     }
-  } else if (!t->cancelled && TaskTable::ChargeRetry(t)) {
+  } else if (!t->cancelled && (eof.out_of_memory && !t->creates_actor() ? TaskTable::RetryForFree(t)
+                                                                        : TaskTable::ChargeRetry(t))) {
     if (t->creates_actor()) actors_->OnActorRestarting(t, eof.cause);
     Enqueue(t, true);
   } else if (t->creates_actor()) {
-    tasks_->FailWith(t, ErrorType::kActorDied, actors_->WhyDead(t, eof.cause));
+    tasks_->FailWith(t, eof.out_of_memory ? ErrorType::kOutOfMemory : ErrorType::kActorDied,
+                     actors_->WhyDead(t, eof.cause));
   } else {
-    tasks_->FailWith(t, type,
+    tasks_->FailWith(t, eof.out_of_memory ? ErrorType::kOutOfMemory : type,
                      "the worker that ran task " + t->tmpl->function_name + " died: " + eof.cause +
                          (t->cancelled ? " (the task was cancelled with force)" : ""));
   }

@@ -204,6 +204,12 @@ bool TaskTable::ChargeRetry(Task* t) {
   return true;
 }
 
+bool TaskTable::RetryForFree(Task* t) {
+  if (t->retries_left == 0) return false;
+  ++t->attempt;
+  return true;
+}
+
 void TaskTable::DropResult(const Address& from, const Result& m) {
   uint32_t index = 0;
   for (const WireValue& v : m.values) {

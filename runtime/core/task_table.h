@@ -66,6 +66,8 @@ class TaskTable {
   void FreeUnannounced(const Task* t, uint32_t node);
   // Charges a retry. False: none is left.
   static bool ChargeRetry(Task* t);
+  // One that costs nothing, of a task that has any.
+  static bool RetryForFree(Task* t);
 
   // Tells the producer of a value, or of an item of a stream, that the refs in it are registered, once they
   // are.

@@ -708,11 +708,12 @@ struct Eof {  // the last message about an address: nothing of it comes after
   bool claims_known = true;
   std::vector<TaskRef> claimed;  // started and unanswered
   int32_t wait_status = 0;
-  std::string cause;  // for people: what died, where, how
+  std::string cause;           // for people: what died, where, how
+  bool out_of_memory = false;  // it was ended since its node had too little: a retry costs nothing
 
   template <class C>
   void Fields(C& c) {
-    c(who, claims_known, claimed, wait_status, cause);
+    c(who, claims_known, claimed, wait_status, cause, out_of_memory);
   }
   // Whether user code of it may have started there, and is unanswered.
   bool Claimed(const TaskId& task, uint32_t attempt) const {

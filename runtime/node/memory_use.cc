@@ -34,6 +34,16 @@ MemoryUse ReadMemoryUse(const std::string& root) {
   return use;
 }
 
+uint64_t ReadOomKills(const std::string& root) {
+  int64_t kills = 0;
+  for (const CgroupMemory& group : ReadCgroupMemory(root)) {
+    for (const char* file : {"/memory.events", "/memory.oom_control"}) {
+      kills += ReadField(group.folder + file, "oom_kill").value_or(0);
+    }
+  }
+  return static_cast<uint64_t>(kills);
+}
+
 uint64_t ReadOwnMemory(const std::string& root, pid_t pid) {
   return static_cast<uint64_t>(ReadField(ProcFile(root, pid, "status"), "RssAnon").value_or(0)) * kKiB;
 }

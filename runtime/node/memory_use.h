@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How full the memory is that this process may use: of the control group, or of an ancestor, that is nearest to
-// its limit (beyond it the kernel kills), and of the machine.
+// How full the memory is that this process may use: of the control group, or of an ancestor, that is nearest
+// to its limit (beyond it the kernel kills), and of the machine.
 #pragma once
 
 #include <sys/types.h>
@@ -23,6 +23,9 @@ struct MemoryUse {
 
 // Of all limits that hold here, the fullest. Reads below `root` ("" is the machine itself).
 MemoryUse ReadMemoryUse(const std::string& root);
+
+// How many processes of our control groups the kernel has killed for their memory.
+uint64_t ReadOomKills(const std::string& root);
 
 struct ProcessMemory {
   pid_t pid = 0;

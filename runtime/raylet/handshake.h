@@ -43,6 +43,11 @@ constexpr uint32_t kMaxDevices = 1024;  // of a node, all kinds together
 // One per slot: what a process and its raylet tell each other without messages.
 struct SlotNotes {
   char name[64];  // of the current task, for the prefix of its output: written by the worker
+  // Of what runs there, for the memory monitor: when it began, 0 for nothing yet, and whether it starts again
+  // by itself. Written by the worker.
+  std::atomic<uint64_t> started_ns;
+  std::atomic<uint8_t> retriable;
+  std::atomic<uint8_t> actor;
   // Of the lease with devices that was granted last: written by the raylet before it sends the GRANT, read by
   // the worker under that lease. A task under another lease has none.
   std::atomic<uint64_t> device_lease;

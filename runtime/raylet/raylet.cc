@@ -312,6 +312,7 @@ void Raylet::BecomeNode(uint32_t node, uint64_t run_id) {
   store_ = std::make_unique<objstore::Store>(arena_.get(), pins_.get(), node);
   pulls_ = std::make_unique<PullManager>(node, store_.get(), &router_, this);
   StartPrefault();
+  kernel_kills_ = ReadOomKills("");
   next_heartbeat_ = MonotonicNow();
   fence_.Start(next_heartbeat_);
   loop_.Add(config_.listen_fd, EPOLLIN, [this](uint32_t) { OnConnect(); });

@@ -92,6 +92,7 @@ void Raylet::OnHello(int fd) {
   c->pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, c->pid, 0)));
   std::memset(notes_[slot].name, 0, sizeof notes_[slot].name);
   notes_[slot].device_lease.store(0, std::memory_order_relaxed);  // leases are counted from 1
+  notes_[slot].started_ns.store(0, std::memory_order_relaxed);
   const auto died = [this, slot](uint32_t) {
     const auto it = clients_.find(slot);
     if (it != clients_.end()) StartDeath(it->second.get(), MonotonicNow());
@@ -197,7 +198,8 @@ void Raylet::FinishDeaths(TimeNs now) {
 std::string Raylet::When() const { return fmt::format(", at {:%F %T}", fmt::localtime(std::time(nullptr))); }
 
 // What died, where, when and how, with its last words.
-std::string Raylet::CauseOf(const Client& c) {
+std::string Raylet::CauseOf(Client& c) {
+  NoteKernelKill(c);
   std::string how = "it ended";
   if (c.wait_status && WIFSIGNALED(*c.wait_status)) {
     how = fmt::format("it was killed by signal {} ({})", WTERMSIG(*c.wait_status),
@@ -221,6 +223,7 @@ void Raylet::FinishDeath(Client* c) {
   eof.who = c->address;
   eof.wait_status = c->wait_status.value_or(0);
   eof.cause = CauseOf(*c);
+  eof.out_of_memory = c->out_of_memory;
   for (const lane::Claim& claim : board_->ReadClaims(c->address.slot)) {
     eof.claimed.push_back({claim.task, claim.attempt, false, false});
   }

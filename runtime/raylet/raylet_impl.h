@@ -27,6 +27,7 @@
 #include "runtime/raylet/handshake.h"
 #include "runtime/raylet/keeper_link.h"
 #include "runtime/raylet/log_relay.h"
+#include "runtime/raylet/memory_monitor.h"
 #include "runtime/raylet/peer_links.h"
 #include "runtime/raylet/pull_manager.h"
 #include "runtime/raylet/raylet.h"
@@ -64,6 +65,7 @@ class Raylet : public sched::LocalScheduler::Host,
     TimeNs dead_since = 0;
     std::optional<int> wait_status;
     std::string kill_reason;  // we asked for it
+    bool out_of_memory = false;
   };
   struct Spawn {
     JobId job;
@@ -141,6 +143,11 @@ class Raylet : public sched::LocalScheduler::Host,
   void SpawnFailed(uint64_t token, const std::string& why);
   void ExpireSpawns(TimeNs now);
 
+  // ---- memory (raylet_memory.cc)
+  void CheckMemory(TimeNs now);
+  std::vector<OomCandidate> OomCandidates() const;
+  void NoteKernelKill(Client& c);
+
   // ---- clients and their ends (raylet_clients.cc)
   void OnChildExit(pid_t pid, int wait_status);
   void OnConnect();
@@ -150,7 +157,7 @@ class Raylet : public sched::LocalScheduler::Host,
   void StartDeath(Client* c, TimeNs now);
   void FinishDeaths(TimeNs now);
   void FinishDeath(Client* c);
-  std::string CauseOf(const Client& c);
+  std::string CauseOf(Client& c);
   void EndOwner(const Address& owner);
   void Kill(const Address& worker, const std::string& why);
   Client* ClientAt(const Address& a);
@@ -238,6 +245,8 @@ class Raylet : public sched::LocalScheduler::Host,
   uint64_t heartbeat_sequence_ = 0;
   TimeNs next_heartbeat_ = kNever;
   Fence fence_;
+  MemoryMonitor memory_{""};
+  uint64_t kernel_kills_ = 0;  // by its OOM killer in our control groups, those before our start included
   TimeNs next_reclaim_ = 0;
   TimeNs listen_again_ = kNever;  // there were no descriptors for a new client
   bool stopping_ = false;

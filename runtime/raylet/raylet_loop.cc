@@ -71,6 +71,7 @@ void Raylet::Turn() {
 TimeNs Raylet::NextDeadline() const {
   TimeNs d = std::min({next_heartbeat_, stop_deadline_, listen_again_, scheduler_->NextDeadline()});
   if (gcs_) d = std::min({d, gcs_->NextDeadline(), detached_->NextDeadline()});
+  if (!clients_.empty()) d = std::min(d, memory_.NextDeadline());
   if (pulls_) d = std::min(d, pulls_->NextDeadline());
   const TimeNs soon = MonotonicNow() + 10 * kMillisecond;
   const bool dying =
@@ -85,6 +86,7 @@ void Raylet::OnTimers(TimeNs now) {
   fence_.OnTurn(now);
   if (node_ == 0) return;
   FinishDeaths(now);
+  if (!stopping_) CheckMemory(now);
   scheduler_->OnTimer(now);
   pulls_->OnTimer(now);
   if (gcs_) gcs_->OnTimer(now);

@@ -234,11 +234,16 @@ Status CoreWorker::NextTask(ExecTask* out, uint32_t group) {
   }
   impl.cancel_requested_.store(false);
   impl.cancel_reported_ = false;
-  // An actor's lines bear its class, which its creation named.
-  if (item->tmpl.get() != impl.named_ && item->task.kind() != TaskKind::kActorCall) {
-    impl.named_ = item->tmpl.get();
+  // An actor's lines bear its class, which its creation named; it is as old as that.
+  if (item->task.kind() != TaskKind::kActorCall) {
     SlotNotes& slot = impl.notes_[impl.self_.slot];
-    std::strncpy(slot.name, item->tmpl->name.c_str(), sizeof slot.name - 1);
+    slot.started_ns.store(static_cast<uint64_t>(item->started), std::memory_order_relaxed);
+    slot.retriable.store(item->retries_left != 0, std::memory_order_relaxed);
+    slot.actor.store(item->task.kind() == TaskKind::kActorCreation, std::memory_order_relaxed);
+    if (item->tmpl.get() != impl.named_) {
+      impl.named_ = item->tmpl.get();
+      std::strncpy(slot.name, item->tmpl->name.c_str(), sizeof slot.name - 1);
+    }
   }
   out->id = item->task;
   out->attempt = item->attempt;

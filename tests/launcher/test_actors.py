@@ -4,6 +4,7 @@
 import os
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -98,3 +99,34 @@ print("as it should be")
     os.kill(victim, signal.SIGKILL)
     out, err = process.communicate("go\n", timeout=90)
     assert (out, process.returncode) == ("1 True False\nas it should be\n", 0), err
+
+
+def test_a_suspended_job_goes_on_without_a_death(ray_mpi):
+    """SIGSTOP to all processes for longer than the head's patience, SIGCONT: nobody was silent."""
+    path = ray_mpi.write(
+        "app.py",
+        ACTORS
+        + """
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
+actors = [Here.options(scheduling_strategy=On(n["NodeID"], soft=False)).remote() for n in ray.nodes()]
+before = ray.get([a.where.remote() for a in actors])
+print("up", flush=True)
+sys.stdin.readline()
+after = ray.get([a.where.remote() for a in actors])
+time.sleep(5)  # a death would come late
+print([b[:2] for b in before] == [a[:2] for a in after], [a[2] for a in after],
+      all(n["Alive"] for n in ray.nodes()))
+""",
+    )
+    process = ray_mpi.start("-n", "3", path, stdin=subprocess.PIPE)
+    assert process.stdout.readline() == "up\n"
+    all_of_it = ray_mpi.processes()
+    try:
+        for pid in all_of_it:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(float(os.environ.get("RAY_MPI_SUSPEND_S", 6)))
+    finally:
+        for pid in all_of_it:
+            os.kill(pid, signal.SIGCONT)
+    out, err = process.communicate("go\n", timeout=60)
+    assert (out, process.returncode) == ("True [2, 2, 2] True\n", 0), err

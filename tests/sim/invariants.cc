@@ -10,6 +10,13 @@ namespace rmpi::sim {
 
 void World::OnSubmit(const TaskId& task, int32_t max_retries) { tasks_[task].max_retries = max_retries; }
 
+// Its worker had no memory left: that attempt is not charged.
+void World::OnFreeRetry(const TaskId& task) {
+  const auto it = tasks_.find(task);
+  if (it != tasks_.end() && it->second.max_retries != 0 && task.kind() == TaskKind::kNormal)
+    ++it->second.max_retries;
+}
+
 void World::OnClaim(const Address& worker, const TaskId& task, uint32_t attempt) {
   ++started_;
   TaskFacts& facts = tasks_[task];

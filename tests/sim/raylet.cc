@@ -392,7 +392,11 @@ void SimRaylet::FinishDeath(const Address& who) {
   Eof eof;
   eof.who = who;
   eof.cause = "worker " + ToString(who) + " died";
-  for (const auto& [entry, claim] : world_->Any(who)->claims()) eof.claimed.push_back(claim);
+  eof.out_of_memory = world_->rng().Percent(10);
+  for (const auto& [entry, claim] : world_->Any(who)->claims()) {
+    eof.claimed.push_back(claim);
+    if (eof.out_of_memory) world_->OnFreeRetry(claim.task);
+  }
   const Client gone = std::move(clients_.at(who.slot));
   clients_.erase(who.slot);
   EndOwner(who);

@@ -95,6 +95,7 @@ class World {
 
   // ---- what the invariants need to know
   void OnSubmit(const TaskId& task, int32_t max_retries);
+  void OnFreeRetry(const TaskId& task);
   void OnClaim(const Address& worker, const TaskId& task, uint32_t attempt);
   // A task begins with (all of) what its raylet told its process.
   void CheckDevices(uint32_t node);

@@ -38,7 +38,7 @@ MUTATIONS = [
     # T6
     Mutation(
         "unclaimed_task_charged",
-        ("runtime/core/submitter.cc", "} else if (!claimed && !alive) {", "} else if (false) {"),
+        ("runtime/core/submitter_ends.cc", "} else if (!claimed && !alive) {", "} else if (false) {"),
     ),
     # T5 and C3: what a former worker answers counts, and frames of a dead node are read.
     Mutation(
@@ -49,7 +49,7 @@ MUTATIONS = [
     # T6: a retry has the number of the attempt that failed.
     Mutation(
         "attempt_not_raised",
-        ("runtime/core/task_table.cc", "  ++t->attempt;\n", ""),
+        ("runtime/core/task_table.cc", "--t->retries_left;\n  ++t->attempt;", "--t->retries_left;"),
     ),
     # T3: what waits behind a running task is not called back, neither by its worker that blocks nor by its owner.
     Mutation(
@@ -60,7 +60,7 @@ MUTATIONS = [
     # T8: a cancelled task that waits at its worker is run nevertheless.
     Mutation(
         "claim_after_cancel",
-        ("runtime/core/executor.cc", "if (!RemoveUnclaimed(m.task, m.attempt, &item)) return;", "if (m.task.kind() != TaskKind::kActorCreation || !RemoveUnclaimed(m.task, m.attempt, &item)) return;"),
+        ("runtime/core/executor.cc", "return i.task == m.task && i.attempt == m.attempt; });", "return i.task == m.task && i.attempt == m.attempt + 1000; });"),
     ),
     # C2: the raylet says EOF before it has read the dead process's lane to its end.
     Mutation(
