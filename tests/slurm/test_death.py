@@ -129,7 +129,7 @@ def test_killed_processes_of_a_node(lab, app, way, victims):
     run = Run(lab, app, way)
     pattern = {"workers": ("-x", "ray-mpi-worker"), "raylet": ("-x", "ray-mpi-raylet"),
                "all processes": ("-f", "ray-mpi")}[victims]
-    run.harm(lambda: kill(lab, VICTIM, *pattern), 1.5)  # `pkill` by way of the lab is some of it
+    run.harm(lambda: kill(lab, VICTIM, *pattern), 1)  # `pkill` by way of the lab is some of it
     result = run.end()
     lost = [] if victims == "workers" else [VICTIM]
     assert result["dead"] == lost
@@ -138,7 +138,7 @@ def test_killed_processes_of_a_node(lab, app, way, victims):
     _, errors = run.job.communicate(timeout=30)
     if victims == "all processes":  # to Slurm a killed keeper is a failed task, and nobody is left to tidy up
         assert run.job.returncode == 128 + signal.SIGKILL, errors
-        lab.on(VICTIM, "sh", "-c", "rm -r /tmp/ray-mpi-0-*").check_returncode()
+        lab.on(VICTIM, "sh", "-c", "rm -rf /tmp/ray-mpi-0-*")
     else:
         assert run.job.returncode == 7, errors
 
