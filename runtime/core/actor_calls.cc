@@ -12,6 +12,7 @@ ActorQueue* ActorCalls::QueueOf(const ObjectId& actor) {
   if (!q) {
     q = std::make_unique<ActorQueue>();
     q->actor = actor;
+    Watch(actor.owner(), actor);
     outbox_->Send(actor.owner(), MsgType::kActorLocate, ActorLocate{actor, false});
   }
   return q.get();
@@ -23,9 +24,20 @@ size_t ActorCalls::pending(const ObjectId& actor) const {
 }
 
 void ActorCalls::Forget(const ObjectId& actor) {
-  if (queues_.erase(actor) == 0) return;
+  const auto it = queues_.find(actor);
+  if (it == queues_.end()) return;
+  for (const Address& who : {actor.owner(), it->second->pushed_to, it->second->state.worker})
+    Unwatch(who, actor);
+  queues_.erase(it);
   if (actor.owner() != objects_->self())
     outbox_->Send(actor.owner(), MsgType::kActorLocate, ActorLocate{actor, true});
+}
+
+void ActorCalls::Unwatch(const Address& who, const ObjectId& actor) {
+  const auto it = watched_.find(who);
+  if (it == watched_.end()) return;
+  it->second.erase(actor);
+  if (it->second.empty()) watched_.erase(it);
 }
 
 void ActorCalls::Start(Task* t, Entry* handle) {
@@ -135,6 +147,7 @@ void ActorCalls::OnState(const ActorState& m) {
   ActorQueue* q = it->second.get();
   if (q->state.phase == ActorPhase::kDead) return;
   q->state = m;
+  if (m.phase == ActorPhase::kAlive) Watch(m.worker, m.actor);
   if (m.phase == ActorPhase::kRestarting || m.phase == ActorPhase::kAlive) FailLost(q);
   Pump(q);
 }
@@ -180,8 +193,13 @@ void ActorCalls::LoseWorker(ActorQueue* q, const Eof& eof) {
 }
 
 void ActorCalls::OnEof(const Eof& eof) {
-  for (auto& [actor, q] : queues_) {
-    if (q->pushed_to == eof.who || q->state.worker == eof.who) LoseWorker(q.get(), eof);
+  const auto watched = watched_.extract(eof.who);
+  if (watched.empty()) return;
+  for (const ObjectId& actor : watched.mapped()) {
+    const auto it = queues_.find(actor);
+    if (it == queues_.end()) continue;
+    ActorQueue* q = it->second.get();
+    if (q->pushed_to == eof.who || q->state.worker == eof.who) LoseWorker(q, eof);
     if (actor.owner() != eof.who) continue;
     ActorState m;
     m.actor = actor;

@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "runtime/core/task_table.h"
@@ -61,6 +62,9 @@ class ActorCalls {
 
  private:
   ActorQueue* QueueOf(const ObjectId& actor);
+  // Its end concerns that actor's queue.
+  void Watch(const Address& who, const ObjectId& actor) { watched_[who].insert(actor); }
+  void Unwatch(const Address& who, const ObjectId& actor);
   void Pump(ActorQueue* q);
   void PushNext(ActorQueue* q, Task* t);
   void FailLost(ActorQueue* q);
@@ -71,6 +75,8 @@ class ActorCalls {
   ObjectTable* objects_;
   TaskTable* tasks_;
   std::unordered_map<ObjectId, std::unique_ptr<ActorQueue>> queues_;
+  // The owners and workers of the actors of queues_, until their EOF.
+  std::unordered_map<Address, std::unordered_set<ObjectId>> watched_;
 };
 
 }  // namespace rmpi::core

@@ -121,7 +121,10 @@ void ActorOwner::OnActorDead(Task* creation, uint8_t kind, const Blob& error) {
   m.incarnation = creation->attempt;
   m.kind = kind;
   m.error = error;
-  for (const Address& to : it->second.subscribers) outbox_->Send(to, MsgType::kActorState, m);
+  for (const Address& to : it->second.subscribers) {
+    outbox_->Send(to, MsgType::kActorState, m);
+    Unsubscribe(to, creation);
+  }
   if (const ActorFacts& facts = it->second.facts; !facts.name.empty()) {
     ActorName remove;
     remove.op = ActorNameOp::kRemove;
@@ -154,8 +157,9 @@ void ActorOwner::OnLocate(const Address& from, const ActorLocate& m) {
   if (t != nullptr) {
     Owned& owned = actors_.at(t);
     std::erase(owned.subscribers, from);
-    if (m.stop) return;
+    if (m.stop) return Unsubscribe(from, t);
     owned.subscribers.push_back(from);
+    subscriptions_[from].insert(t);
     if (owned.phase != ActorPhase::kPending) outbox_->Send(from, MsgType::kActorState, StateOf(t, owned));
     return;
   }
@@ -181,14 +185,24 @@ size_t ActorOwner::alive_count() const {
       actors_.begin(), actors_.end(), [](const auto& a) { return a.second.phase == ActorPhase::kAlive; }));
 }
 
+void ActorOwner::Unsubscribe(const Address& who, const Task* creation) {
+  const auto it = subscriptions_.find(who);
+  if (it == subscriptions_.end()) return;
+  it->second.erase(creation);
+  if (it->second.empty()) subscriptions_.erase(it);
+}
+
 void ActorOwner::OnEof(const Address& who) {
-  for (auto& [task, owned] : actors_) std::erase(owned.subscribers, who);
+  const auto subscribed = subscriptions_.extract(who);
+  if (subscribed.empty()) return;
+  for (const Task* creation : subscribed.mapped()) std::erase(actors_.at(creation).subscribers, who);
 }
 
 void ActorOwner::OnNodeDead(uint32_t node) {
   for (auto& [task, owned] : actors_) {
     std::erase_if(owned.subscribers, [&](const Address& a) { return a.node == node; });
   }
+  std::erase_if(subscriptions_, [&](const auto& s) { return s.first.node == node; });
 }
 
 }  // namespace rmpi::core

@@ -10,6 +10,7 @@
 
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "runtime/core/submitter.h"
@@ -61,6 +62,7 @@ class ActorOwner : public ActorListener {
   void End(Task* creation, const std::string& why);
   ActorState StateOf(Task* creation, const Owned& owned) const;
   void Tell(Task* creation);
+  void Unsubscribe(const Address& who, const Task* creation);
   std::string Describe(const Task* creation) const;
 
   Outbox* outbox_;
@@ -68,6 +70,7 @@ class ActorOwner : public ActorListener {
   TaskTable* tasks_;
   Submitter* submitter_;
   std::unordered_map<const Task*, Owned> actors_;
+  std::unordered_map<Address, std::unordered_set<const Task*>> subscriptions_;  // Owned::subscribers, by them
 };
 
 }  // namespace rmpi::core

@@ -345,6 +345,8 @@ class CoreWorker {
   // Blocks until there is a task, of that group. kUnavailable: the runtime is gone or this worker was told to
   // go: leave. kInterrupted: a signal.
   Status NextTask(ExecTask* out, uint32_t group = kAnyGroup);
+  // Whether NextTask has one already.
+  bool HasTask(uint32_t group) const;
   // results.size() == num_returns, or one ValueSource of an error kind that stands for all of them.
   // retryable: the error may be retried under retry_exceptions (the binding has checked the classes).
   Status FinishTask(ExecTask& task, std::span<const ValueSource> results, bool retryable_error);

@@ -204,6 +204,11 @@ void CoreWorker::Impl::WakeForNext() {
   if (driving_) port_->Kick(lane::Sleeper::kMain);
 }
 
+bool CoreWorker::HasTask(uint32_t group) const {
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);
+  return impl_->core_.executor().has_ready(group);
+}
+
 Status CoreWorker::NextTask(ExecTask* out, uint32_t group) {
   Impl& impl = *impl_;
   t_item = nullptr;

@@ -86,6 +86,39 @@ void SimProcess::CallActor() {
   core_.actor_calls().Start(task, actor);
 }
 
+// Each lives until its one call is done: nobody keeps a handle on it.
+void SimProcess::MakeManyActors(uint32_t count) {
+  TaskTemplate creation;
+  creation.function_name = "Many";
+  creation.creates_actor = true;
+  creation.strategy = Strategy::kSpread;
+  TaskTemplate call;
+  call.function_name = "once";
+  const auto make = core_.tasks().Prepare(creation), once = core_.tasks().Prepare(call);
+  SimArgs args;
+  args.leaf = true;
+  for (uint32_t i = 0; i < count; ++i) {
+    const auto bytes = [&] {
+      args.seed = frame_->rng.Next();
+      Writer w;
+      w(args);
+      return Blob::Copy(w.bytes());
+    };
+    args.call = 0;
+    core::Task* actor = core_.tasks().New(TaskKind::kActorCreation, make, bytes(), {}, 0, 0, 0);
+    world_->OnSubmit(actor->id(), 0);
+    Entry* handle = &actor->record->first;
+    handle->handles.fetch_add(1);
+    core_.actor_owner().Create(actor, {}, world_->now());
+    args.call = 1;
+    core::Task* task = core_.tasks().New(TaskKind::kActorCall, once, bytes(), {}, 0, 0, 0);
+    world_->OnSubmit(task->id(), 0);
+    Keep(core_.objects().ReturnOf(task->record, 0));
+    core_.actor_calls().Start(task, handle);
+    Release(handle);
+  }
+}
+
 void SimProcess::KillActor() {
   const Entry* actor = frame_->actors[frame_->rng.Below(frame_->actors.size())];
   Send(actor->id.owner(), MsgType::kActorKill, ActorKill{actor->id, frame_->rng.Percent(60)});

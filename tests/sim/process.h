@@ -132,6 +132,7 @@ class SimProcess : public Outbox, public core::Core::Host {
   void KillActor();
   void DropActor();
   void CheckCall();
+  void MakeManyActors(uint32_t count);
   void Park();
 
   // ---- streams (streams.cc)

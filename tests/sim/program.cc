@@ -153,6 +153,10 @@ void SimProcess::AddDeviceUse(std::map<uint32_t, int64_t>* use) const {
 }
 
 void SimProcess::Step() {
+  if (frame_->item == nullptr && world_->features().many_actors != 0 && frame_->steps > 0) {
+    MakeManyActors(world_->features().many_actors);
+    frame_->steps = 0;
+  }
   if (frame_->item != nullptr && interrupted_ && frame_->rng.Percent(90)) return FinishTask();
   if (HasItemsLeft() && (frame_->steps <= 0 || frame_->rng.Percent(40))) return YieldItem();
   if (frame_->steps-- <= 0) {

@@ -25,7 +25,9 @@ void Handle(World* world, Bytes body, F&& fn) {
 }  // namespace
 
 SimRaylet::SimRaylet(World* world, uint32_t node, sched::Amounts total, uint32_t expected_nodes)
-    : world_(world), node_(node), scheduler_({node, std::move(total), 200}, this) {
+    : world_(world),
+      node_(node),
+      scheduler_({node, std::move(total), world->features().many_actors != 0 ? 2040U : 200U}, this) {
   if (node == kHeadNode) {
     GcsOptions options;
     options.run_id = 7;

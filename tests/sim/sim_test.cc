@@ -58,6 +58,13 @@ TEST(Sim, Seeds) {
   EXPECT_GT(started, seeds * 20);
 }
 
+TEST(Sim, TenThousandActorsAreMadeAndCalledOnce) {
+  constexpr uint32_t kMany = 10000;
+  World world(50, kMany);
+  EXPECT_EQ(world.Run(), "");
+  EXPECT_GE(world.started(), kMany * 9 / 5) << "a tenth of the constructors may raise";
+}
+
 // Goes on after a failure, with one line each.
 int RunAll() {
   int failures = 0;

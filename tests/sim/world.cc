@@ -24,10 +24,17 @@ std::string Seconds(TimeNs t) {
 
 World::World(uint64_t seed, bool verbose, const Limits& limits)
     : seed_(seed), limits_(limits), verbose_(verbose), rng_(seed) {}
+World::World(uint32_t nodes, uint32_t many_actors) : World(1, false) {
+  features_.nodes = nodes;
+  features_.cpus.assign(nodes, 2);
+  features_.gpus.assign(nodes, 0);
+  features_.many_actors = many_actors;
+}
 World::~World() = default;
 
 void World::ChooseFeatures() {
   Features& f = features_;
+  if (f.many_actors != 0) return;
   f.nodes = rng_.Percent(40) ? 1 : static_cast<uint32_t>(2 + rng_.Below(3));
   for (uint32_t i = 0; i < f.nodes; ++i) f.cpus.push_back(static_cast<uint32_t>(1 + rng_.Below(4)));
   f.tasks = static_cast<uint32_t>(20 + rng_.Below(rng_.Percent(20) ? 600 : 200));

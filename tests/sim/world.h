@@ -47,6 +47,8 @@ struct Features {
   bool jitter = false;  // half of all messages are late by milliseconds: FIFOs overtake one another
   uint32_t guests = 0;  // drivers that come and end while the first one runs; then there are detached actors
   int latency = 0;      // 0: microseconds; 1: up to milliseconds; 2: now and then seconds
+  // Instead of the seed's programs: the driver makes so many actors at once, calls each once, and drops it.
+  uint32_t many_actors = 0;
 };
 
 // Makes a seed's run smaller, to find out what a failure needs.
@@ -67,6 +69,8 @@ struct Packet {
 class World {
  public:
   World(uint64_t seed, bool verbose, const Limits& limits = {});
+  // Many actors on so many nodes of two CPUs, and no trouble.
+  World(uint32_t nodes, uint32_t many_actors);
   ~World();
   // Runs the seed's programs to their end. Empty, or what went wrong, with a trace.
   std::string Run();

@@ -3,9 +3,11 @@
 the methods of that group run, sync ones too."""
 
 import asyncio
+import collections
 import contextvars
 import functools
 import inspect
+import sys
 import threading
 
 from ray_mpi import _core
@@ -44,6 +46,8 @@ class _CallLoop:
         self._loops = loops
         self._loop = asyncio.new_event_loop()
         self._running = {}  # task id -> asyncio.Task
+        self._arrived = collections.deque()  # arguments of _begin
+        self._rung = False  # _take_all() is on its way
         threading.Thread(target=self._run, name="ray-mpi-asyncio", daemon=True).start()
 
     def _run(self):
@@ -51,7 +55,15 @@ class _CallLoop:
         self._loop.run_forever()
 
     def start(self, function, args, kwargs, call, task_id, streams):
-        self._loop.call_soon_threadsafe(self._begin, function, args, kwargs, call, task_id, streams)
+        self._arrived.append((function, args, kwargs, call, task_id, streams))
+        if not self._rung:  # one wake-up for all that comes before it is served
+            self._rung = True
+            self._loop.call_soon_threadsafe(self._take_all)
+
+    def _take_all(self):
+        self._rung = False  # first: what arrives from now on rings again
+        for _ in range(len(self._arrived)):
+            self._begin(*self._arrived.popleft())
 
     def cancel(self, task_id):
         self._loop.call_soon_threadsafe(self._cancel, task_id)
@@ -80,9 +92,12 @@ class _CallLoop:
         elif not inspect.isawaitable(result):
             self._end(call, result, None)
             return
-        task = context.run(self._loop.create_task, _outcome(result))
+        task = _start(self._loop, context, _outcome(result))
         self._running[task_id] = task
-        task.add_done_callback(functools.partial(self._done, call, task_id))
+        if task.done():
+            self._done(call, task_id, task)
+        else:
+            task.add_done_callback(functools.partial(self._done, call, task_id))
 
     def _done(self, call, task_id, task):
         del self._running[task_id]
@@ -94,6 +109,18 @@ class _CallLoop:
     def _end(self, call, result, error):
         if _core.finish_call(call, result, error):  # the actor ends itself
             self._loops.cancel_all()
+
+
+if sys.version_info >= (3, 12):
+
+    def _start(loop, context, coroutine):
+        """A task whose first step is done: many calls have no other."""
+        return asyncio.Task(coroutine, loop=loop, context=context, eager_start=True)
+
+else:
+
+    def _start(loop, context, coroutine):
+        return context.run(loop.create_task, coroutine)
 
 
 async def _outcome(awaitable):

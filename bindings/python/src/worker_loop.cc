@@ -75,7 +75,10 @@ void WorkerLoop::Run() {
     Status status;
     ActorMode::Group& pool = g_mode.groups[group_ == kAnyGroup ? 0 : group_];
     ++pool.idle;
-    {
+    if (g_mode.async && core_->HasTask(group_)) {
+      // The event loop would take the GIL, and we wait for it, once for each call.
+      status = core_->NextTask(&task, group_);
+    } else {
       GilRelease release;
       status = core_->NextTask(&task, group_);
     }
