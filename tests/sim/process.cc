@@ -162,7 +162,13 @@ void SimProcess::ArmTimer() {
 void SimProcess::Die() {
   world_->OnDeath();
   alive_ = false;
-  if (!world_->features().lossy_backlog) Flush(true);
+  if (world_->features().lossy_backlog && world_->features().streams) {  // some of it got out
+    backlog_.resize(world_->rng().Below(backlog_.size() + 1));
+    answered_.clear();
+    Flush(true);
+  } else if (!world_->features().lossy_backlog) {
+    Flush(true);
+  }
   world_->RayletAt(self_.node)->StartDeath(self_);
 }
 

@@ -83,11 +83,6 @@ MUTATIONS = [
         ("runtime/core/stream_owner.cc", "if (e == nullptr || !e->pending()) return false;", "if (e == nullptr) return false;"),
         ("runtime/core/stream_owner.cc", "p->items_known = s->closed ? kNoItems : s->known;", "p->items_known = 0;"),
     ),
-    # T9: what a dead worker had stored, and not announced, stays.
-    Mutation(
-        "unannounced_items_kept",
-        ("runtime/core/task_table.cc", "if (t->tmpl->stream != StreamKind::kNone) streams_->FreeUnannounced(*t, node);", ""),
-    ),
     # T9: the producer of a stream with a window does not learn that its items are read.
     Mutation(
         "reader_not_told",
