@@ -46,12 +46,12 @@ void ActorCalls::Start(Task* t, Entry* handle) {
   t->handle = handle;
   objects_->AddHold(handle);
   const bool ready = tasks_->Resolve(t);
-  if (!ready && !t->tmpl->ordered) {
+  if (!ready && !t->in_turn()) {
     ++q->unready;
     return;
   }
   t->state = ready ? TaskState::kQueued : TaskState::kWaitArgs;
-  q->waiting.PushBack(t);
+  t->again ? q->waiting.PushFront(t) : q->waiting.PushBack(t);
   if (q->waiting.head == t) Pump(q);
 }
 
@@ -60,7 +60,7 @@ void ActorCalls::OnReady(Task* t) {
   t->state = TaskState::kQueued;
   if (t->list == nullptr) {
     --q->unready;
-    q->waiting.PushBack(t);
+    t->again ? q->waiting.PushFront(t) : q->waiting.PushBack(t);
   }
   if (q->waiting.head == t) Pump(q);
 }
@@ -87,7 +87,7 @@ void ActorCalls::Pump(ActorQueue* q) {
 
 void ActorCalls::PushNext(ActorQueue* q, Task* t) {
   if (tasks_->LacksArgs(t) && !tasks_->Resolve(t)) {  // one was lost again: it keeps its turn, if it has one
-    if (t->tmpl->ordered) return;
+    if (t->in_turn()) return;
     q->waiting.Remove(t);
     ++q->unready;
     return;

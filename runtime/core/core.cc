@@ -97,7 +97,10 @@ void Core::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {
       handle(RefMessage{}, [&](const RefMessage& m) { objects_.OnLocate(from, m); });
       break;
     case MsgType::kLocation:
-      handle(Location{}, [&](const Location& m) { objects_.OnLocation(m); });
+      handle(Location{}, [&](const Location& m) {
+        objects_.OnLocation(m);
+        executor_.OnLocation(m);
+      });
       break;
     case MsgType::kCancelRequest:
       handle(RefMessage{}, [&](const RefMessage& m) { OnCancelRequest(m); });
@@ -150,10 +153,17 @@ void Core::Settle(TimeNs now) {
       } else {
         submitter_.OnReady(t, now);
       }
+    } else if (Task* again = tasks_.TakeAgain()) {
+      if (Entry* actor = again->handle) {
+        actor_calls_.Start(again, actor);  // takes a hold of its own
+        objects_.DropHold(actor);
+      } else {
+        submitter_.Start(again, now);
+      }
     } else if (!released_actors_.empty()) {
       const ObjectId actor = released_actors_.back();
       released_actors_.pop_back();
-      if (objects_.Find(actor) != nullptr) continue;  // borrowed again meanwhile
+      if (const Entry* e = objects_.Find(actor); e != nullptr && e->wanted()) continue;  // borrowed again
       actor_calls_.Forget(actor);
       if (actor.owner() == objects_.self()) actor_owner_.OnOutOfScope(actor);
     } else {
@@ -197,7 +207,7 @@ void Core::Cancel(Entry* e, bool force, bool recursive) {
 void Core::CancelChildren(uint32_t parent, bool force) {
   std::vector<Task*> children;
   objects_.ForEachTask([&](Task* t) {
-    if (t->parent == parent) children.push_back(t);
+    if (t->parent == parent && t->state != TaskState::kDone) children.push_back(t);
   });
   for (Task* t : children) {
     if (t->record->returns != 0) Cancel(objects_.ReturnOf(t->record, 0), force, true);
@@ -209,7 +219,7 @@ void Core::OnEof(const Eof& m) {
   tasks_.OnEof(m.who);
   actor_owner_.OnEof(m.who);
   actor_calls_.OnEof(m);
-  executor_.OnEof(m.who);
+  executor_.OnEof(m);
   objects_.OnEof(m);
 }
 
@@ -218,7 +228,7 @@ void Core::OnNodeDead(const NodeRecord& m, TimeNs now) {
   tasks_.OnNodeDead(m.node);
   actor_owner_.OnNodeDead(m.node);
   actor_calls_.OnNodeDead(m.node, m.death_reason);
-  executor_.OnNodeDead(m.node);
+  executor_.OnNodeDead(m.node, m.death_reason);
   objects_.OnNodeDead(m.node, m.death_reason);
 }
 

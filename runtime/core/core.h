@@ -71,6 +71,8 @@ class Core : private ObjectTable::Listener {
     tasks_.FlushAcks();
   }
   void OnActorReleased(const ObjectId& actor) override { released_actors_.push_back(actor); }
+  void OnLost(Entry* e, const std::string& why) override { tasks_.Recover(e, why); }
+  void OnReturnReleased(Task* task) override { tasks_.lineage().OnReturnReleased(task); }
   void OnItem(const Address& from, const Item& m);
   void OnCancelRequest(const RefMessage& m);
   void OnEof(const Eof& m);

@@ -13,6 +13,7 @@
 #include "runtime/base/blob.h"
 #include "runtime/ids/ids.h"
 #include "runtime/message/messages.h"
+#include "runtime/worker/core_worker.h"
 
 namespace rmpi::core {
 
@@ -25,7 +26,8 @@ enum class EntryState : uint8_t {
   kStored = 2,   // details->places says which stores hold it
 };
 
-enum class Registration : uint8_t { kNone = 0, kSent = 1, kAcknowledged = 2, kGone = 3 };
+// kLineage: the owner knows that this process needs no value now, but perhaps again (O7).
+enum class Registration : uint8_t { kNone = 0, kSent = 1, kAcknowledged = 2, kGone = 3, kLineage = 4 };
 enum class Fetch : uint8_t { kNone = 0, kRequested = 1, kLocal = 2 };
 
 // Somebody missed an owned object on a node that is listed as a place of it. That may have been before a
@@ -43,9 +45,15 @@ struct Details {
   std::vector<Place> places;  // the primary first
   Fetch fetch = Fetch::kNone;
   Place local;  // fetch == kLocal
+  // Pending, and nothing makes it: it is made again when somebody asks (O7).
+  bool lost = false;
+  // Why the task that made it does not run again, if there is none any more.
+  ErrorType final_loss = ErrorType::kNone;
+  uint32_t lineage_holds = 0;  // by finished tasks of ours that had it as an argument and may run again
   // owned
   std::vector<Address> borrowers;
-  std::vector<Address> subscribers;  // asked while it was pending
+  std::vector<Address> lineage_borrowers;  // need no value, but may ask for it again
+  std::vector<Address> subscribers;        // asked while it was pending
   std::vector<Doubt> doubts;
   std::vector<Entry*> contained;  // one hold on each
   // borrowed
@@ -61,6 +69,7 @@ struct Details {
   bool ListsPlace(uint32_t node) const {
     return std::any_of(places.begin(), places.end(), [&](const Place& p) { return p.node == node; });
   }
+  bool NeededByLineage() const { return lineage_holds != 0 || !lineage_borrowers.empty(); }
   bool Doubted(uint32_t node) const {
     return std::any_of(doubts.begin(), doubts.end(), [&](const Doubt& doubt) { return doubt.node == node; });
   }
@@ -70,15 +79,21 @@ struct Entry {
   ObjectId id;
   std::atomic<EntryState> state{EntryState::kPending};
   uint8_t kind = 0;  // ValueKind
-  bool owned = false;
-  bool live = false;
-  uint32_t epoch = 0;  // of the CoreWorker it belongs to: a handle that outlives it is inert
+  bool owned : 1 = false;
+  bool live : 1 = false;
+  bool leaving : 1 = false;  // stands in the table's release queue
+  uint32_t epoch = 0;        // of the CoreWorker it belongs to: a handle that outlives it is inert
   std::atomic<uint32_t> handles{0};
   uint32_t holds = 0;             // by tasks, outer objects, protectors, unacknowledged results
   std::atomic<uint64_t> mark{0};  // the binding's: which wait() saw it last
   Blob value;
   std::unique_ptr<Details> details;
 
+  // Somebody needs its value, not only the lineage of other objects.
+  bool wanted() const {
+    return holds != 0 || handles.load(std::memory_order_acquire) != 0 ||
+           (owned && details && !details->borrowers.empty());
+  }
   bool pending() const { return state.load(std::memory_order_acquire) == EntryState::kPending; }
   Details& more() {
     if (!details) details = std::make_unique<Details>();

@@ -21,6 +21,7 @@ void Executor::OnPush(const Address& from, Push& m) {
   item->attempt = m.attempt;
   item->retries_left = m.retries_left;
   item->depth = m.depth;
+  item->again = m.again;
   item->lease = m.task.kind() == TaskKind::kActorCall ? actor_lease_ : m.lease;
   item->tmpl = known[m.template_number];
   item->args = std::move(m.args);
@@ -65,7 +66,8 @@ void Executor::Admit(std::unique_ptr<ExecItem> item) {
 bool Executor::HasToWait(const ExecItem& item) const {
   if (item.missing != 0) return true;
   if (!item.in_turn()) return false;
-  return std::any_of(waiting_.begin(), waiting_.end(), [&](const auto& w) { return w->owner == item.owner; });
+  return std::any_of(waiting_.begin(), waiting_.end(),
+                     [&](const auto& w) { return w->owner == item.owner && w->in_turn(); });
 }
 
 // The calls of one caller that only waited for their turn.
@@ -88,90 +90,6 @@ void Executor::Enqueue(std::unique_ptr<ExecItem> item) {
   } else {
     waiting_.push_back(std::move(item));
   }
-}
-
-// Counts argument i as missing, and asks for it, when it is a stored one that is not on this node.
-void Executor::RequestArg(ExecItem* item, size_t i) {
-  const ResolvedArg& arg = item->resolved[i];
-  if (arg.value.state != ValueState::kStored || item->local[i].node != 0) return;
-  const auto here = std::find_if(arg.value.places.begin(), arg.value.places.end(),
-                                 [&](const Place& p) { return p.node == objects_->self().node; });
-  if (here != arg.value.places.end()) {
-    item->local[i] = *here;
-    return;
-  }
-  ++item->missing;
-  if (pulls_[arg.id]++ != 0) return;
-  Pull pull;
-  pull.id = arg.id;
-  pull.attempt = arg.value.attempt;
-  pull.size = arg.value.size;
-  pull.priority = PullPriority::kArgs;
-  pull.places = arg.value.places;
-  outbox_->Send(RayletOf(objects_->self().node), MsgType::kPull, pull);
-}
-
-void Executor::OnPullReply(const PullReply& m) {
-  if (pulls_.erase(m.id) == 0) return;
-  std::vector<Address> moved;  // callers whose waiting calls may go on
-  for (size_t i = 0; i < waiting_.size();) {
-    ExecItem* item = waiting_[i].get();
-    bool wanted = false, nowhere = false;
-    for (size_t k = 0; k < item->resolved.size(); ++k) {
-      const ResolvedArg& arg = item->resolved[k];
-      if (arg.id != m.id || arg.value.state != ValueState::kStored || item->local[k].node != 0) continue;
-      wanted = true;
-      --item->missing;
-      item->local[k] = m.place;
-      nowhere |= arg.value.places.empty();  // the copy here was the last one known, and it was evicted
-    }
-    const bool passing = m.failed && m.gone.empty() && !nowhere;
-    if (wanted && passing) {  // that argument is asked for once more: what else it waits for is under way
-      for (size_t k = 0; k < item->resolved.size(); ++k) {
-        if (item->resolved[k].id != m.id) continue;
-        item->local[k] = {};
-        RequestArg(item, k);
-      }
-    }
-    const bool lost = wanted && !passing && (m.failed || m.full);
-    if (!wanted || (item->missing != 0 && !lost)) {
-      ++i;
-      continue;
-    }
-    moved.push_back(item->owner);
-    if (!lost && item->in_turn()) {  // there may be others before it
-      ++i;
-      continue;
-    }
-    std::unique_ptr<ExecItem> owned = std::move(waiting_[i]);
-    waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
-    if (!lost) {
-      ready_.Push(std::move(owned));
-      continue;
-    }
-    Forget(*owned);
-    AnswerError(*owned, m.full ? ErrorType::kObjectStoreFull : ErrorType::kObjectLost,
-                "argument " + Hex(m.id) + " of task " + owned->tmpl->function_name + ": " + m.text);
-  }
-  for (const Address& owner : moved) ReleaseOrdered(owner);
-}
-
-// An argument of an item that is ready was evicted between its arrival and now: has it brought again. It
-// keeps its turn: later calls of its caller wait behind it again.
-void Executor::FetchAgain(const ExecItem* front) {
-  ReadyQueue::Items back = ready_.RemoveIf([&](const ExecItem& i) {
-    return &i == front ||
-           (front->in_turn() && i.in_turn() && i.owner == front->owner && i.arrival > front->arrival);
-  });
-  ExecItem* item = back.front().get();
-  for (size_t i = 0; i < item->local.size(); ++i) {
-    item->local[i] = {};
-    std::erase_if(item->resolved[i].value.places,
-                  [&](const Place& p) { return p.node == objects_->self().node; });
-    RequestArg(item, i);
-  }
-  waiting_.insert(waiting_.begin(), std::make_move_iterator(back.begin()),
-                  std::make_move_iterator(back.end()));
 }
 
 ExecItem* Executor::Take(TimeNs now, uint32_t group) {
@@ -236,13 +154,17 @@ void Executor::FlushResults() {
 }
 
 void Executor::AnswerError(const ExecItem& item, ErrorType type, const std::string& message) {
-  Result r;
-  r.task = item.task;
-  r.attempt = item.attempt;
   WireValue v;
   v.kind = static_cast<uint8_t>(ValueKind::kSystemError);
   v.bytes = EncodeSystemError(static_cast<uint8_t>(type), message, Hex(item.task));
-  r.values.push_back(std::move(v));
+  AnswerError(item, std::move(v));
+}
+
+void Executor::AnswerError(const ExecItem& item, WireValue error) {
+  Result r;
+  r.task = item.task;
+  r.attempt = item.attempt;
+  r.values.push_back(std::move(error));
   outbox_->Send(item.owner, MsgType::kResult, r);
 }
 
@@ -257,23 +179,6 @@ void Executor::DropHeld(const TaskAttempt& key) {
 }
 
 // ---- giving back ------------------------------------------------------------------------------------------
-
-// An unclaimed item leaves: the pulls it waited for may be withdrawn.
-void Executor::Forget(const ExecItem& item) {
-  for (size_t i = 0; i < item.local.size(); ++i) {
-    const ResolvedArg& arg = item.resolved[i];
-    if (arg.value.state != ValueState::kStored || item.local[i].node != 0) continue;
-    const auto it = pulls_.find(arg.id);
-    if (it == pulls_.end() || --it->second != 0) continue;
-    pulls_.erase(it);
-    Pull pull;
-    pull.id = arg.id;
-    pull.attempt = arg.value.attempt;
-    pull.priority = PullPriority::kArgs;  // a get of the same object by this process goes on
-    pull.cancel = true;
-    outbox_->Send(RayletOf(objects_->self().node), MsgType::kPull, pull);
-  }
-}
 
 void Executor::ReturnTasks(const Address* only_owner) {
   std::unordered_map<Address, Returned> by_owner;
@@ -362,7 +267,7 @@ void Executor::OnCancel(const Address& from, const TaskRef& m) {
   ReleaseOrdered(from);
 }
 
-void Executor::DropFrom(const std::function<bool(const Address&)>& gone) {
+void Executor::DropFrom(const std::function<bool(const Address&)>& gone, const std::string& cause) {
   TakeUnclaimed([&](const ExecItem& i) { return gone(i.owner); });
   std::erase_if(templates_, [&](const auto& t) { return gone(t.first); });
   std::vector<TaskAttempt> dead;
@@ -371,15 +276,16 @@ void Executor::DropFrom(const std::function<bool(const Address&)>& gone) {
   }
   for (const TaskAttempt& key : dead) DropHeld(key);
   OrphanStreams(gone);
+  LoseLocations(gone, cause);
   FlushResults();
 }
 
-void Executor::OnEof(const Address& who) {
-  DropFrom([&](const Address& a) { return a == who; });
+void Executor::OnEof(const Eof& eof) {
+  DropFrom([&](const Address& a) { return a == eof.who; }, eof.cause);
 }
 
-void Executor::OnNodeDead(uint32_t node) {
-  DropFrom([&](const Address& a) { return a.node == node; });
+void Executor::OnNodeDead(uint32_t node, const std::string& reason) {
+  DropFrom([&](const Address& a) { return a.node == node; }, reason);
 }
 
 }  // namespace rmpi::core

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "runtime/base/time.h"
@@ -82,8 +83,9 @@ class Executor {
   void OnRevoke(const Address& from);
   void OnResultAck(const TaskRef& m);
   void OnPullReply(const PullReply& m);
-  void OnEof(const Address& who);
-  void OnNodeDead(uint32_t node);
+  void OnLocation(const Location& m);
+  void OnEof(const Eof& eof);
+  void OnNodeDead(uint32_t node, const std::string& reason);
   // Registrations were acknowledged: results that waited for them may go.
   void FlushResults();
   size_t unsettled() const { return held_.size() + waiting_results_.size(); }
@@ -106,6 +108,14 @@ class Executor {
       return std::hash<TaskId>()(t.task) ^ Mix(t.attempt + (uint64_t{t.item} << 32) + 1);
     }
   };
+  struct Version {
+    ObjectId id;
+    uint32_t attempt;
+    bool operator==(const Version&) const = default;
+  };
+  struct VersionHash {
+    size_t operator()(const Version& v) const { return std::hash<ObjectId>()(v.id) ^ Mix(v.attempt + 1); }
+  };
 
   void Admit(std::unique_ptr<ExecItem> item);
   bool HasToWait(const ExecItem& item) const;
@@ -114,14 +124,19 @@ class Executor {
   void Enqueue(std::unique_ptr<ExecItem> item);
   void RequestArg(ExecItem* item, size_t i);
   ReadyQueue::Items TakeUnclaimed(const std::function<bool(const ExecItem&)>& matches);
+  bool Arrived(size_t i, std::vector<Address>* moved);
   void ReturnTasks(const Address* only_owner);
   void AnswerError(const ExecItem& item, ErrorType type, const std::string& message);
+  void AnswerError(const ExecItem& item, WireValue error);
   void Forget(const ExecItem& item);
   ExecItem* FindStream(const TaskId& task, uint32_t attempt);
   void GoOn(StreamRun* stream);
   void OrphanStreams(const std::function<bool(const Address&)>& gone);
   void DropHeld(const TaskAttempt& key);
-  void DropFrom(const std::function<bool(const Address&)>& gone);
+  void DropFrom(const std::function<bool(const Address&)>& gone, const std::string& cause);
+  void GiveBack(const ExecItem& item, const ObjectId& missing, const std::vector<uint32_t>& nodes);
+  void LocateAgain(const ObjectId& id, const std::vector<uint32_t>& nodes);
+  void LoseLocations(const std::function<bool(const Address&)>& gone, const std::string& cause);
 
   Outbox* outbox_;
   ObjectTable* objects_;
@@ -132,7 +147,9 @@ class Executor {
   std::unordered_map<Address, std::unordered_map<uint32_t, std::shared_ptr<const WireTemplate>>> templates_;
   std::unordered_map<TaskAttempt, std::vector<Entry*>, TaskAttemptHash> held_;  // until RESULT_ACK
   std::deque<WaitingResult> waiting_results_;
-  std::unordered_map<ObjectId, uint32_t> pulls_;  // asked of the raylet: how many waiting items want it
+  // Asked of the raylet: how many waiting items want it.
+  std::unordered_map<Version, uint32_t, VersionHash> pulls_;
+  std::unordered_set<ObjectId> locating_;  // arguments of calls that are being located again
   ObjectId actor_;
   uint64_t actor_lease_ = 0;
   uint32_t incarnation_ = 0;

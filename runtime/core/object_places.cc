@@ -6,6 +6,11 @@
 #include "runtime/worker/core_worker.h"
 
 namespace rmpi::core {
+namespace {
+
+std::string WhyGone(uint32_t node) { return "node " + std::to_string(node) + " held its last copy"; }
+
+}  // namespace
 
 Place ObjectTable::PlaceHere(const Entry& e) const {
   const Details& d = *e.details;
@@ -15,13 +20,12 @@ Place ObjectTable::PlaceHere(const Entry& e) const {
   return it == d.places.end() || d.Doubted(self_.node) ? Place{} : *it;
 }
 
-void ObjectTable::MissedOn(Entry* e, uint32_t node) {
-  if (e->state.load(std::memory_order_relaxed) != EntryState::kStored) return;
+bool ObjectTable::MissedOn(Entry* e, uint32_t node) {
+  if (e->state.load(std::memory_order_relaxed) != EntryState::kStored) return false;
   Details& d = *e->details;
   if (e->owned) {
     if (d.fetch == Fetch::kLocal && d.local.node == node) d.fetch = Fetch::kNone;
-    DoubtPlace(e, node, {});
-    return;
+    return DoubtPlace(e, node, {});
   }
   // A borrower does not decide: it tells the owner what it saw and waits for a new answer.
   d.fetch = Fetch::kNone;
@@ -31,6 +35,7 @@ void ObjectTable::MissedOn(Entry* e, uint32_t node) {
   m.id = e->id;
   m.nonce = node;
   outbox_->Send(e->id.owner(), MsgType::kLocate, m);
+  return true;
 }
 
 // Returns whether there is something to wait for: an answer of that node's raylet, which comes behind all
@@ -55,18 +60,38 @@ void ObjectTable::SettleDoubts(Entry* e, uint32_t node) {
     if (!doubt.asker.nil()) askers.push_back(doubt.asker);
     return true;
   });
-  for (const Address& to : askers) SendLocation(to, e);
+  for (const Address& to : askers) {
+    if (e->pending()) {
+      e->details->subscribers.push_back(to);
+    } else {
+      SendLocation(to, e);
+    }
+  }
+  if (e->pending()) return;
+  const std::vector<Task*> dependents = std::move(e->details->dependents);
+  e->details->dependents.clear();
+  for (Task* t : dependents) listener_->OnDependencyReady(t);
 }
 
-// Of an owned object. What loses its last place is an error; no other place can be in doubt then.
-void ObjectTable::DropPlace(Entry* e, uint32_t node) {
+// Of an owned object. A copy becomes the primary, which its store keeps; what loses its last place is made
+// again. No other place can be in doubt then.
+void ObjectTable::DropPlace(Entry* e, uint32_t node, const std::string& why) {
   Details& d = *e->details;
+  const bool primary = !d.places.empty() && d.places.front().node == node;
   if (std::erase_if(d.places, [&](const Place& p) { return p.node == node; }) == 0) return;
   if (d.fetch == Fetch::kLocal && d.local.node == node) d.fetch = Fetch::kNone;
   AddHold(e);  // an error can fail tasks, which can free it
   if (d.places.empty()) {
-    SetError(e, static_cast<uint8_t>(ErrorType::kObjectLost),
-             "object " + Hex(e->id) + " is lost: node " + std::to_string(node) + " held its last copy");
+    d.fetch = Fetch::kNone;
+    d.lost = true;
+    e->state.store(EntryState::kPending, std::memory_order_release);
+    listener_->OnLost(e, why);
+  } else if (primary) {
+    LocationCheck m;
+    m.id = e->id;
+    m.attempt = d.attempt;
+    m.keep = true;
+    outbox_->Send(RayletOf(d.places.front().node), MsgType::kLocationCheck, m);
   }
   SettleDoubts(e, node);
   DropHold(e);
@@ -93,7 +118,7 @@ void ObjectTable::OnLocationAdd(const ObjectAt& m) {
 
 void ObjectTable::OnLocationDelete(uint32_t node, const LocationDelete& m) {
   for (const auto& [id, attempt] : m.versions) {
-    if (Entry* e = FindStored(id, attempt)) DropPlace(e, node);
+    if (Entry* e = FindStored(id, attempt)) DropPlace(e, node, WhyGone(node));
   }
 }
 
@@ -103,7 +128,7 @@ void ObjectTable::OnLocationChecked(uint32_t node, const LocationCheck& m) {
   if (m.held) {
     SettleDoubts(e, node);
   } else {
-    DropPlace(e, node);
+    DropPlace(e, node, WhyGone(node));
   }
 }
 
@@ -117,7 +142,7 @@ Entry* ObjectTable::FindStored(const ObjectId& id, uint32_t attempt) {
 }
 
 // All that node's places are lost.
-void ObjectTable::LosePlacesOn(uint32_t node) {
+void ObjectTable::LosePlacesOn(uint32_t node, const std::string& reason) {
   // Collected and held first: losing a place can fail tasks, which can free other entries.
   std::vector<Entry*> stored;
   ForEachEntry([&](Entry* e) {
@@ -127,7 +152,7 @@ void ObjectTable::LosePlacesOn(uint32_t node) {
   });
   for (Entry* e : stored) {
     if (e->owned) {
-      DropPlace(e, node);
+      DropPlace(e, node, reason + ", and with it the last copy");
     } else if (e->details->ListsPlace(node)) {
       MissedOn(e, node);
     }

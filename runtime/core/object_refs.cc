@@ -20,6 +20,18 @@ void EraseOne(std::vector<T>& v, const T& x) {
 
 }  // namespace
 
+void ObjectTable::Register(Entry* e) {
+  Details& d = e->more();
+  d.registration = Registration::kSent;
+  d.nonce = next_nonce_++;
+  pending_registrations_.emplace(d.nonce, e->id);
+  pending_nonces_.insert(d.nonce);
+  RefMessage m;
+  m.id = e->id;
+  m.nonce = d.nonce;
+  outbox_->Send(e->id.owner(), MsgType::kRegister, m);
+}
+
 void ObjectTable::OnRegister(const Address& from, const RefMessage& m) {
   RefMessage reply = m;
   Entry* e = Find(m.id);
@@ -32,6 +44,7 @@ void ObjectTable::Lend(Entry* e, const Address& to) {
   auto& borrowers = e->more().borrowers;
   if (std::find(borrowers.begin(), borrowers.end(), to) != borrowers.end()) return;
   borrowers.push_back(to);
+  EraseOne(e->details->lineage_borrowers, to);
   by_borrower_[to].insert(e);
 }
 
@@ -45,10 +58,11 @@ void ObjectTable::OnRegisterReply(const RefMessage& m) {
     std::vector<Entry*> protectors = std::move(d.protectors);
     d.protectors.clear();
     if (m.gone && e->pending()) {
-      SetError(e, static_cast<uint8_t>(ErrorType::kObjectLost),
+      SetError(e, ErrorType::kObjectLost,
                "object " + Hex(e->id) + " was freed by its owner before this process could register a use");
     }
     for (Entry* p : protectors) DropHold(p);
+    if (Entry* again = Find(m.id)) MaybeRelease(again);  // it may have waited for this to be parked
   }
   listener_->OnRegistrationsChanged();
 }
@@ -57,8 +71,12 @@ void ObjectTable::OnUnregister(const Address& from, const RefMessage& m) {
   Entry* e = Find(m.id);
   if (e == nullptr || !e->owned || !e->details) return;
   EraseOne(e->details->borrowers, from);
+  EraseOne(e->details->lineage_borrowers, from);
   const auto it = by_borrower_.find(from);
-  if (it != by_borrower_.end()) {
+  if (it == by_borrower_.end() || it->second.count(e) == 0) return;
+  if (m.lineage) {
+    e->details->lineage_borrowers.push_back(from);
+  } else {
     it->second.erase(e);
     if (it->second.empty()) by_borrower_.erase(it);
   }
@@ -72,6 +90,7 @@ void ObjectTable::OnEof(const Eof& eof) {
     by_borrower_.erase(it);
     for (Entry* e : entries) {
       EraseOne(e->details->borrowers, eof.who);
+      EraseOne(e->details->lineage_borrowers, eof.who);
       EraseOne(e->details->subscribers, eof.who);
       for (Doubt& doubt : e->details->doubts) {
         if (doubt.asker == eof.who) doubt.asker = {};
@@ -95,8 +114,7 @@ void ObjectTable::OnEof(const Eof& eof) {
     }
     d.registration = Registration::kGone;
     if (e->state.load(std::memory_order_relaxed) != EntryState::kInline) {
-      SetError(e, static_cast<uint8_t>(ErrorType::kOwnerDied),
-               "the owner of object " + Hex(e->id) + " has died: " + eof.cause);
+      SetError(e, ErrorType::kOwnerDied, "the owner of object " + Hex(e->id) + " has died: " + eof.cause);
     }
     std::vector<Entry*> protectors = std::move(d.protectors);
     d.protectors.clear();
@@ -116,7 +134,7 @@ void ObjectTable::OnNodeDead(uint32_t node, const std::string& reason) {
     if (id.owner().node == node) gone.push_back(id.owner());
   }
   ForEachEof(std::move(gone), reason, [this](const Eof& eof) { OnEof(eof); });
-  LosePlacesOn(node);
+  LosePlacesOn(node, reason);
 }
 
 bool ObjectTable::Unacknowledged(const Address& except, uint64_t upto) const {

@@ -3,7 +3,7 @@
 
 #include <cassert>
 
-#include "runtime/worker/core_worker.h"
+#include "runtime/core/task.h"
 
 namespace rmpi::core {
 namespace {
@@ -129,15 +129,9 @@ Entry* ObjectTable::Borrow(const ObjectId& id, Entry* outer) {
     e->live = true;
     e->epoch = epoch_;
     borrowed_.emplace(id, std::move(fresh));
-    Details& d = e->more();
-    d.registration = Registration::kSent;
-    d.nonce = next_nonce_++;
-    pending_registrations_.emplace(d.nonce, id);
-    pending_nonces_.insert(d.nonce);
-    RefMessage m;
-    m.id = id;
-    m.nonce = d.nonce;
-    outbox_->Send(id.owner(), MsgType::kRegister, m);
+    Register(e);
+  } else if (!e->owned && e->details->registration == Registration::kLineage) {
+    Register(e);
   }
   ++e->holds;
   if (!e->owned && outer != nullptr && outer != e && e->details &&
@@ -158,22 +152,90 @@ void ObjectTable::DropHandle(Entry* e) {
   if (e->handles.fetch_sub(1, std::memory_order_acq_rel) == 1) MaybeRelease(e);
 }
 
+void ObjectTable::AddLineageHold(Entry* e) { ++e->more().lineage_holds; }
+
+void ObjectTable::DropLineageHold(Entry* e) {
+  assert(e->details->lineage_holds > 0);
+  if (--e->details->lineage_holds == 0) MaybeRelease(e);
+}
+
+void ObjectTable::TakeBack(Entry* e) {
+  --e->details->lineage_holds;
+  ++e->holds;
+  if (!e->owned && e->details->registration == Registration::kLineage) Register(e);
+}
+
 void ObjectTable::MaybeRelease(Entry* e) {
-  if (!e->live || e->holds != 0 || e->handles.load(std::memory_order_acquire) != 0) return;
-  if (e->owned && e->details && !e->details->borrowers.empty()) return;
+  if (!e->live || e->leaving || e->wanted()) return;
+  e->leaving = true;
   release_queue_.push_back(e);
   if (releasing_) return;
   releasing_ = true;
   while (!release_queue_.empty()) {
     Entry* next = release_queue_.back();
     release_queue_.pop_back();
-    if (next->owned) {
-      ReleaseOwned(next);
-    } else {
-      ReleaseBorrowed(next);
-    }
+    next->leaving = false;
+    LetGo(next);
   }
   releasing_ = false;
+}
+
+void ObjectTable::LetGo(Entry* e) {
+  if (!e->live || e->wanted()) return;
+  const bool lineage = e->details && e->details->NeededByLineage();
+  if (e->owned) return lineage ? Evaporate(e) : ReleaseOwned(e);
+  lineage ? Park(e) : ReleaseBorrowed(e);
+}
+
+// Of an owned object that is needed only to make others again: its value goes, if it takes room in a store.
+void ObjectTable::Evaporate(Entry* e) {
+  if (e->id.task.kind() == TaskKind::kActorCreation) listener_->OnActorReleased(e->id);
+  if (e->state.load(std::memory_order_relaxed) != EntryState::kStored) return;
+  FreePlaces(*e);
+  Details& d = *e->details;
+  d.places.clear();
+  d.fetch = Fetch::kNone;
+  d.lost = true;
+  e->state.store(EntryState::kPending, std::memory_order_release);
+  e->mark.store(0, std::memory_order_relaxed);
+  SendGone(e->id, d);
+  const std::vector<Entry*> contained = std::move(d.contained);
+  d.contained.clear();
+  for (Entry* inner : contained) DropHold(inner);
+}
+
+// The same of a borrowed one: its owner is told. A value that is here stays, and with it the registration.
+void ObjectTable::Park(Entry* e) {
+  if (e->id.task.kind() == TaskKind::kActorCreation) listener_->OnActorReleased(e->id);
+  Details& d = *e->details;
+  if (d.registration != Registration::kAcknowledged ||
+      e->state.load(std::memory_order_relaxed) == EntryState::kInline) {
+    return;
+  }
+  RefMessage m;
+  m.id = e->id;
+  m.lineage = true;
+  outbox_->Send(e->id.owner(), MsgType::kUnregister, m);
+  d.registration = Registration::kLineage;
+  d.nonce = 0;
+  d.locate_sent = false;
+  d.places.clear();
+  d.fetch = Fetch::kNone;
+  e->state.store(EntryState::kPending, std::memory_order_release);
+}
+
+// Who waits for an answer about an object that is on its way out.
+void ObjectTable::SendGone(const ObjectId& id, Details& d) {
+  std::vector<Address> waiting = std::move(d.subscribers);
+  d.subscribers.clear();
+  for (const Doubt& doubt : d.doubts) {
+    if (!doubt.asker.nil()) waiting.push_back(doubt.asker);
+  }
+  d.doubts.clear();
+  Location gone;
+  gone.id = id;
+  gone.value.state = ValueState::kGone;
+  for (const Address& to : waiting) outbox_->Send(to, MsgType::kLocation, gone);
 }
 
 void ObjectTable::FreePlaces(const Entry& e) {
@@ -197,19 +259,13 @@ void ObjectTable::ReleaseOwned(Entry* e) {
   Record* record = FindRecord(id.task.sequence);
   if (id.index >= record->returns) items_.erase(id);  // frees it
   --record->count;
+  if (record->task != nullptr && record->task->state == TaskState::kDone) {
+    listener_->OnReturnReleased(record->task);
+  }
   MaybeDropRecord(id.task.sequence);
   if (id.task.kind() == TaskKind::kActorCreation) listener_->OnActorReleased(id);
   if (!details) return;
-  std::vector<Address> waiting = std::move(details->subscribers);
-  for (const Doubt& doubt : details->doubts) {
-    if (!doubt.asker.nil()) waiting.push_back(doubt.asker);
-  }
-  for (const Address& to : waiting) {
-    Location gone;
-    gone.id = id;
-    gone.value.state = ValueState::kGone;
-    outbox_->Send(to, MsgType::kLocation, gone);
-  }
+  SendGone(id, *details);
   for (Entry* inner : details->contained) DropHold(inner);
 }
 

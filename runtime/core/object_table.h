@@ -23,7 +23,7 @@ namespace rmpi::core {
 struct Record {
   Entry first;
   std::unique_ptr<Entry[]> more;  // returns 1..n-1
-  Task* task = nullptr;           // until it is done
+  Task* task = nullptr;           // until it is done, or its lineage is not needed any more
   uint32_t count = 0;             // entries of it that live
   uint32_t returns = 0;
 };
@@ -38,6 +38,10 @@ class ObjectTable {
     virtual void OnRegistrationsChanged() = 0;
     // This process lets go of an actor: as its owner, for good.
     virtual void OnActorReleased(const ObjectId& actor) = 0;
+    // An owned object whose value is nowhere any more is wanted: make it again, or set its error (O7).
+    virtual void OnLost(Entry* e, const std::string& why) = 0;
+    // A return of this task, which is done, is gone.
+    virtual void OnReturnReleased(Task* task) = 0;
   };
 
   ObjectTable(Outbox* outbox, Listener* listener) : outbox_(outbox), listener_(listener) {}
@@ -88,18 +92,25 @@ class ObjectTable {
   Entry* Borrow(const ObjectId& id, Entry* outer);
   void AddHold(Entry* e) { ++e->holds; }
   void DropHold(Entry* e);
+  // The holds of lineage: the value may go, what is needed to make it again stays.
+  void AddLineageHold(Entry* e);
+  void DropLineageHold(Entry* e);
+  // Makes a hold of a lineage hold.
+  void TakeBack(Entry* e);
   void DropHandle(Entry* e);  // one user handle
 
   void SetInline(Entry* e, uint8_t kind, Blob value);
   void SetStored(Entry* e, uint8_t kind, uint32_t attempt, uint64_t size, std::vector<Place> places);
+  void SetError(Entry* e, ErrorType type, const std::string& message);
   void SetContained(Entry* e, const std::vector<ObjectId>& ids);
   // Takes a value as it came over the wire. Contained refs are borrowed under e's protection.
   void SetWire(Entry* e, const WireValue& value);
   WireValue ToWire(const Entry& e) const;
-  // Makes sure that a borrowed, pending entry will become ready (asks its owner once).
+  // Makes sure that a pending entry will become ready: asks its owner once, or has it made again.
   void Resolve(Entry* e);
   // The object was not found on a node. Owned: asks that node's raylet; borrowed: asks the owner again.
-  void MissedOn(Entry* e, uint32_t node);
+  // False: nothing new comes of it.
+  bool MissedOn(Entry* e, uint32_t node);
   // Where it is on this node, as far as is known; node 0: nowhere.
   Place PlaceHere(const Entry& e) const;
 
@@ -148,16 +159,20 @@ class ObjectTable {
   void DropPageIfUnused(uint64_t page);
   void MadeReady(Entry* e);
   void MaybeRelease(Entry* e);
+  void LetGo(Entry* e);
   void ReleaseOwned(Entry* e);
   void ReleaseBorrowed(Entry* e);
+  void Evaporate(Entry* e);
+  void Park(Entry* e);
+  void Register(Entry* e);
   void FreePlaces(const Entry& e);
+  void SendGone(const ObjectId& id, Details& d);
   void SendLocation(const Address& to, Entry* e);
   Entry* FindStored(const ObjectId& id, uint32_t attempt);
   bool DoubtPlace(Entry* e, uint32_t node, const Address& asker);
   void SettleDoubts(Entry* e, uint32_t node);
-  void DropPlace(Entry* e, uint32_t node);
-  void LosePlacesOn(uint32_t node);
-  void SetError(Entry* e, uint8_t type, const std::string& message);
+  void DropPlace(Entry* e, uint32_t node, const std::string& why);
+  void LosePlacesOn(uint32_t node, const std::string& reason);
 
   Outbox* outbox_;
   Listener* listener_;

@@ -4,6 +4,11 @@
 #include "runtime/worker/core_worker.h"
 
 namespace rmpi::core {
+namespace {
+
+constexpr char kEvaporated[] = "its value was freed when no reference to it was left";
+
+}  // namespace
 
 void ObjectTable::MadeReady(Entry* e) {
   if (e->handles.load(std::memory_order_relaxed) != 0) ++changes_;
@@ -25,6 +30,7 @@ void ObjectTable::MadeReady(Entry* e) {
 void ObjectTable::SetInline(Entry* e, uint8_t kind, Blob value) {
   e->kind = kind;
   e->value = std::move(value);
+  if (e->details) e->details->lost = false;
   e->state.store(EntryState::kInline, std::memory_order_release);
   MadeReady(e);
 }
@@ -36,13 +42,15 @@ void ObjectTable::SetStored(Entry* e, uint8_t kind, uint32_t attempt, uint64_t s
   d.size = size;
   d.places = std::move(places);
   d.fetch = Fetch::kNone;
+  d.lost = false;
   e->kind = kind;
   e->state.store(EntryState::kStored, std::memory_order_release);
   MadeReady(e);
 }
 
-void ObjectTable::SetError(Entry* e, uint8_t type, const std::string& message) {
-  SetInline(e, static_cast<uint8_t>(ValueKind::kSystemError), EncodeSystemError(type, message, Hex(e->id)));
+void ObjectTable::SetError(Entry* e, ErrorType type, const std::string& message) {
+  SetInline(e, static_cast<uint8_t>(ValueKind::kSystemError),
+            EncodeSystemError(static_cast<uint8_t>(type), message, Hex(e->id)));
 }
 
 void ObjectTable::SetContained(Entry* e, const std::vector<ObjectId>& ids) {
@@ -62,7 +70,7 @@ void ObjectTable::SetWire(Entry* e, const WireValue& v) {
       SetStored(e, v.kind, v.attempt, v.size, v.places);
       break;
     case ValueState::kGone:
-      SetError(e, static_cast<uint8_t>(ErrorType::kObjectLost),
+      SetError(e, ErrorType::kObjectLost,
                "object " + Hex(e->id) + " is gone: its owner, process " + ToString(e->id.owner()) +
                    ", no longer holds it");
       break;
@@ -105,7 +113,11 @@ void ObjectTable::ReleaseCallbacks() {
 }
 
 void ObjectTable::Resolve(Entry* e) {
-  if (e->owned || !e->pending()) return;
+  if (!e->pending()) return;
+  if (e->owned) {
+    if (e->details && e->details->lost) listener_->OnLost(e, kEvaporated);
+    return;
+  }
   Details& d = e->more();
   if (d.locate_sent) return;
   d.locate_sent = true;
@@ -134,6 +146,7 @@ void ObjectTable::OnLocate(const Address& from, const RefMessage& m) {
   if (m.nonce != 0 && stored && DoubtPlace(e, static_cast<uint32_t>(m.nonce), from)) return;
   if (e->pending()) {
     e->more().subscribers.push_back(from);
+    Resolve(e);
   } else {
     SendLocation(from, e);
   }
@@ -141,7 +154,7 @@ void ObjectTable::OnLocate(const Address& from, const RefMessage& m) {
 
 void ObjectTable::OnLocation(const Location& m) {
   Entry* e = Find(m.id);
-  if (e == nullptr || e->owned || !e->pending()) return;
+  if (e == nullptr || e->owned || !e->pending() || !e->wanted()) return;
   e->more().locate_sent = false;
   SetWire(e, m.value);
 }

@@ -24,6 +24,7 @@ struct ExecItem {
   uint32_t attempt = 0;
   int32_t retries_left = 0;
   uint32_t depth = 0;
+  bool again = false;  // runs for a lost result
   uint64_t lease = 0;
   std::shared_ptr<const WireTemplate> tmpl;
   Blob args;
@@ -42,7 +43,7 @@ struct ExecItem {
     return task.kind() == TaskKind::kActorCreation || task.kind() == TaskKind::kActorCall;
   }
   // Starts after the earlier ones of its caller.
-  bool in_turn() const { return task.kind() == TaskKind::kActorCall && tmpl->ordered; }
+  bool in_turn() const { return task.kind() == TaskKind::kActorCall && tmpl->ordered && !again; }
 };
 
 class ReadyQueue {

@@ -344,7 +344,7 @@ void Submitter::OnReturned(const Address& from, const Returned& m, TimeNs now) {
   std::vector<Lease*> leases;
   for (auto it = first; it != last; ++it) leases.push_back(it->second);
   for (Lease* lease : leases) {
-    lease->revoking = false;
+    if (m.missing.nil()) lease->revoking = false;
     lease->retiring |= m.retiring;
     queues.push_back(lease->shape);
   }
@@ -355,7 +355,7 @@ void Submitter::OnReturned(const Address& from, const Returned& m, TimeNs now) {
     TakeOff(t, now);
     if (t->cancelled) {
       tasks_->FailWith(t, ErrorType::kTaskCancelled, kCancelledInTime);
-    } else {
+    } else if (m.missing.nil() || !tasks_->AwaitMissing(t, m)) {
       Enqueue(t, true);
     }
   }

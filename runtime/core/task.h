@@ -33,8 +33,8 @@ struct Template {  // a prepared TaskTemplate
 };
 
 // kAlive: a creation task whose actor has started. It keeps its lease and its arguments until the actor is
-// dead.
-enum class TaskState : uint8_t { kWaitArgs, kQueued, kPushed, kAlive };
+// dead. kDone: over, and kept only because it may run again (Lineage).
+enum class TaskState : uint8_t { kWaitArgs, kQueued, kPushed, kAlive, kDone };
 
 struct Task {
   Record* record = nullptr;
@@ -51,14 +51,19 @@ struct Task {
   uint32_t parent = 0;  // serial of the task that submitted it (Executor), for recursive cancel
   TaskState state = TaskState::kWaitArgs;
   bool cancelled = false;
+  bool again = false;        // it was done, and runs for the sake of a lost result
   float cost_us = 0;         // what it adds to its lease's load
   TaskList* list = nullptr;  // that it stands in, with its neighbours there
   Task* prev = nullptr;
   Task* next = nullptr;
   ActorQueue* calls = nullptr;  // a method call: of this actor, whose handle it holds
   Entry* handle = nullptr;
+  uint64_t lineage_bytes = 0;  // kDone: what keeping it costs
 
   TaskId id() const { return record->first.id.task; }
+  // A call that its actor starts after the earlier ones. What runs again does so out of its turn: calls that
+  // wait for their turn may wait for its result.
+  bool in_turn() const { return tmpl->ordered && !again; }
   bool creates_actor() const { return id().kind() == TaskKind::kActorCreation; }
 };
 

@@ -173,6 +173,7 @@ Push TaskTable::MakePush(Task* t, std::vector<bool>* templates_sent) const {
   p.attempt = t->attempt;
   p.retries_left = t->retries_left;
   p.depth = t->depth;
+  p.again = t->again;
   p.template_number = t->tmpl->number;
   if (templates_sent->size() <= p.template_number) templates_sent->resize(p.template_number + 1);
   if (!(*templates_sent)[p.template_number]) {
@@ -194,7 +195,8 @@ Push TaskTable::MakePush(Task* t, std::vector<bool>* templates_sent) const {
 
 Task* TaskTable::Find(const TaskId& id) const {
   Record* record = objects_->FindRecord(id.sequence);
-  return record == nullptr ? nullptr : record->task;
+  const bool done = record == nullptr || record->task == nullptr || record->task->state == TaskState::kDone;
+  return done ? nullptr : record->task;
 }
 
 bool TaskTable::ChargeRetry(Task* t) {
@@ -210,15 +212,17 @@ bool TaskTable::RetryForFree(Task* t) {
   return true;
 }
 
+void TaskTable::FreeValue(const ObjectId& id, const WireValue& v) {
+  if (v.state != ValueState::kStored) return;
+  FreeObject f;
+  f.id = id;
+  f.attempt = v.attempt;
+  for (const Place& p : v.places) outbox_->Send(RayletOf(p.node), MsgType::kFree, f);
+}
+
 void TaskTable::DropResult(const Address& from, const Result& m) {
   uint32_t index = 0;
-  for (const WireValue& v : m.values) {
-    FreeObject f;
-    f.id = {m.task, index++, 0};
-    f.attempt = v.attempt;
-    if (v.state != ValueState::kStored) continue;
-    for (const Place& p : v.places) outbox_->Send(RayletOf(p.node), MsgType::kFree, f);
-  }
+  for (const WireValue& v : m.values) FreeValue({m.task, index++, 0}, v);
   if (m.needs_ack) outbox_->Send(from, MsgType::kResultAck, TaskRef{m.task, m.attempt, false, false});
 }
 
@@ -245,6 +249,10 @@ void TaskTable::Complete(Task* t, const Address& from, Result& m) {
   for (uint32_t i = 0; i < record->returns; ++i) {
     const WireValue& v = m.values[one_error_for_all ? 0 : i];
     Entry* e = objects_->ReturnOf(record, i);
+    if (!e->live || !e->pending()) {  // it ran again for the sake of another return: this one is as it was
+      FreeValue({m.task, i, 0}, v);
+      continue;
+    }
     objects_->SetContained(e, v.contained);
     if (v.state == ValueState::kStored) {
       objects_->SetStored(e, v.kind, v.attempt, v.size, v.places);
@@ -294,7 +302,7 @@ void TaskTable::Fail(Task* t, uint8_t kind, Blob error) {
   t->state = TaskState::kPushed;  // no longer waits: its own returns becoming ready must not touch it
   for (uint32_t i = 0; i < record->returns; ++i) {
     Entry* e = objects_->ReturnOf(record, i);
-    if (e->live) objects_->SetInline(e, kind, error);
+    if (e->live && e->pending()) objects_->SetInline(e, kind, error);
   }
   if (t->creates_actor()) actors_->OnActorDead(t, kind, error);
   if (t->tmpl->stream != StreamKind::kNone) streams_->OnFailed(t, kind, error);
@@ -304,23 +312,37 @@ void TaskTable::Fail(Task* t, uint8_t kind, Blob error) {
 void TaskTable::Finish(Task* t) {
   Record* record = t->record;
   const uint64_t sequence = record->first.id.task.sequence;
-  if (t->refs) {
-    // A task that failed while it waited is still listed with its unresolved arguments.
-    for (uint32_t i = 0; i < t->top_level && t->unresolved != 0; ++i) {
+  if (t->unresolved != 0) {  // it failed while it waited: it is still listed with its unresolved arguments
+    for (uint32_t i = 0; i < t->top_level; ++i) {
       Entry* e = (*t->refs)[i];
       if (e->details) std::erase(e->details->dependents, t);
     }
-    if (t->unresolved != 0) std::erase(ready_, t);
+    std::erase(ready_, t);
+    t->unresolved = 0;
+  }
+  if (!again_.empty()) std::erase(again_, t);
+  --pending_;
+  ++record->count;  // the record stays until the end of this
+  const bool kept = !t->creates_actor() && lineage_.Keep(t, !draining_);
+  if (!kept && t->refs) {
     for (Entry* e : *t->refs) objects_->DropHold(e);
   }
   if (t->handle != nullptr) objects_->DropHold(t->handle);
-  if (!t->creates_actor()) {
-    for (uint32_t i = 0; i < record->returns; ++i) objects_->DropHold(objects_->ReturnOf(record, i));
-  }
+  t->handle = nullptr;
+  t->calls = nullptr;
   if (t->tmpl->stream != StreamKind::kNone) streams_->OnDone(t);
-  record->task = nullptr;
-  delete t;
-  --pending_;
+  if (!t->creates_actor()) {
+    for (uint32_t i = 0; i < record->returns; ++i) {
+      if (Entry* e = objects_->ReturnOf(record, i); e->live) objects_->DropHold(e);
+    }
+  }
+  --record->count;
+  if (kept) {
+    lineage_.Trim();
+  } else {
+    record->task = nullptr;
+    delete t;
+  }
   objects_->MaybeDropRecord(sequence);
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/core/lineage.h"
 #include "runtime/core/task.h"
 #include "runtime/worker/core_worker.h"
 
@@ -31,7 +32,7 @@ class StreamOwner;
 class TaskTable {
  public:
   TaskTable(Outbox* outbox, ObjectTable* objects, ActorListener* actors, StreamOwner* streams)
-      : outbox_(outbox), objects_(objects), actors_(actors), streams_(streams) {}
+      : outbox_(outbox), objects_(objects), actors_(actors), streams_(streams), lineage_(objects) {}
   ~TaskTable();  // drops the tasks that are not done; nobody is told
   TaskTable(const TaskTable&) = delete;
   TaskTable& operator=(const TaskTable&) = delete;
@@ -54,9 +55,12 @@ class TaskTable {
   bool CheckArgs(Task* t);
   // Whether an argument was lost since it became known.
   bool LacksArgs(const Task* t) const;
+  // Unclaimed, it came back because an argument was not where it was said to be. True: it waits for that to
+  // be settled (OnDependencyReady).
+  bool AwaitMissing(Task* t, const Returned& m);
   Push MakePush(Task* t, std::vector<bool>* templates_sent) const;
 
-  // The task if it is where `ref`, said by `worker`, has it: pushed there with that attempt.
+  // The task if it is not done.
   Task* Find(const TaskId& id) const;
   void Complete(Task* t, const Address& from, Result& result);
   void Fail(Task* t, uint8_t kind, Blob error);
@@ -72,6 +76,14 @@ class TaskTable {
   // Tells the producer of a value, or of an item of a stream, that the refs in it are registered, once they
   // are.
   void Acknowledge(const Address& to, const TaskRef& task, uint32_t item = kNoItems);
+  // ---- recovery (O7)
+  // Nobody has the value of `e`, an object of ours: the task that made it runs again, or it is an error.
+  void Recover(Entry* e, const std::string& why);
+  // The next task that is to run again, its arguments held, or null.
+  Task* TakeAgain();
+  Lineage& lineage() { return lineage_; }
+  const Lineage& lineage() const { return lineage_; }
+
   // Registrations that held back a RESULT_ACK may have been acknowledged.
   void FlushAcks();
   void OnEof(const Address& who);
@@ -90,6 +102,8 @@ class TaskTable {
   };
 
   void Finish(Task* t);
+  void FreeValue(const ObjectId& id, const WireValue& v);
+  void Lost(Entry* e, ErrorType type, const std::string& why);
 
   Outbox* outbox_;
   ObjectTable* objects_;
@@ -98,6 +112,8 @@ class TaskTable {
   uint32_t next_template_ = 0;
   std::deque<WaitingAck> waiting_acks_;
   std::deque<Task*> ready_;
+  Lineage lineage_;
+  std::deque<Task*> again_;  // to run again, not yet on their way
   bool draining_ = false;
   size_t pending_ = 0;
 };

@@ -274,6 +274,7 @@ struct Push {  // owner -> executor
   uint32_t attempt = 0;
   int32_t retries_left = 0;
   uint32_t depth = 0;
+  bool again = false;            // it was done, and runs for a lost result: a call takes no turn then
   uint64_t lease = 0;            // under which it runs: the granting raylet's number
   uint32_t template_number = 0;  // the owner's number; its bytes come with its first use on this lease
   Blob template_bytes;           // a WireTemplate, or empty: sent before
@@ -285,8 +286,8 @@ struct Push {  // owner -> executor
 
   template <class C>
   void Fields(C& c) {
-    c(task, attempt, retries_left, depth, lease, template_number, template_bytes, args, resolved, items_known,
-      items_read);
+    c(task, attempt, retries_left, depth, again, lease, template_number, template_bytes, args, resolved,
+      items_known, items_read);
   }
 };
 
@@ -363,10 +364,13 @@ struct Returned {  // executor -> owner: not claimed, yours again
   std::vector<TaskRef> tasks;
   bool blocked = false;   // the running task waits: send nothing more until it is done
   bool retiring = false;  // this worker takes no more tasks
+  // Not asked for: this argument of the tasks was on none of these nodes.
+  ObjectId missing;
+  std::vector<uint32_t> missing_on;
 
   template <class C>
   void Fields(C& c) {
-    c(tasks, blocked, retiring);
+    c(tasks, blocked, retiring, missing, missing_on);
   }
 };
 
@@ -460,10 +464,11 @@ struct RefMessage {  // kRegister, kRegisterReply, kUnregister, kLocate, kCancel
   uint64_t nonce = 0;                     // kRegister: echoed in the reply
   bool gone = false;                      // kRegisterReply: the owner no longer has it
   bool force = false, recursive = false;  // kCancelRequest
+  bool lineage = false;                   // kUnregister: its value is not needed, but may be again
 
   template <class C>
   void Fields(C& c) {
-    c(id, nonce, gone, force, recursive);
+    c(id, nonce, gone, force, recursive, lineage);
   }
 };
 
@@ -548,10 +553,11 @@ struct LocationCheck {
   ObjectId id;
   uint32_t attempt = 0;
   bool held = false;  // kLocationChecked
+  bool keep = false;  // kLocationCheck: the copy there is the primary now, not to be evicted
 
   template <class C>
   void Fields(C& c) {
-    c(id, attempt, held);
+    c(id, attempt, held, keep);
   }
 };
 

@@ -177,6 +177,7 @@ void Raylet::OnStoreMessage(const MessageHeader& header, Bytes body) {
       Handle<LocationCheck>(body, [&](LocationCheck m) {
         const auto* e = FindAnnounced(m.id, m.attempt);
         m.held = e != nullptr && e->sealed && !e->freed;
+        if (m.held && m.keep) store_->SetPrimary(m.id, m.attempt, true);
         router_.Send(from, MsgType::kLocationChecked, m);
       });
       break;

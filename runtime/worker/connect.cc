@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <charconv>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -95,6 +97,20 @@ Status ReceiveWelcome(int fd, ClientWelcome* welcome, UniqueFd* fds) {
   return Status::Ok();
 }
 
+// Ray's name for it: how much each process keeps to make lost objects again.
+Status SetLineageCap(core::Core* core) {
+  const char* text = std::getenv("RAY_max_lineage_bytes");
+  if (text == nullptr || *text == '\0') return Status::Ok();
+  uint64_t bytes = 0;
+  const char* end = text + std::strlen(text);
+  const auto [rest, error] = std::from_chars(text, end, bytes);
+  if (error != std::errc() || rest != end) {
+    return Status::Invalid(fmt::format("RAY_max_lineage_bytes={} is not a number of bytes", text));
+  }
+  core->tasks().lineage().SetCap(bytes);
+  return Status::Ok();
+}
+
 void InChildOfUserFork() {
   // A child that user code forked shares our memory but is nobody to the runtime: its handles are inert.
   current.store(nullptr);
@@ -126,6 +142,7 @@ Status CoreWorker::Impl::Connect(const Options& options) {
   session_ = options.session;
   mode_ = options.mode;
   std::string name;
+  if (Status s = SetLineageCap(&core_); !s.ok()) return s;
   if (Status s = SocketName(session_, &name); !s.ok()) return s;
   if (Status s = OpenSocket(name, &socket_); !s.ok()) return s;
   if (Status s = SendHello(socket_.get(), options); !s.ok()) return s;

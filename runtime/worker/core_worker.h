@@ -83,6 +83,13 @@ enum class ErrorType : uint8_t {
   kActorUnschedulable,
   kEndOfStream,         // of an item: the stream ended before it
   kStreamInconsistent,  // of an item: the task ran again, and gave fewer
+  // A lost object that is not made again, and why (O7).
+  kLostPut = 32,   // no task made it
+  kLostNoRetries,  // max_retries=0
+  kLostRetriesSpent,
+  kLostLineageEvicted,  // its owner kept too much lineage
+  kLostCancelled,       // the task was cancelled
+  kLostNoActor,         // its owner has no handle on the actor any more
 };
 
 // An error made by the runtime itself. `context` is the id of the task or object in hex.

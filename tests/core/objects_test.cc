@@ -35,12 +35,12 @@ TEST_F(ObjectsTest, AnOwnerForgetsAnEvictedCopy) {
   EXPECT_EQ(e->details->places.size(), 1U);
 }
 
-TEST_F(ObjectsTest, TheLastCopysEvictionIsTheObjectsLoss) {
+TEST_F(ObjectsTest, TheLastCopysEvictionIsThePutsLoss) {
   Entry* e = StoredOn({3});
   Evicted(3, e->id, 0);
   ASSERT_EQ(e->state.load(), EntryState::kInline);
   const SystemError error = DecodeSystemError(e->value.bytes());
-  EXPECT_EQ(error.type, ErrorType::kObjectLost);
+  EXPECT_EQ(error.type, ErrorType::kLostPut);
   EXPECT_NE(error.message.find("node 3"), std::string::npos) << error.message;
 }
 
@@ -69,7 +69,7 @@ TEST_F(ObjectsTest, AMissedPlaceStaysUntilItsRayletHasAnswered) {
   // A copy came there after the miss: it must be freed with the object.
   ObjectAt fresh{e->id, 0, 1 << 20, {3, 0, 8192}};
   Tell(RayletOf(3), MsgType::kLocationAdd, fresh);
-  Tell(RayletOf(3), MsgType::kLocationChecked, LocationCheck{e->id, 0, true});
+  Tell(RayletOf(3), MsgType::kLocationChecked, LocationCheck{e->id, 0, true, false});
   EXPECT_EQ(out_.Count(MsgType::kLocation), 2U);
   EXPECT_EQ(out_.Last<Location>(MsgType::kLocation).value.places.size(), 2U);
   core_.objects().DropHandle(e);
@@ -87,7 +87,7 @@ TEST_F(ObjectsTest, AMissedPlaceGoesWhenItsRayletDoesNotHaveItOrIsDead) {
     if (dead) {
       core_.objects().OnNodeDead(3, "test");
     } else {
-      Tell(RayletOf(3), MsgType::kLocationChecked, LocationCheck{e->id, 0, false});
+      Tell(RayletOf(3), MsgType::kLocationChecked, LocationCheck{e->id, 0, false, false});
     }
     ASSERT_EQ(out_.Count(MsgType::kLocation), before + 1);
     const std::vector<Place> places = out_.Last<Location>(MsgType::kLocation).value.places;

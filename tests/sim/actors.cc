@@ -120,6 +120,7 @@ void SimProcess::MakeManyActors(uint32_t count) {
 }
 
 void SimProcess::KillActor() {
+  world_->OnDeath();  // its creator lets go of its arguments before its worker is dead
   const Entry* actor = frame_->actors[frame_->rng.Below(frame_->actors.size())];
   Send(actor->id.owner(), MsgType::kActorKill, ActorKill{actor->id, frame_->rng.Percent(60)});
 }
@@ -147,7 +148,7 @@ void SimProcess::CheckCall() {
                                       [&](const auto& f) { return f->item->group == item.group; });
   if (of_group >= most_at_once_[item.group])
     world_->Fail("actor in " + ToString(self_) + " runs more calls of a group than it may");
-  if (!item.tmpl->ordered) return;
+  if (!item.tmpl->ordered || world_->Finished(item.task)) return;  // it runs again for a lost result
   uint32_t& last = started_in_turn_[{item.owner, item.group}];
   if (frame_->args.call <= last) {
     world_->Fail("actor in " + ToString(self_) + " starts call " + std::to_string(frame_->args.call) +

@@ -8,7 +8,10 @@
 
 namespace rmpi::sim {
 
-void World::OnSubmit(const TaskId& task, int32_t max_retries) { tasks_[task].max_retries = max_retries; }
+void World::OnSubmit(const TaskId& task, int32_t max_retries) {
+  tasks_[task].max_retries = max_retries;
+  by_hex_[Hex(task)] = task;
+}
 
 // Its worker had no memory left: that attempt is not charged.
 void World::OnFreeRetry(const TaskId& task) {
@@ -20,6 +23,7 @@ void World::OnFreeRetry(const TaskId& task) {
 void World::OnClaim(const Address& worker, const TaskId& task, uint32_t attempt) {
   ++started_;
   TaskFacts& facts = tasks_[task];
+  rebuilt_ += facts.finished ? 1 : 0;
   const std::string who =
       "task " + Hex(task) + " attempt " + std::to_string(attempt) + " claimed by " + ToString(worker);
   if (std::find(facts.claimed.begin(), facts.claimed.end(), attempt) != facts.claimed.end()) {
@@ -69,23 +73,53 @@ void World::OnError(const Address& reader, const ObjectId& id, uint8_t kind, Byt
   std::string message, context;
   in(type, message, context);
   CheckCharges(type, message, context);
-  bool expected = deaths_ != 0;
-  switch (static_cast<ErrorType>(type)) {
-    case ErrorType::kTaskCancelled:
-      expected = true;  // infeasible ones are always cancelled, and their users fail with them
-      break;
+  const auto about = by_hex_.find(context.substr(0, 2 * kTaskIdSize));
+  const std::string wrong = WhyNotLegitimate(static_cast<ErrorType>(type), message,
+                                             about == by_hex_.end() ? TaskId{} : about->second);
+  if (wrong.empty()) return;
+  Fail(ToString(reader) + " read an error from object " + Hex(id) + " " + wrong + ": " + message);
+}
+
+// O7: an error that says that something cannot come back is checked against what is known of its task.
+std::string World::WhyNotLegitimate(ErrorType type, const std::string& message, const TaskId& task) const {
+  const auto it = tasks_.find(task);
+  const TaskFacts facts = it == tasks_.end() ? TaskFacts{} : it->second;
+  const bool spent = facts.pushed >= static_cast<uint32_t>(facts.max_retries);
+  const auto unless = [](bool fine, const char* why) { return std::string(fine ? "" : why); };
+  switch (type) {
+    case ErrorType::kTaskCancelled:  // infeasible ones are always cancelled, and their users fail with them
     case ErrorType::kTaskUnschedulable:
     case ErrorType::kActorUnschedulable:
-      expected = true;
-      break;
+      return "";
     case ErrorType::kActorDied:  // on purpose, but never while somebody holds it
-      expected |= message.find("all references") == std::string::npos;
+      if (message.find("all references") == std::string::npos) return "";
       break;
+    case ErrorType::kWorkerCrashed:
+    case ErrorType::kNodeDied:
+      if (!features_.cancels && !spent) return "though its task had retries left";
+      break;
+    case ErrorType::kObjectLost:  // of what its owner let go when the lender of a ref had died (R4), and of
+                                  // streams
+    case ErrorType::kStreamInconsistent:
+      break;
+    case ErrorType::kNone:
+      return "that says nothing";
+    case ErrorType::kLostPut:
+      return unless(task.nil(), "though a task made it");
+    case ErrorType::kLostNoRetries:
+      return unless(facts.max_retries == 0, "though its task had retries");
+    case ErrorType::kLostRetriesSpent:
+      return unless(facts.max_retries != 0 && spent, "though its task had retries left");
+    case ErrorType::kLostLineageEvicted:
+      return unless(features_.lineage_cap != 0, "though its lineage was small");
+    case ErrorType::kLostCancelled:
+      return unless(features_.cancels, "though nobody cancels");
+    case ErrorType::kLostNoActor:
+      return unless(task.kind() == TaskKind::kActorCall, "though no method made it");
     default:
       break;
   }
-  if (!expected)
-    Fail(ToString(reader) + " read an error from object " + Hex(id) + " though nobody has died: " + message);
+  return unless(deaths_ != 0, "though nobody has died");
 }
 
 // T6: a task fails with its worker only after as many claims as it has attempts. When a node dies, what was
@@ -144,7 +178,7 @@ void World::CheckEmpty(const Address& who, core::Core& c) {
   if (c.objects().owned_count() != 0 || c.objects().borrowed_count() != 0 ||
       c.objects().unacknowledged_count() != 0 || c.tasks().pending_count() != 0 ||
       c.executor().unsettled() != 0 || c.executor().unclaimed() != 0 || c.actor_owner().count() != 0 ||
-      c.actor_calls().count() != 0 || c.streams().count() != 0) {
+      c.actor_calls().count() != 0 || c.streams().count() != 0 || c.tasks().lineage().count() != 0) {
     fail("tables are not empty at the end (5): ");
   }
   if (c.malformed() != 0) Fail("malformed messages at " + ToString(who));

@@ -18,6 +18,7 @@ using core::EntryState;
 SimProcess::SimProcess(World* world, const Address& self, JobId job, bool driver, uint8_t language)
     : world_(world), self_(self), driver_(driver), language_(language), core_(this, this) {
   core_.SetIdentity(self, job);
+  if (const uint64_t cap = world->features().lineage_cap; cap != 0) core_.tasks().lineage().SetCap(cap);
 }
 
 // ---- mail -------------------------------------------------------------------------------------------------
@@ -351,8 +352,9 @@ std::string SimProcess::Describe() {
   for (const auto& [key, q] : core_.submitter().shapes()) {
     if (q->queue.size == 0 && q->leases.empty()) continue;
     out += "    shape " + std::to_string(key) + " " + sched::ToString(q->shape.resources) + " strategy " +
-           std::to_string(q->shape.strategy) + " depth " + std::to_string(q->shape.depth) + ": queued " +
-           std::to_string(q->queue.size) + ", asked for " + std::to_string(q->outstanding()) + ", leases";
+           std::to_string(q->shape.strategy) + " node " + std::to_string(q->shape.affinity_node) + " depth " +
+           std::to_string(q->shape.depth) + ": queued " + std::to_string(q->queue.size) + ", asked for " +
+           std::to_string(q->outstanding()) + ", leases";
     for (const auto& l : q->leases) {
       out += " " + ToString(l->worker) + "(" + std::to_string(l->inflight.size()) +
              (l->blocked ? " blocked" : "") + (l->revoking ? " revoking" : "") +

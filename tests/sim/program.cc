@@ -418,6 +418,7 @@ void SimProcess::Answer() {
     values[0].kind = static_cast<uint8_t>(ValueKind::kAppError);
     retryable = item->tmpl->retry_exceptions;
   } else {
+    world_->OnFinished(item->task);
     values.resize(item->tmpl->num_returns);
     for (uint32_t i = 0; i < values.size(); ++i) {
       WireValue& v = values[i];
@@ -433,7 +434,8 @@ void SimProcess::Answer() {
         contained.push_back(e);
       }
       Blob bytes = EncodeValue(TagOf(id), v.contained);
-      if (frame_->rng.Percent(70) || item->task.kind() == TaskKind::kActorCreation) {
+      const bool small = frame_->rng.Percent(100 - world_->features().stored);
+      if (small || item->task.kind() == TaskKind::kActorCreation) {
         v.bytes = std::move(bytes);
         continue;
       }

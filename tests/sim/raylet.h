@@ -30,6 +30,7 @@ struct Stored {
   uint64_t offset = 0;
   Address creator;         // nil: a copy
   bool announced = false;  // SEALED has been handled
+  bool kept = false;       // a copy that became the primary
 };
 
 class SimRaylet : public Outbox,

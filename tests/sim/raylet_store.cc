@@ -42,7 +42,7 @@ void SimRaylet::FreeIf(const std::function<bool(const Version&)>& doomed) {
 // A copy may go at any time.
 void SimRaylet::EvictSomething() {
   for (auto it = store_.begin(); it != store_.end(); ++it) {
-    if (!it->second.creator.nil()) continue;
+    if (!it->second.creator.nil() || it->second.kept) continue;
     LocationDelete m;
     m.versions.emplace_back(it->first.id, it->first.attempt);
     Send(it->first.id.owner(), MsgType::kLocationDelete, m);
@@ -103,7 +103,9 @@ void SimRaylet::OnStoreMessage(const MessageHeader& header, Bytes body) {
       break;
     case MsgType::kLocationCheck:
       Handle<LocationCheck>(body, [&](LocationCheck m) {
-        m.held = Find(m.id, m.attempt) != nullptr;
+        const auto it = store_.find({m.id, m.attempt});
+        m.held = it != store_.end();
+        if (m.held && m.keep) it->second.kept = true;
         Send(from, MsgType::kLocationChecked, m);
       });
       break;

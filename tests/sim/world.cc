@@ -54,6 +54,13 @@ void World::ChooseFeatures() {
   if (seed_ % 4 == 1) {
     for (uint32_t& n : f.gpus) n = static_cast<uint32_t>(rng_.Below(4));
   }
+  // Recovery: a chance of its own, so that the other seeds stay what they are.
+  if (Rng rng(seed_ + 7919); rng.Percent(40) && f.nodes > 1) {
+    f.node_kills = true;
+    f.more_node_kills = static_cast<uint32_t>(rng.Below(f.nodes - 1));
+    f.stored = 30 + rng.Below(65);
+    if (rng.Percent(20)) f.lineage_cap = 500 + rng.Below(20000);
+  }
   f.tasks = std::min(f.tasks, limits_.tasks);
   f.nodes = std::min(f.nodes, limits_.nodes);
   f.node_kills &= f.nodes > 1;
@@ -261,8 +268,7 @@ void World::SuspendAll(TimeNs how_long) {
 
 // Deaths, suspensions and evictions, until the driver's program is over.
 void World::ScheduleTrouble() {
-  const bool node_kills = features_.node_kills;
-  if (node_kills) {
+  for (uint32_t i = 0; features_.node_kills && i <= features_.more_node_kills; ++i) {
     After(static_cast<TimeNs>(rng_.Below(2000)) * kMillisecond, [this] {
       const auto node = static_cast<uint32_t>(2 + rng_.Below(features_.nodes - 1));
       if (finishing_ || RayletAt(node) == nullptr) return;
@@ -310,6 +316,13 @@ void World::ScheduleTrouble() {
 // Most bodies begin with a task's or an object's id: its first bytes tell what the message is about.
 void World::Trace(const Packet& packet) {
   const MessageHeader& header = packet.header;
+  if (header.type == static_cast<uint16_t>(MsgType::kPush)) {
+    Push m;
+    Reader in(packet.body.bytes());
+    in(m);
+    uint32_t& last = tasks_[m.task].pushed;
+    last = std::max(last, m.attempt);
+  }
   trace_.emplace_back(now_, header);
   if (trace_.size() > kTraceLength) trace_.pop_front();
   if (!verbose_) return;

@@ -18,6 +18,7 @@
 
 #include "runtime/base/time.h"
 #include "runtime/message/messages.h"
+#include "runtime/worker/core_worker.h"
 #include "tests/sim/rng.h"
 
 namespace rmpi::core {
@@ -38,6 +39,9 @@ struct Features {
   bool kills = false;          // of workers
   bool node_kills = false;     // or their links are cut
   bool job_suspends = false;
+  uint32_t more_node_kills = 0;
+  uint64_t stored = 30;      // percent of the results that go to the store
+  uint64_t lineage_cap = 0;  // bytes per process; 0: the default
   bool cancels = false;
   bool suspends = false;
   bool lossy_backlog = false;  // a process that dies loses what was not yet in its lanes
@@ -117,10 +121,13 @@ class World {
   // What the head's names are for: any driver finds any detached actor.
   void AddDetached(const ObjectId& actor) { detached_.push_back(actor); }
   const std::vector<ObjectId>& detached() const { return detached_; }
+  void OnFinished(const TaskId& task) { tasks_[task].finished = true; }
+  bool Finished(const TaskId& task) const { return tasks_.at(task).finished; }
   void Trace(const Packet& packet);
   void Fail(const std::string& what);
   uint64_t steps() const { return steps_; }
   uint64_t started() const { return started_; }
+  uint64_t rebuilt() const { return rebuilt_; }
 
  private:
   struct Event {
@@ -144,10 +151,13 @@ class World {
   };
   struct TaskFacts {
     int32_t max_retries = 0;
+    uint32_t pushed = 0;            // the last attempt
     std::vector<uint32_t> claimed;  // attempts
+    bool finished = false;          // one of them has run to its end
   };
 
   void ChooseFeatures();
+  std::string WhyNotLegitimate(ErrorType type, const std::string& message, const TaskId& task) const;
   void Build();
   void StartJob(const Address& driver);
   void ScheduleGuests();
@@ -179,12 +189,14 @@ class World {
   std::map<uint32_t, std::unique_ptr<SimRaylet>> raylets_;
   std::map<Address, std::unique_ptr<SimProcess>> processes_;
   std::unordered_map<TaskId, TaskFacts> tasks_;
+  std::unordered_map<std::string, TaskId> by_hex_;
   std::unordered_set<TaskId> cancelled_;
   std::map<uint32_t, TimeNs> cut_;  // nodes whose links carry nothing until then
   uint64_t deaths_ = 0;
   uint64_t steps_ = 0;
   uint64_t started_ = 0;
   std::vector<ObjectId> detached_;
+  uint64_t rebuilt_ = 0;  // of them, after an earlier attempt had run to its end
   bool driver_done_ = false;
   bool finishing_ = false;
   std::string failure_;

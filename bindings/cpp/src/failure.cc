@@ -52,6 +52,13 @@ abi::Code FailWithSystemError(const ValueView& view, const Ref& ref) {
     case ErrorType::kEndOfStream:
     case ErrorType::kStreamInconsistent:
       return Fail(abi::kObjectLost, fmt::format("{} is lost: {}", object, e.message));
+    case ErrorType::kLostPut:
+    case ErrorType::kLostNoRetries:
+    case ErrorType::kLostRetriesSpent:
+    case ErrorType::kLostLineageEvicted:
+    case ErrorType::kLostCancelled:
+    case ErrorType::kLostNoActor:
+      return Fail(abi::kObjectLost, fmt::format("object {} is lost: {}", e.context, e.message));
     case ErrorType::kOwnerDied:
       return Fail(abi::kObjectLost, fmt::format("{} is lost with its owner: {}", object, e.message));
     case ErrorType::kObjectStoreFull:

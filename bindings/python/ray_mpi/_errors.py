@@ -31,6 +31,17 @@ def raise_value(error):
     raise error
 
 
+# Why a lost object is not made again: kinds of ErrorType, and Ray's names.
+_NOT_MADE_AGAIN = {
+    32: "OBJECT_UNRECONSTRUCTABLE_PUT",
+    33: "OBJECT_UNRECONSTRUCTABLE_RETRIES_DISABLED",
+    34: "OBJECT_UNRECONSTRUCTABLE_MAX_ATTEMPTS_EXCEEDED",
+    35: "OBJECT_UNRECONSTRUCTABLE_LINEAGE_EVICTED",
+    36: "OBJECT_UNRECONSTRUCTABLE_TASK_CANCELLED",
+    37: "OBJECT_UNRECONSTRUCTABLE_REF_NOT_FOUND",
+}
+
+
 def raise_system(kind, message, context, object_hex):
     """Raise the exception of an error made by the runtime; kinds as ErrorType of core_worker.h."""
     if kind == 1:
@@ -41,6 +52,9 @@ def raise_system(kind, message, context, object_hex):
         error = (exceptions.ObjectLostError if kind == 3 else exceptions.OwnerDiedError)(object_hex, None, "")
         error.reason = message
         raise error
+    if kind in _NOT_MADE_AGAIN:
+        # The lost one may be an argument of the task that was to make the other.
+        raise exceptions.ObjectReconstructionFailedError(context or object_hex, _NOT_MADE_AGAIN[kind], message)
     if kind == 12:
         raise exceptions.ActorUnavailableError(message, None)
     makers = {

@@ -231,7 +231,12 @@ class ObjectReconstructionFailedError(ObjectLostError):
     def __init__(self, object_ref_hex, reason=None, reason_message=None, owner_address=None, call_site=""):
         super().__init__(object_ref_hex, owner_address, call_site)
         self.args = (object_ref_hex, reason, reason_message, owner_address, call_site)
-        self.reason = reason_message or ""
+        self.reason = reason  # Ray's name of it: "OBJECT_UNRECONSTRUCTABLE_PUT" and others
+        self.reason_message = reason_message or ""
+
+    def __str__(self):
+        name = f" [{self.reason}]" if self.reason else ""
+        return f"Object {self.object_ref_hex} {self._TEXT}.{name} {self.reason_message}".rstrip()
 
 
 class GetTimeoutError(RayError, TimeoutError):

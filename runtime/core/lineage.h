@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// Finished tasks that are kept because an object in a store may have to be made again (PROTOCOL O7): their
+// arguments' bytes, and lineage holds on the objects they had as arguments. Oldest first; beyond a cap in
+// bytes the oldest go.
+//
+// Invariants: a task is here iff its state is kDone; then it has retries left, and a return that lives and
+// has no small value. What nobody can ask for is not kept.
+#pragma once
+
+#include <cstdint>
+#include <unordered_map>
+
+#include "runtime/core/task.h"
+
+namespace rmpi::core {
+
+class Lineage {
+ public:
+  explicit Lineage(ObjectTable* objects) : objects_(objects) {}
+
+  // Beyond this many bytes the oldest lineage is dropped.
+  void SetCap(uint64_t bytes);
+  uint64_t cap() const { return cap_; }
+  uint64_t bytes() const { return bytes_; }
+  size_t count() const { return tasks_.size; }
+
+  // A task ends, its returns are set. True: it is kept, and so are its arguments, by lineage holds instead
+  // of the task's own. False: nothing is; stored returns know why.
+  bool Keep(Task* t, bool allowed);
+  // Beyond the cap: apart from Keep, since what goes may be the task just kept.
+  void Trim();
+  // One of its returns is gone; with the last that it was kept for, it goes itself.
+  void OnReturnReleased(Task* t);
+  // It runs again: its lineage holds become holds.
+  void TakeOut(Task* t);
+  // The actor of a method call.
+  ObjectId ActorOf(const Task* t) const;
+
+ private:
+  void Drop(Task* t, ErrorType why);
+  static bool Needed(ObjectTable* objects, Task* t);
+
+  ObjectTable* objects_;
+  TaskList tasks_;
+  std::unordered_map<const Task*, ObjectId> actors_;  // of the method calls
+  uint64_t bytes_ = 0;
+  uint64_t cap_ = 1 << 30;
+};
+
+}  // namespace rmpi::core
