@@ -9,6 +9,9 @@
 namespace rmpi::core {
 namespace {
 
+// A reader that is gone, of a stream whose lost items others still wait for: no window holds it up.
+constexpr uint32_t kAllRead = kNoItems / 2;
+
 // Where the task was sent, and is not known to have ended; nil: nowhere.
 Address WorkerOf(const Task& t) {
   if (t.calls != nullptr) return t.list == &t.calls->inflight ? t.calls->pushed_to : Address{};
@@ -70,7 +73,7 @@ void StreamOwner::Close(const TaskId& task) {
   Stream* s = Find(task);
   if (s == nullptr || s->closed) return;
   s->closed = true;
-  TellProducer(task, kNoItems);
+  TellProducer(task, s->lost ? kAllRead : kNoItems);
   Record* record = objects_->FindRecord(task.sequence);
   const uint32_t read = s->read, top = s->top;
   for (uint32_t i = read; i < top; ++i) {
@@ -99,8 +102,8 @@ void StreamOwner::Open(Task* t) {
 void StreamOwner::FillPush(const Task& t, Push* p) {
   Stream* s = Find(t.id());
   s->arrived = 0;
-  p->items_known = s->closed ? kNoItems : s->known;
-  p->items_read = s->read;
+  p->items_known = s->lost ? *s->lost : s->closed ? kNoItems : s->known;
+  p->items_read = s->closed ? kAllRead : s->read;
 }
 
 void StreamOwner::OnItem(const Task* t, const Address& from, const Item& m) {
@@ -151,15 +154,22 @@ void StreamOwner::OnFailed(Task* t, uint8_t kind, const Blob& error) {
   if (t->tmpl->stream == StreamKind::kDynamic) Close(t->id());
 }
 
-// An end that was known before stands: of the items before it, those that are lost and did not come again
-// fail. What was delivered stands, too, if the task gave fewer now.
+// What was delivered stands, if the task gave fewer now; what was lost and did not come again fails.
 void StreamOwner::EndAt(const TaskId& task, Stream* s, uint32_t end) {
-  const bool again = s->end.has_value();
-  if (!again) s->end = std::max(end, s->known);
-  for (uint32_t i = again ? 0 : *s->end; i < s->top; ++i) {
+  s->end = std::max(end, s->known);
+  for (uint32_t i = s->lost.value_or(*s->end); i < s->top; ++i) {
     Entry* e = objects_->Find(ItemId(task, i));
     if (e != nullptr && e->pending()) SetMissing(e, *s, i);
   }
+}
+
+bool StreamOwner::ComesAgain(const Entry* item) {
+  Stream* s = Find(item->id.task);
+  const Task* t = tasks_->Find(item->id.task);
+  if (s == nullptr || t == nullptr || !WorkerOf(*t).nil()) return false;
+  const uint32_t number = item->id.index - ItemId(item->id.task, 0).index;
+  s->lost = std::min(s->lost.value_or(number), number);
+  return true;
 }
 
 void StreamOwner::OnDone(Task* t) {

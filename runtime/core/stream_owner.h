@@ -4,8 +4,8 @@
 // that is not yet read, and on the task's return.
 //
 // Invariants: items [0, known) have come; entries exist for [read, top), those beyond known because somebody
-// waits for them. What the consumer was given is never replaced. When the consumer is gone nothing is kept
-// but what it was given, and later items are dropped.
+// waits for them. What the consumer was given is never replaced, but for what was lost. When the consumer is
+// gone nothing is kept but what it was given, and later items are dropped.
 #pragma once
 
 #include <optional>
@@ -21,8 +21,9 @@ struct Stream {
   uint32_t top = 0;
   uint32_t arrived = 0;  // of the present attempt: the item behind the last that came
   std::optional<uint32_t> end;
-  bool closed = false;  // its consumer is gone
-  bool done = false;    // its task is
+  std::optional<uint32_t> lost;  // the first that had come, was lost, and is to come again
+  bool closed = false;           // its consumer is gone
+  bool done = false;             // its task is
   uint8_t error_kind = 0;
   Blob error;  // of a task that failed: what is in the place of the items that did not come
 };
@@ -50,6 +51,9 @@ class StreamOwner {
   void OnResult(Task* t, const Result& m);
   void OnFailed(Task* t, uint8_t kind, const Blob& error);
   void OnDone(Task* t);
+  // An item that has come is lost with its node. Whether it will come again: its task was there, too, and is
+  // about to have its next attempt. (One that is done, or runs elsewhere, does not run again for it.)
+  bool ComesAgain(const Entry* item);
   // Its worker died with items in the store of its node that it had not announced.
   void FreeUnannounced(const Task& t, uint32_t node);
 

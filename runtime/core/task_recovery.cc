@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // TaskTable: what becomes of objects of ours that are lost (PROTOCOL O7).
+#include "runtime/core/stream_owner.h"
 #include "runtime/core/task_table.h"
 
 namespace rmpi::core {
@@ -36,7 +37,10 @@ void TaskTable::Lost(Entry* e, ErrorType type, const std::string& why) {
 
 void TaskTable::Recover(Entry* e, const std::string& why) {
   Record* record = objects_->FindRecord(e->id.task.sequence);
-  if (e->id.index >= record->returns) return Lost(e, ErrorType::kObjectLost, why);  // an item of a stream
+  if (e->id.index >= record->returns) {  // an item of a stream
+    if (!streams_->ComesAgain(e)) Lost(e, ErrorType::kObjectLost, why);
+    return;
+  }
   Task* t = record->task;
   if (t != nullptr && t->state != TaskState::kDone) return;  // it is being made
   if (draining_) return objects_->SetError(e, ErrorType::kRuntimeShutdown, "the job has ended");

@@ -35,7 +35,7 @@ class StreamOwnerTest : public LoneCore {
     Grant grant;
     grant.shape_key = out_.Last<LeaseRequest>(MsgType::kLeaseRequest).shape_key;
     grant.lease = ++lease_;
-    grant.worker = kWorker;
+    grant.worker = worker_;
     Tell(RayletOf(1), MsgType::kGrant, grant);
   }
   void Give(uint32_t item, uint32_t attempt = 0, const std::string& text = "v",
@@ -46,7 +46,7 @@ class StreamOwnerTest : public LoneCore {
     m.item = item;
     m.value.bytes = Blob::Copy(Bytes(reinterpret_cast<const std::byte*>(text.data()), text.size()));
     m.value.contained = std::move(contained);
-    Tell(kWorker, MsgType::kItem, m);
+    Tell(worker_, MsgType::kItem, m);
   }
   void GiveStored(uint32_t item, uint32_t attempt = 0) {
     Item m;
@@ -57,7 +57,7 @@ class StreamOwnerTest : public LoneCore {
     m.value.attempt = attempt;
     m.value.size = 1 << 20;
     m.value.places = {{2, 0, 4096}};
-    Tell(kWorker, MsgType::kItem, m);
+    Tell(worker_, MsgType::kItem, m);
   }
   void End(uint32_t items, uint32_t attempt = 0, ValueKind kind = ValueKind::kValue, bool retry = false) {
     Result m;
@@ -67,7 +67,7 @@ class StreamOwnerTest : public LoneCore {
     m.retryable_error = retry;
     m.values.resize(1);
     m.values[0].kind = static_cast<uint8_t>(kind);
-    Tell(kWorker, MsgType::kResult, m);
+    Tell(worker_, MsgType::kResult, m);
   }
   void WorkerDies() {
     Eof eof;
@@ -96,6 +96,27 @@ class StreamOwnerTest : public LoneCore {
     EXPECT_EQ(core_.objects().owned_count(), 0U);
   }
 
+  // Two of three items are lost with the task's node; it runs again. The first lost one, which was read.
+  Entry* LoseItems() {
+    worker_ = {2, 7, 0, 1};
+    Open();
+    Give(0);
+    GiveStored(1);
+    GiveStored(2);
+    Read();
+    Entry* read = core_.streams().TakeNext(id_);
+    Join dead;
+    dead.record.node = 2;
+    Tell(GcsAddress(), MsgType::kNodeDead, dead);
+    EXPECT_TRUE(read->pending());
+    EXPECT_EQ(Next(), Look::kNotYet);
+    worker_ = kWorker;
+    GrantWorker();
+    EXPECT_EQ(out_.Last<Push>(MsgType::kPush).items_known, 1U);
+    return read;
+  }
+
+  Address worker_ = kWorker;
   TaskId id_;
   Entry* completion_ = nullptr;
   uint64_t lease_ = 0;
@@ -174,6 +195,26 @@ TEST_F(StreamOwnerTest, AFailedTaskEndsBehindItsLastItem) {
   Read();
   EXPECT_EQ(Next(), Look::kEnded);
   core_.objects().DropHold(second);
+  ExpectNothingLeft();
+}
+
+TEST_F(StreamOwnerTest, ItemsThatDiedWithTheTasksNodeComeAgain) {
+  Entry* read = LoseItems();
+  Give(1, 1, "again");
+  Give(2, 1, "again");
+  End(3, 1);
+  EXPECT_EQ(ErrorOf(read), ErrorType::kNone);
+  core_.objects().DropHold(read);
+  EXPECT_EQ(Read(), "again");
+  ExpectNothingLeft();
+}
+
+TEST_F(StreamOwnerTest, ItemsThatDoNotComeAgainFail) {
+  Entry* read = LoseItems();
+  core_.streams().Close(id_);
+  End(1, 1);
+  EXPECT_EQ(ErrorOf(read), ErrorType::kStreamInconsistent);
+  core_.objects().DropHold(read);
   ExpectNothingLeft();
 }
 
