@@ -275,7 +275,9 @@ void World::ScheduleTrouble() {
       if (rng_.Percent(50)) return KillNode(node);
       // What lives on there goes on until it fences itself, or is connected again.
       ++deaths_;
-      cut_[node] = rng_.Percent(50) ? kNever : now_ + static_cast<TimeNs>(rng_.Below(8000)) * kMillisecond;
+      const TimeNs until =
+          rng_.Percent(50) ? kNever : now_ + static_cast<TimeNs>(rng_.Below(8000)) * kMillisecond;
+      cut_[node] = std::max(cut_[node], until);  // a second cut heals nothing: what was lost stays lost
     });
   }
   if (features_.job_suspends) {
