@@ -28,7 +28,11 @@ MUTATIONS = [
     # R1
     Mutation(
         "unregister_missing",
-        ("runtime/core/object_table.cc", "outbox_->Send(e->id.owner(), MsgType::kUnregister, m);", ""),
+        (
+            "runtime/core/object_table.cc",
+            "    outbox_->Send(e->id.owner(), MsgType::kUnregister, m);\n  }\n  const bool unacknowledged",
+            "  }\n  const bool unacknowledged",
+        ),
     ),
     # R4: the dead stay in the sets of borrowers.
     Mutation(
@@ -81,7 +85,7 @@ MUTATIONS = [
     Mutation(
         "delivered_item_replaced",
         ("runtime/core/stream_owner.cc", "if (e == nullptr || !e->pending()) return false;", "if (e == nullptr) return false;"),
-        ("runtime/core/stream_owner.cc", "p->items_known = s->closed ? kNoItems : s->known;", "p->items_known = 0;"),
+        ("runtime/core/stream_owner.cc", "p->items_known = s->lost ? *s->lost : s->closed ? kNoItems : s->known;", "p->items_known = 0;"),
     ),
     # T9: the producer of a stream with a window does not learn that its items are read.
     Mutation(
