@@ -20,7 +20,7 @@ def one():
         ({"resources": {"TPU": 3}}, ValueError, "Supported configs"),
         ({"resources": {"neuron_cores": 0.5}}, ValueError, "whole numbers"),
         ({"resources": {"CPU": 1}}, ValueError, "Use the 'num_cpus' and 'num_gpus' keyword"),
-        ({"resources": {"x": "1"}}, ValueError, "x"),
+        ({"resources": {"x": "1"}}, TypeError, "x"),
         ({"max_retries": -2}, ValueError, "max_retries"),
         ({"retry_exceptions": ["x"]}, ValueError, "retry_exceptions"),
         ({"num_returns": True}, TypeError, "num_returns"),
