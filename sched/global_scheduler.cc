@@ -94,8 +94,8 @@ std::string GlobalScheduler::Infeasible(const Shape& shape) const {
     }
     have += (have.empty() ? "" : ", ") + ("node " + std::to_string(id)) + " has " + ToString(n.total);
   }
-  return "no node can ever run a task that asks for " + ToString(shape.resources) + " (" + have +
-         "); it waits for a node that can";
+  return std::string("no node can ever run ") + (shape.actor ? "an actor" : "a task") + " that asks for " +
+         ToString(shape.resources) + " (" + have + "); it waits for a node that can";
 }
 
 void GlobalScheduler::HandOff(const Waiting& w, uint64_t count) {

@@ -112,7 +112,7 @@ TEST_F(GlobalSchedulerTest, WhatNoNodeCanRunIsSaidOnceAndWaits) {
   scheduler_.OnDemand(1, d);
   for (int i = 0; i < 5; ++i) scheduler_.OnReport(2, {{"CPU", kResourceUnit}});
   ASSERT_EQ(warnings_.size(), 1U);
-  EXPECT_NE(warnings_[0].find("{CPU: 8}"), std::string::npos) << warnings_[0];
+  EXPECT_NE(warnings_[0].find("a task that asks for {CPU: 8}"), std::string::npos) << warnings_[0];
   AddNodes(1, 8);
   EXPECT_EQ(AssignedTo(3), 1U);
 }
