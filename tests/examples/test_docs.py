@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the documentation says to type works: every block ```sh and ```python of these pages is run, in a folder that
-looks like a checkout in which ./app.py is the user's program. Blocks of other kinds (bash, console) are not.
+looks like a checkout in which ./app.py is the user's program. Blocks of other kinds (bash, py, console) are not: they
+need more than that, such as a runtime that serves.
 
 The indented text after a block is what it prints: each of its lines must come, whatever the numbers and names in it."""
 
