@@ -67,7 +67,12 @@ class Counter {
   }
   bool RestartedWhenMade() const { return restarted_when_made_; }
   bool Restarted() const { return ray::WasCurrentActorRestarted(); }
-  std::string Node() const { return std::to_string(::getppid()); }
+  // Nodes may be hosts with process ids of their own, or share one host.
+  std::string Node() const {
+    char host[256] = {};
+    ::gethostname(host, sizeof host - 1);
+    return std::string(host) + ":" + std::to_string(::getppid());
+  }
 
   // Other actors.
   int AddTo(ray::ActorHandle<Counter> other, int n);
