@@ -160,9 +160,13 @@ TEST(Errors, ADeadWorkerIsItsTasksError) {
 TEST(Errors, AnObjectIsGoneWithItsOwner) {
   const auto refs = ray::Get(ray::Task(OwnAndEnd).Remote());
   EXPECT_EQ(*refs->at(0).Get(), 5);
-  std::this_thread::sleep_for(std::chrono::milliseconds(600));
-  const auto ref = ray::Task(GetInTask).SetMaxRetries(0).Remote(*refs);  // another process, which has no copy
-  const auto e = Thrown<ray::RayTaskException>([&] { ray::Get(ref, 20'000); });
+  const auto give_up_at = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  const auto e = Thrown<ray::RayTaskException>([&] {
+    while (std::chrono::steady_clock::now() < give_up_at) {  // the owner takes its time to end
+      std::this_thread::sleep_for(std::chrono::milliseconds(300));
+      ray::Get(ray::Task(GetInTask).SetMaxRetries(0).Remote(*refs), 20'000);  // in a process that has no copy
+    }
+  });
   EXPECT_EQ(e.origin().type, "ray::UnreconstructableException");
   EXPECT_THAT(e.what(), HasSubstr("is lost with its owner"));
 }
