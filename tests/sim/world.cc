@@ -12,7 +12,8 @@ namespace {
 
 constexpr TimeNs kLimit = 3600 * kSecond;
 constexpr size_t kTraceLength = 40;
-constexpr uint64_t kCheckEvery = 512;  // events
+constexpr uint64_t kCheckEvery = 512;         // events
+constexpr uint64_t kMostEvents = 20'000'000;  // a broken protocol may run in circles
 
 std::string Seconds(TimeNs t) {
   char text[32];
@@ -48,6 +49,7 @@ void World::ChooseFeatures() {
   f.actors = seed_ % 3 == 2;
   f.job_suspends = rng_.Percent(20);
   f.jitter = seed_ % 5 == 0;
+  f.slow_links = seed_ % 4 < 3;
   f.streams = seed_ % 5 == 0 || seed_ % 5 == 4;
   f.guests = seed_ % 6 == 5 ? static_cast<uint32_t>(1 + seed_ / 6 % 3) : 0;
   f.gpus.resize(f.nodes);
@@ -78,6 +80,7 @@ std::vector<std::pair<const char*, bool*>> Switches(Features* f) {
           {"lossy-backlog", &f->lossy_backlog},
           {"start-failures", &f->start_failures},
           {"jitter", &f->jitter},
+          {"slow-links", &f->slow_links},
           {"actors", &f->actors},
           {"streams", &f->streams}};
 }
@@ -125,7 +128,7 @@ std::string World::Run() {
 void World::RunUntil(const std::function<bool()>& done, TimeNs limit, const char* what) {
   while (!failed() && !done()) {
     if (events_.empty() && limit == kNever) return;
-    if (events_.empty() || now_ > limit) {
+    if (events_.empty() || now_ > limit || steps_ > kMostEvents) {
       Fail(std::string(what) + " did not end (14):\n" + Describe());
       return;
     }
@@ -144,9 +147,17 @@ void World::At(TimeNs when, std::function<void()> fn) {
 
 // ---- links ------------------------------------------------------------------------------------------------
 
+// What is told to three processes at once is known to the first long before it is known to the last: the
+// longer, the more of what follows from it happens in between.
+TimeNs World::Slowness(const Address& from, const Address& to) const {
+  if (!features_.slow_links) return 0;
+  Rng link(seed_ ^ std::hash<Address>()(from) ^ 31 * std::hash<Address>()(to));
+  return link.Percent(25) ? static_cast<TimeNs>(link.Below(20)) * kMillisecond : 0;
+}
+
 // Between nodes that nobody touches no message is so late that its node looks dead.
 TimeNs World::Delay(const Address& from, const Address& to) {
-  const auto micro = static_cast<TimeNs>(1 + rng_.Below(30)) * kMicrosecond;
+  const auto micro = static_cast<TimeNs>(1 + rng_.Below(30)) * kMicrosecond + Slowness(from, to);
   if (features_.jitter && rng_.Percent(50)) return static_cast<TimeNs>(rng_.Below(5000)) * kMicrosecond;
   if (features_.latency == 0 || rng_.Percent(90)) return micro;
   if (features_.latency == 1 || rng_.Percent(95)) return static_cast<TimeNs>(rng_.Below(5)) * kMillisecond;

@@ -48,7 +48,8 @@ struct Features {
   bool start_failures = false;
   bool actors = false;
   bool streams = false;
-  bool jitter = false;  // half of all messages are late by milliseconds: FIFOs overtake one another
+  bool jitter = false;      // half of all messages are late by milliseconds: FIFOs overtake one another
+  bool slow_links = false;  // a quarter of all links is slow from beginning to end
   uint32_t guests = 0;  // drivers that come and end while the first one runs; then there are detached actors
   int latency = 0;      // 0: microseconds; 1: up to milliseconds; 2: now and then seconds
   // Instead of the seed's programs: the driver makes so many actors at once, calls each once, and drops it.
@@ -163,6 +164,7 @@ class World {
   void ScheduleGuests();
   void KillDetached();
   TimeNs Delay(const Address& from, const Address& to);
+  TimeNs Slowness(const Address& from, const Address& to) const;
   TimeNs CutUntil(const Address& from, const Address& to) const;
   void SuspendAll(TimeNs how_long);
   void Deliver(const LinkKey& key);
