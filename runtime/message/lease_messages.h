@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// Leases: what a task needs, who asks for it, and who has it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/ids/ids.h"
+
+namespace rmpi {
+
+// What a lease asks for. Two tasks of one shape may use each other's leases. Amounts are fixed point,
+// 1/10000.
+struct Shape {
+  std::vector<std::pair<std::string, int64_t>> resources;  // sorted by name
+  uint8_t strategy = 0;                                    // Strategy of core_worker.h
+  bool affinity_soft = false;
+  uint8_t language = kPythonLanguage;
+  bool actor = false;  // the worker is an actor's, to the end of both
+  // kNodeAffinity; or, for kDefault, the node that holds most argument bytes (a wish)
+  uint32_t affinity_node = 0;
+  uint32_t depth = 0;  // nesting depth of the task: deeper ones go first
+  JobId job;
+
+  template <class C>
+  void Fields(C& c) {
+    c(resources, strategy, affinity_soft, language, actor, affinity_node, depth, job);
+  }
+  auto operator<=>(const Shape&) const = default;
+};
+
+// owner -> its raylet. Counted from the beginning of an epoch, so that neither side has to guess which grants
+// are on their way: `wanted` leases in all, those that have come included.
+struct LeaseRequest {
+  uint32_t shape_key = 0;  // the owner's own number for the shape
+  uint32_t epoch = 0;      // a new one begins when some of what was asked for may be lost
+  uint64_t wanted = 0;
+  Shape shape;
+
+  template <class C>
+  void Fields(C& c) {
+    c(shape_key, epoch, wanted, shape);
+  }
+};
+
+struct Grant {  // granting raylet -> owner
+  uint32_t shape_key = 0;
+  uint32_t epoch = 0;  // of the request
+  uint64_t lease = 0;  // unique per granting raylet
+  Address worker;
+
+  template <class C>
+  void Fields(C& c) {
+    c(shape_key, epoch, lease, worker);
+  }
+};
+
+enum class WorkerAfter : uint8_t {
+  kIdle = 0,     // may serve others
+  kRetires = 1,  // has said that it takes no more
+  kLeaves = 2,   // is to be told so: its actor has ended
+};
+
+struct LeaseReturn {  // owner -> granting raylet
+  uint64_t lease = 0;
+  WorkerAfter worker = WorkerAfter::kIdle;
+
+  template <class C>
+  void Fields(C& c) {
+    c(lease, worker);
+  }
+};
+
+struct Reclaim {  // raylet -> owner: others wait, give back what is idle
+  uint32_t unused = 0;
+
+  template <class C>
+  void Fields(C& c) {
+    c(unused);
+  }
+};
+
+struct Unschedulable {  // raylet or GCS -> owner: tasks of this shape can never start
+  uint32_t shape_key = 0;
+  std::string reason;
+
+  template <class C>
+  void Fields(C& c) {
+    c(shape_key, reason);
+  }
+};
+
+}  // namespace rmpi
