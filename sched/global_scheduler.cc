@@ -77,7 +77,7 @@ void GlobalScheduler::OnReject(uint32_t node, const Demand& m) {
 
 void GlobalScheduler::OnOwnerGone(const Address& owner) {
   demands_.remove_if([&](const Waiting& w) { return w.demand.owner == owner; });
-  std::erase_if(ledgers_, [&](const auto& l) { return l.first.first == owner; });
+  EraseOwner(&ledgers_, owner);
 }
 
 bool GlobalScheduler::Feasible(const Shape& shape) const {

@@ -11,6 +11,7 @@
 
 #include "runtime/base/time.h"
 #include "runtime/message/messages.h"
+#include "sched/ledgers.h"
 #include "sched/pool.h"
 #include "sched/resources.h"
 
@@ -70,7 +71,7 @@ class GlobalScheduler {
   Host* host_;
   std::map<uint32_t, Node> nodes_;
   std::list<Waiting> demands_;
-  std::map<std::pair<Address, uint32_t>, Ledger> ledgers_;  // by owner and shape
+  LedgersByOwner<Ledger> ledgers_;
   uint32_t spread_cursor_ = 0;
   bool scheduling_ = false;
 };

@@ -43,14 +43,14 @@ void LocalScheduler::OnLeaseRequest(const Address& owner, const LeaseRequest& m,
     if (told) ledger.reported = kStale;
   }
   ledger.wanted = m.wanted;
-  auto it = std::find_if(demands_.begin(), demands_.end(), [&](const LocalDemand& d) {
-    return !d.assigned && d.owner == owner && d.shape_key == m.shape_key;
-  });
+  auto it = std::find_if(demands_.begin(), demands_.end(),
+                         [&](const LocalDemand& d) { return d.ledger == &ledger; });
   if (it == demands_.end()) {
     LocalDemand d;
     d.owner = owner;
     d.shape_key = m.shape_key;
     d.shape = m.shape;
+    d.ledger = &ledger;
     it = Insert(std::move(d));
   }
   it->epoch = m.epoch;
@@ -68,8 +68,8 @@ std::list<LocalScheduler::LocalDemand>::iterator LocalScheduler::Insert(LocalDem
 // Nobody wants any of it any more.
 void LocalScheduler::Withdraw(LocalDemand* d) {
   d->count = 0;
-  if (d->assigned) return;
-  LedgerOf(*d).wanted = 0;
+  if (d->assigned()) return;
+  d->ledger->wanted = 0;
   Report(d);
 }
 
@@ -84,7 +84,7 @@ void LocalScheduler::OnJobEnd(JobId job) {
 void LocalScheduler::OnAssign(const Demand& m, TimeNs now) {
   promised_ = true;
   if (ended_jobs_.count(m.shape.job) != 0) return;
-  Insert({m.owner, m.shape_key, m.shape, m.epoch, m.count, /*assigned=*/true, now});
+  Insert({m.owner, m.shape_key, m.shape, m.epoch, m.count, /*ledger=*/nullptr, now});
   Dispatch(now);
 }
 
@@ -93,14 +93,14 @@ void LocalScheduler::OnHandedOff(const HandedOff& m, TimeNs now) {
   if (ledger == ledgers_.end() || ledger->second.epoch != m.epoch) return;
   ledger->second.handed += m.count;
   for (LocalDemand& d : demands_) {
-    if (!d.assigned && d.owner == m.owner && d.shape_key == m.shape_key) d.count = ledger->second.left();
+    if (d.ledger == &ledger->second) d.count = d.ledger->left();
   }
   Dispatch(now);
 }
 
 void LocalScheduler::Report(LocalDemand* d) {
-  if (d->assigned) return;
-  Ledger& ledger = LedgerOf(*d);
+  if (d->assigned()) return;
+  Ledger& ledger = *d->ledger;
   const uint64_t elsewhere = ledger.wanted - std::min(ledger.wanted, ledger.here);
   if (elsewhere == ledger.reported) return;
   ledger.reported = elsewhere;
@@ -110,7 +110,7 @@ void LocalScheduler::Report(LocalDemand* d) {
 Amounts LocalScheduler::Promisable() const {
   Pool left = pool_;
   for (const LocalDemand& d : demands_) {
-    if (!d.assigned) continue;
+    if (!d.assigned()) continue;
     for (uint64_t i = 0; i < d.count && left.Fits(d.shape.resources); ++i) left.Take(d.shape.resources);
   }
   return left.Report();
@@ -179,7 +179,7 @@ bool LocalScheduler::GrantOne(LocalDemand* d) {
                   LeaseRecord{d->owner, w->address, d->shape.resources, std::move(devices), d->shape.actor});
   if (d->shape.actor) ++actor_leases_;
   --d->count;
-  if (!d->assigned) ++LedgerOf(*d).here;
+  if (!d->assigned()) ++d->ledger->here;
   Grant g;
   g.shape_key = d->shape_key;
   g.epoch = d->epoch;
@@ -225,7 +225,7 @@ void LocalScheduler::Dispatch(TimeNs now) {
   std::map<uint8_t, uint32_t> starts_wanted;  // by language
   for (auto it = demands_.begin(); it != demands_.end();) {
     LocalDemand& d = *it;
-    if (d.assigned || Local(d.shape)) {
+    if (d.assigned() || Local(d.shape)) {
       while (d.count > 0 && pool_.Fits(d.shape.resources)) {
         if (GrantOne(&d)) continue;
         // No process: as many new ones as fit, beyond those already on their way.
@@ -240,7 +240,7 @@ void LocalScheduler::Dispatch(TimeNs now) {
         break;
       }
       starved |= d.count > 0 && !pool_.Fits(d.shape.resources);
-      if (d.assigned && d.count > 0) {
+      if (d.assigned() && d.count > 0) {
         // A process that is on its way will serve it; hard affinity has nowhere else to go.
         const bool coming = starting_[d.shape.language] > 0 && pool_.Fits(d.shape.resources);
         if (now - d.since <= kAssignPatience) {
@@ -254,7 +254,7 @@ void LocalScheduler::Dispatch(TimeNs now) {
       }
     }
     // What fits here but waits for a process of ours to start is not the head's business.
-    if (!d.assigned && (!Local(d.shape) || !pool_.Fits(d.shape.resources) || d.count == 0)) Report(&d);
+    if (!d.assigned() && (!Local(d.shape) || !pool_.Fits(d.shape.resources) || d.count == 0)) Report(&d);
     it = d.count == 0 ? demands_.erase(it) : std::next(it);
   }
   if (starved) {
@@ -429,7 +429,7 @@ std::vector<Address> LocalScheduler::OnOwnerGone(const Address& owner, TimeNs no
     Withdraw(&d);
     return true;
   });
-  std::erase_if(ledgers_, [&](const auto& l) { return l.first.first == owner; });
+  EraseOwner(&ledgers_, owner);
   std::vector<uint64_t> ended;
   for (const auto& [id, lease] : leases_) {
     if (lease.owner == owner) {

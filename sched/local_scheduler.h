@@ -19,6 +19,7 @@
 
 #include "runtime/base/time.h"
 #include "runtime/message/messages.h"
+#include "sched/ledgers.h"
 #include "sched/pool.h"
 #include "sched/resources.h"
 
@@ -93,15 +94,6 @@ class LocalScheduler {
   bool Runs(const Address& worker, uint64_t lease) const;
 
  private:
-  struct LocalDemand {
-    Address owner;
-    uint32_t shape_key = 0;
-    Shape shape;
-    uint32_t epoch = 0;
-    uint64_t count = 0;
-    bool assigned = false;  // by the head: never passed on, rejected when it waits for long
-    TimeNs since = 0;
-  };
   // One owner's demand for one shape since its epoch began. Kept as long as the owner lives: the next request
   // is counted from the same beginning.
   struct Ledger {
@@ -112,6 +104,18 @@ class LocalScheduler {
     uint64_t reported = 0;  // what the head was told last
 
     uint64_t left() const { return wanted - std::min(wanted, here + handed); }
+  };
+  struct LocalDemand {
+    Address owner;
+    uint32_t shape_key = 0;
+    Shape shape;
+    uint32_t epoch = 0;
+    uint64_t count = 0;
+    // Null: assigned by the head. Such is never passed on, and rejected when it waits for long.
+    Ledger* ledger = nullptr;
+    TimeNs since = 0;
+
+    bool assigned() const { return ledger == nullptr; }
   };
   struct Worker {
     Address address;
@@ -140,7 +144,6 @@ class LocalScheduler {
   };
 
   void Dispatch(TimeNs now);
-  Ledger& LedgerOf(const LocalDemand& d) { return ledgers_.at({d.owner, d.shape_key}); }
   std::list<LocalDemand>::iterator Insert(LocalDemand d);
   void Withdraw(LocalDemand* d);
   bool GrantOne(LocalDemand* d);
@@ -163,8 +166,8 @@ class LocalScheduler {
   LocalOptions options_;
   Host* host_;
   Pool pool_;
-  std::list<LocalDemand> demands_;                          // deeper first, then oldest
-  std::map<std::pair<Address, uint32_t>, Ledger> ledgers_;  // by owner and shape
+  std::list<LocalDemand> demands_;  // deeper first, then oldest
+  LedgersByOwner<Ledger> ledgers_;
   std::unordered_map<Address, Worker> workers_;
   std::vector<Address> idle_;  // most recently used last
   std::unordered_map<uint64_t, LeaseRecord> leases_;

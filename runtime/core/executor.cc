@@ -79,8 +79,7 @@ void Executor::ReleaseOrdered(const Address& owner) {
       continue;
     }
     if (item.missing != 0) return;
-    ready_.Push(std::move(waiting_[i]));
-    waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
+    ready_.Push(TakeWaiting(i));
   }
 }
 

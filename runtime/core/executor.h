@@ -129,6 +129,7 @@ class Executor {
   void AnswerError(const ExecItem& item, ErrorType type, const std::string& message);
   void AnswerError(const ExecItem& item, WireValue error);
   void Forget(const ExecItem& item);
+  std::unique_ptr<ExecItem> TakeWaiting(size_t i);
   ExecItem* FindStream(const TaskId& task, uint32_t attempt);
   void GoOn(StreamRun* stream);
   void OrphanStreams(const std::function<bool(const Address&)>& gone);

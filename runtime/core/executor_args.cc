@@ -58,8 +58,8 @@ void Executor::OnPullReply(const PullReply& m) {
       LocateAgain(m.id, m.gone);
       ++i;
     } else if (m.failed || m.full) {
-      const std::unique_ptr<ExecItem> out = std::move(waiting_[i]);
-      waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
+      const std::unique_ptr<ExecItem> out = TakeWaiting(i);
+      moved.push_back(out->owner);
       Forget(*out);
       if (m.full) {
         AnswerError(*out, ErrorType::kObjectStoreFull,
@@ -67,7 +67,6 @@ void Executor::OnPullReply(const PullReply& m) {
       } else {
         GiveBack(*out, m.id, m.gone);
       }
-      moved.push_back(out->owner);
     } else {
       for (size_t k : wanted) {
         item->local[k] = m.place;
@@ -83,9 +82,14 @@ void Executor::OnPullReply(const PullReply& m) {
 bool Executor::Arrived(size_t i, std::vector<Address>* moved) {
   moved->push_back(waiting_[i]->owner);
   if (waiting_[i]->in_turn()) return false;  // there may be others before it
-  ready_.Push(std::move(waiting_[i]));
-  waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
+  ready_.Push(TakeWaiting(i));
   return true;
+}
+
+std::unique_ptr<ExecItem> Executor::TakeWaiting(size_t i) {
+  std::unique_ptr<ExecItem> out = std::move(waiting_[i]);
+  waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
+  return out;
 }
 
 // An argument of an item that is ready was evicted between its arrival and now: has it brought again. It
@@ -163,8 +167,8 @@ void Executor::OnLocation(const Location& m) {
     }
     const bool gone = m.value.state == ValueState::kGone;
     if (wanted && (gone || m.value.kind != static_cast<uint8_t>(ValueKind::kValue))) {
-      const std::unique_ptr<ExecItem> out = std::move(waiting_[i]);
-      waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
+      const std::unique_ptr<ExecItem> out = TakeWaiting(i);
+      moved.push_back(out->owner);
       Forget(*out);
       if (gone) {
         AnswerError(*out, ErrorType::kObjectLost,
@@ -173,7 +177,6 @@ void Executor::OnLocation(const Location& m) {
       } else {
         AnswerError(*out, m.value);
       }
-      moved.push_back(out->owner);
     } else if (!wanted || item->missing != 0 || !Arrived(i, &moved)) {
       ++i;
     }

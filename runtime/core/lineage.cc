@@ -31,10 +31,7 @@ bool Lineage::Keep(Task* t, bool allowed) {
                           : t->cancelled              ? ErrorType::kLostCancelled
                           : t->tmpl->max_retries == 0 ? ErrorType::kLostNoRetries
                                                       : ErrorType::kLostRetriesSpent;
-    for (uint32_t i = 0; i < t->record->returns; ++i) {
-      const Entry* e = objects_->ReturnOf(t->record, i);
-      if (e->live && e->details) e->details->final_loss = why;
-    }
+    SetFinalLoss(t->record, why);
     return false;
   }
   t->lineage_bytes = kTaskBytes + t->args.size();
@@ -65,24 +62,31 @@ ObjectId Lineage::ActorOf(const Task* t) const {
   return it == actors_.end() ? ObjectId{} : it->second;
 }
 
-void Lineage::TakeOut(Task* t) {
+void Lineage::Unlist(Task* t) {
   tasks_.Remove(t);
   bytes_ -= t->lineage_bytes;
   actors_.erase(t);
+}
+
+// What a get of a return says once its last copy is lost.
+void Lineage::SetFinalLoss(Record* record, ErrorType why) {
+  for (uint32_t i = 0; i < record->returns; ++i) {
+    const Entry* e = objects_->ReturnOf(record, i);
+    if (e->live && e->details) e->details->final_loss = why;
+  }
+}
+
+void Lineage::TakeOut(Task* t) {
+  Unlist(t);
   if (!t->refs) return;
   for (Entry* e : *t->refs) objects_->TakeBack(e);
 }
 
 void Lineage::Drop(Task* t, ErrorType why) {
-  tasks_.Remove(t);
-  bytes_ -= t->lineage_bytes;
-  actors_.erase(t);
+  Unlist(t);
   Record* record = t->record;
   const uint64_t sequence = record->first.id.task.sequence;
-  for (uint32_t i = 0; i < record->returns; ++i) {
-    const Entry* e = objects_->ReturnOf(record, i);
-    if (e->live && e->details) e->details->final_loss = why;
-  }
+  SetFinalLoss(record, why);
   record->task = nullptr;
   const auto refs = std::move(t->refs);
   delete t;

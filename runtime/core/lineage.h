@@ -38,6 +38,8 @@ class Lineage {
 
  private:
   void Drop(Task* t, ErrorType why);
+  void Unlist(Task* t);
+  void SetFinalLoss(Record* record, ErrorType why);
   static bool Needed(ObjectTable* objects, Task* t);
 
   ObjectTable* objects_;

@@ -102,8 +102,11 @@ class ObjectTable {
   void SetInline(Entry* e, uint8_t kind, Blob value);
   void SetStored(Entry* e, uint8_t kind, uint32_t attempt, uint64_t size, std::vector<Place> places);
   void SetError(Entry* e, ErrorType type, const std::string& message);
-  void SetContained(Entry* e, const std::vector<ObjectId>& ids);
-  // Takes a value as it came over the wire. Contained refs are borrowed under e's protection.
+  // Takes a value from who made it for us. The refs inside are borrowed now: the maker holds them until that
+  // is acknowledged.
+  void SetMade(Entry* e, const WireValue& value);
+  // Takes the value of a borrowed one, or that it is gone. The refs inside are borrowed, under e's
+  // protection, when somebody reads them.
   void SetWire(Entry* e, const WireValue& value);
   WireValue ToWire(const Entry& e) const;
   // Makes sure that a pending entry will become ready: asks its owner once, or has it made again.

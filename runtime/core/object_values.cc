@@ -53,9 +53,14 @@ void ObjectTable::SetError(Entry* e, ErrorType type, const std::string& message)
             EncodeSystemError(static_cast<uint8_t>(type), message, Hex(e->id)));
 }
 
-void ObjectTable::SetContained(Entry* e, const std::vector<ObjectId>& ids) {
-  for (const ObjectId& id : ids) {
+void ObjectTable::SetMade(Entry* e, const WireValue& v) {
+  for (const ObjectId& id : v.contained) {
     if (Entry* inner = Borrow(id, nullptr)) e->more().contained.push_back(inner);
+  }
+  if (v.state == ValueState::kStored) {
+    SetStored(e, v.kind, v.attempt, v.size, v.places);
+  } else {
+    SetInline(e, v.kind, v.bytes);
   }
 }
 

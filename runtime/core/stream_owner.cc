@@ -43,8 +43,7 @@ void StreamOwner::SetMissing(Entry* e, const Stream& s, uint32_t item) {
       : s.closed ? "the generator was deleted before this item came"
                  : "the stream has ended before this item";
   const ErrorType type = once_there ? ErrorType::kStreamInconsistent : ErrorType::kEndOfStream;
-  objects_->SetInline(e, static_cast<uint8_t>(ValueKind::kSystemError),
-                      EncodeSystemError(static_cast<uint8_t>(type), text, Hex(e->id)));
+  objects_->SetError(e, type, text);
 }
 
 // ---- the consumer -----------------------------------------------------------------------------------------
@@ -108,15 +107,11 @@ void StreamOwner::FillPush(const Task& t, Push* p) {
 
 void StreamOwner::OnItem(const Task* t, const Address& from, const Item& m) {
   Stream* s = t == nullptr ? nullptr : Find(m.task);
-  const ObjectId id = ItemId(m.task, m.item);
   if (s != nullptr && Keep(*t, s, m)) {
     if (!m.value.contained.empty()) tasks_->Acknowledge(from, {m.task, m.attempt, false, false}, m.item);
     return;
   }
-  if (m.value.state == ValueState::kStored) {
-    for (const Place& p : m.value.places)
-      outbox_->Send(RayletOf(p.node), MsgType::kFree, FreeObject{id, m.value.attempt});
-  }
+  tasks_->FreeValue(ItemId(m.task, m.item), m.value);
   if (!m.value.contained.empty()) outbox_->Send(from, MsgType::kItemAck, ItemRef{m.task, m.attempt, m.item});
 }
 
@@ -128,12 +123,7 @@ bool StreamOwner::Keep(const Task& t, Stream* s, const Item& m) {
   Entry* e = m.item < s->read ? objects_->Find(ItemId(m.task, m.item)) : Slot(t.id(), s, m.item);
   if (e == nullptr || !e->pending()) return false;  // let go of, or there from a former attempt
   s->known = std::max(s->known, m.item + 1);
-  objects_->SetContained(e, m.value.contained);
-  if (m.value.state == ValueState::kStored) {
-    objects_->SetStored(e, m.value.kind, m.value.attempt, m.value.size, m.value.places);
-  } else {
-    objects_->SetInline(e, m.value.kind, m.value.bytes);
-  }
+  objects_->SetMade(e, m.value);
   return true;
 }
 

@@ -253,12 +253,7 @@ void TaskTable::Complete(Task* t, const Address& from, Result& m) {
       FreeValue({m.task, i, 0}, v);
       continue;
     }
-    objects_->SetContained(e, v.contained);
-    if (v.state == ValueState::kStored) {
-      objects_->SetStored(e, v.kind, v.attempt, v.size, v.places);
-    } else {
-      objects_->SetInline(e, v.kind, v.bytes);
-    }
+    objects_->SetMade(e, v);
   }
   if (m.needs_ack) Acknowledge(from, {m.task, m.attempt, false, false});
   if (t->tmpl->stream != StreamKind::kNone) streams_->OnResult(t, m);

@@ -84,6 +84,8 @@ class TaskTable {
   Lineage& lineage() { return lineage_; }
   const Lineage& lineage() const { return lineage_; }
 
+  // A value that nobody wants: its copies in stores go.
+  void FreeValue(const ObjectId& id, const WireValue& v);
   // Registrations that held back a RESULT_ACK may have been acknowledged.
   void FlushAcks();
   void OnEof(const Address& who);
@@ -102,7 +104,6 @@ class TaskTable {
   };
 
   void Finish(Task* t);
-  void FreeValue(const ObjectId& id, const WireValue& v);
   void Lost(Entry* e, ErrorType type, const std::string& why);
 
   Outbox* outbox_;

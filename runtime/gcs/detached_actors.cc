@@ -196,11 +196,9 @@ void DetachedActors::Fill(const Copy& copy, Blob bytes) {
 }
 
 void DetachedActors::Refuse(const Copy& copy, ErrorType type, const std::string& why) {
-  core_.objects().SetInline(copy.to, static_cast<uint8_t>(ValueKind::kSystemError),
-                            core::EncodeSystemError(static_cast<uint8_t>(type),
-                                                    "an argument of the detached actor " + copy.class_name +
-                                                        " could not be kept for it: " + why,
-                                                    Hex(copy.to->id)));
+  core_.objects().SetError(
+      copy.to, type,
+      "an argument of the detached actor " + copy.class_name + " could not be kept for it: " + why);
 }
 
 void DetachedActors::OnDead(const ObjectId& actor) {

@@ -117,10 +117,9 @@ Status CoreWorker::NextItem(const Ref& stream, TimeNs deadline, Ref* item, const
   core::StreamOwner& streams = impl.core_.streams();
   Look look = streams.LookAtNext(task);
   if (look == Look::kNotYet) {
-    const bool in_task = impl.mode_ == Mode::kWorker && impl.OnMainThread() && impl.Current() != nullptr;
     const auto known = [&] { return (look = streams.LookAtNext(task)) != Look::kNotYet; };
     const Status s =
-        impl.WaitUntil(lock, deadline, in_task, known, hooks != nullptr ? hooks->go_on : nullptr);
+        impl.WaitUntil(lock, deadline, impl.InTask(), known, hooks != nullptr ? hooks->go_on : nullptr);
     if (!s.ok()) return s;
   }
   if (look == Look::kEnded) return Status::NotFound("the stream has ended");
