@@ -84,8 +84,8 @@ class LogRelay {
   Sink sink_;
   Ready ready_;
   std::unordered_map<uint64_t, std::unique_ptr<Worker>> workers_;
-  std::unordered_map<uint64_t, std::string>
-      tails_;  // of workers whose pipes ended before their death was told
+  // Of workers whose pipes ended before their death was told.
+  std::unordered_map<uint64_t, std::string> tails_;
 };
 
 }  // namespace rmpi

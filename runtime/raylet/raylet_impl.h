@@ -234,8 +234,8 @@ class Raylet : public sched::LocalScheduler::Host,
   uint64_t next_token_ = 1;
   std::unordered_map<uint32_t, Job> jobs_;             // those that run
   std::unordered_map<Address, size_t> log_unprinted_;  // bytes of lines sent to a driver and not acknowledged
-  std::unordered_map<uint64_t, uint16_t>
-      job_starts_;  // nonce -> slot of the driver that waits for its number
+  // Nonce -> slot of the driver that waits for its number.
+  std::unordered_map<uint64_t, uint16_t> job_starts_;
   uint64_t next_nonce_ = 1;
   std::vector<Room> waiting_room_;
   std::vector<EndingJob> ending_jobs_;

@@ -22,14 +22,7 @@ class LoneCore : public testing::Test {
   }
   template <class M>
   void Tell(const Address& from, MsgType type, const M& m) {
-    Writer body;
-    body(m);
-    MessageHeader header;
-    header.type = static_cast<uint16_t>(type);
-    header.body_bytes = static_cast<uint32_t>(body.size());
-    header.src = from;
-    header.dst = core_.objects().self();
-    core_.OnMessage(header, body.bytes(), now_);
+    Deliver(&core_, from, core_.objects().self(), type, m, now_);
   }
   // A new object of ours, pending, with one handle.
   Entry* NewPut() {

@@ -31,13 +31,7 @@ class DetachedActorsTest : public testing::Test, public DetachedActors::Host {
 
   template <class M>
   void Tell(const Address& from, MsgType type, const M& m) {
-    Writer body;
-    body(m);
-    MessageHeader header;
-    header.type = static_cast<uint16_t>(type);
-    header.src = from;
-    header.dst = DetachedOwner();
-    actors_.OnMessage(header, body.bytes(), now_);
+    Deliver(&actors_, from, DetachedOwner(), type, m, now_);
   }
   static ObjectId Argument(uint64_t number) {
     return {{kJob, kOwner, TaskId::Sequence(TaskKind::kPut, number)}, 0, 0};
@@ -64,6 +58,28 @@ class DetachedActorsTest : public testing::Test, public DetachedActors::Host {
   ObjectId Adopt(const AdoptActor& m) {
     Tell(kCreator, MsgType::kAdoptActor, m);
     return Answer().actor;
+  }
+  // A nameless one with one argument.
+  AdoptActor CreationWith(uint64_t number) {
+    AdoptActor m = Creation("");
+    m.refs = {Argument(number)};
+    m.top_level = 1;
+    return m;
+  }
+  void LocateAt(const ObjectId& argument, uint64_t size) {
+    Location at;
+    at.id = argument;
+    at.value.state = ValueState::kStored;
+    at.value.size = size;
+    at.value.places = {{2, 0, 4096}};
+    Tell(kOwner, MsgType::kLocation, at);
+  }
+  void Pulled(const ObjectId& argument, const std::string& value) {
+    stored_[argument] = Bytes(value);
+    PullReply here;
+    here.id = argument;
+    here.place = {kHeadNode, 0, 64};
+    Tell(RayletOf(1), MsgType::kPullReply, here);
   }
   AdoptActorReply Answer() {
     Address to;
@@ -175,23 +191,11 @@ TEST_F(DetachedActorsTest, ItLivesWithoutHandlesAndItsJobEndsWithTheLastOne) {
 }
 
 TEST_F(DetachedActorsTest, AStoredArgumentIsCopiedAndOutlivesItsOwner) {
-  AdoptActor m = Creation("");
-  m.refs = {Argument(1)};
-  m.top_level = 1;
-  Tell(kCreator, MsgType::kAdoptActor, m);
+  Tell(kCreator, MsgType::kAdoptActor, CreationWith(1));
   AcknowledgeAll();
-  Location at;
-  at.id = Argument(1);
-  at.value.state = ValueState::kStored;
-  at.value.size = 300'000;
-  at.value.places = {{2, 0, 4096}};
-  Tell(kOwner, MsgType::kLocation, at);
+  LocateAt(Argument(1), 300'000);
   EXPECT_EQ(out_.Last<Pull>(MsgType::kPull).id, Argument(1));
-  stored_[Argument(1)] = Bytes("the value");
-  PullReply here;
-  here.id = Argument(1);
-  here.place = {kHeadNode, 0, 64};
-  Tell(RayletOf(1), MsgType::kPullReply, here);
+  Pulled(Argument(1), "the value");
   EXPECT_EQ(out_.Last<RefMessage>(MsgType::kUnregister).id, Argument(1));
   Eof owner;
   owner.who = kOwner;
@@ -211,54 +215,30 @@ TEST_F(DetachedActorsTest, AStoredArgumentIsCopiedAndOutlivesItsOwner) {
 }
 
 TEST_F(DetachedActorsTest, TheCreatorWaitsForTheCopyOfWhatIsThereButNotForWhatIsNot) {
-  AdoptActor m = Creation("");
-  m.refs = {Argument(1)};
-  m.top_level = 1;
-  Tell(kCreator, MsgType::kAdoptActor, m);
+  Tell(kCreator, MsgType::kAdoptActor, CreationWith(1));
   EXPECT_EQ(out_.sent[0].type, MsgType::kLocate);
   EXPECT_EQ(out_.sent[1].type, MsgType::kRegister);
-  Location at;
-  at.id = Argument(1);
-  at.value.state = ValueState::kStored;
-  at.value.size = 300'000;
-  at.value.places = {{2, 0, 4096}};
-  Tell(kOwner, MsgType::kLocation, at);
+  LocateAt(Argument(1), 300'000);
   AcknowledgeAll();
   EXPECT_EQ(out_.Count(MsgType::kAdoptActorReply), 0U);
-  stored_[Argument(1)] = Bytes("the value");
-  PullReply here;
-  here.id = Argument(1);
-  here.place = {kHeadNode, 0, 64};
-  Tell(RayletOf(1), MsgType::kPullReply, here);
+  Pulled(Argument(1), "the value");
   EXPECT_EQ(out_.Count(MsgType::kAdoptActorReply), 1U);
 
-  m.nonce = ++nonce_;
-  m.refs = {Argument(2)};  // its task still runs
-  Tell(kCreator, MsgType::kAdoptActor, m);
+  Tell(kCreator, MsgType::kAdoptActor, CreationWith(2));  // its task still runs
   AcknowledgeAll();
   EXPECT_EQ(out_.Count(MsgType::kAdoptActorReply), 1U);
 }
 
 TEST_F(DetachedActorsTest, AnArgumentThatIsTooLargeOrLostIsTheActorsDeath) {
-  AdoptActor m = Creation("");
-  m.refs = {Argument(1)};
-  m.top_level = 1;
-  Tell(kCreator, MsgType::kAdoptActor, m);
+  Tell(kCreator, MsgType::kAdoptActor, CreationWith(1));
   AcknowledgeAll();
   const ObjectId large = Answer().actor;
-  Location at;
-  at.id = Argument(1);
-  at.value.state = ValueState::kStored;
-  at.value.size = DetachedActors::kMostCopied + 1;
-  at.value.places = {{2, 0, 4096}};
-  Tell(kOwner, MsgType::kLocation, at);
+  LocateAt(Argument(1), DetachedActors::kMostCopied + 1);
   EXPECT_EQ(StateOf(large).phase, ActorPhase::kDead);
   EXPECT_NE(TextOf(StateOf(large)).find("Till could not be kept for it: it has 67108865 bytes"),
             std::string::npos);
 
-  m.nonce = ++nonce_;
-  m.refs = {Argument(2)};
-  Tell(kCreator, MsgType::kAdoptActor, m);
+  Tell(kCreator, MsgType::kAdoptActor, CreationWith(2));
   AcknowledgeAll();
   const ObjectId orphan = Answer().actor;
   Eof owner;

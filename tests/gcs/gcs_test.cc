@@ -30,13 +30,7 @@ class GcsTest : public testing::Test, public Gcs::Host {
   }
   template <class M>
   void Tell(const Address& from, MsgType type, const M& m) {
-    Writer body;
-    body(m);
-    MessageHeader header;
-    header.type = static_cast<uint16_t>(type);
-    header.src = from;
-    header.dst = GcsAddress();
-    gcs_->OnMessage(header, body.bytes(), now_);
+    Deliver(gcs_.get(), from, GcsAddress(), type, m, now_);
   }
   void Pass(TimeNs span) {
     for (const TimeNs end = now_ + span; now_ < end;) {

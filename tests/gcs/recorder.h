@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// An Outbox that keeps what was sent.
+// An Outbox that keeps what was sent, and the way in: a message as it comes over the wire.
 #pragma once
 
 #include <gtest/gtest.h>
 
 #include <vector>
 
+#include "runtime/base/time.h"
 #include "runtime/core/outbox.h"
 
 namespace rmpi {
@@ -44,5 +45,19 @@ class Recorder : public Outbox {
 
   std::vector<Sent> sent;
 };
+
+// What `receiver` (a Core, a Gcs, ..) makes of a message from `from` to `to`.
+template <class Receiver, class M>
+void Deliver(Receiver* receiver, const Address& from, const Address& to, MsgType type, const M& m,
+             TimeNs now) {
+  Writer body;
+  body(m);
+  MessageHeader header;
+  header.type = static_cast<uint16_t>(type);
+  header.body_bytes = static_cast<uint32_t>(body.size());
+  header.src = from;
+  header.dst = to;
+  receiver->OnMessage(header, body.bytes(), now);
+}
 
 }  // namespace rmpi

@@ -49,10 +49,16 @@ constexpr char kCancelled[] = "ray::RayTaskCancelledException";  // make_error's
 // A program in another language named the function; it cannot read pickles.
 bool CalledFromElsewhere(const ExecTask& task) { return task.function_id.starts_with("py:"); }
 
-// While it lives, a cancel's signal interrupts Python code.
+// While it lives, a cancel's signal interrupts Python code. Raises if the cancel came before.
 class InTask {
  public:
-  InTask() { g_in_task = true; }
+  explicit InTask(CoreWorker* core) {
+    g_in_task = true;
+    if (!core->CancelRequested()) return;
+    g_in_task = false;
+    PyErr_SetNone(PyExc_KeyboardInterrupt);
+    nb::raise_python_error();
+  }
   ~InTask() { g_in_task = false; }
   InTask(const InTask&) = delete;
   InTask& operator=(const InTask&) = delete;
@@ -248,11 +254,7 @@ nb::object WorkerLoop::Call(const Function& function, const CallArgs& args, bool
   std::vector<PyObject*> stack(args.values.size() + 1);
   for (size_t i = 0; i < args.values.size(); ++i) stack[i + 1] = args.values[i].ptr();
   std::optional<InTask> in_task;
-  if (may_be_cancelled) in_task.emplace();
-  if (may_be_cancelled && core_->CancelRequested()) {  // while the arguments were being read
-    PyErr_SetNone(PyExc_KeyboardInterrupt);
-    nb::raise_python_error();
-  }
+  if (may_be_cancelled) in_task.emplace(core_);
   return Steal(PyObject_Vectorcall(function.callable.ptr(), stack.data() + 1,
                                    args.positional | PY_VECTORCALL_ARGUMENTS_OFFSET, args.names.ptr()));
 }
@@ -361,11 +363,7 @@ void WorkerLoop::Stream(ExecTask& task, nb::object generator, bool may_be_cancel
     nb::raise_python_error();
   }
   std::optional<InTask> in_task;
-  if (may_be_cancelled) in_task.emplace();
-  if (may_be_cancelled && core_->CancelRequested()) {  // between its call and here
-    PyErr_SetNone(PyExc_KeyboardInterrupt);
-    nb::raise_python_error();
-  }
+  if (may_be_cancelled) in_task.emplace(core_);
   ItemPlan plan = core_->PlanItem(task);
   for (;;) {
     if (plan.wait) WaitForReader(core_, task, &plan);
