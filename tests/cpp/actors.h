@@ -77,6 +77,7 @@ class Counter {
   // Other actors.
   int AddTo(ray::ActorHandle<Counter> other, int n);
   ray::ActorHandle<Counter> MakeChild(const std::string& name);
+  void MakeDetached(const std::string& name);
   void Keep(ray::ActorHandle<Counter> other) { kept_ = std::move(other); }
   int AddToKept(int n);
   void Forget() { kept_ = {}; }

@@ -5,10 +5,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <functional>
 #include <set>
 
 #include "tests/cpp/api_main.h"
+#include "tests/cpp/waiting.h"
 
 #if __has_include(<boost/optional.hpp>)
 #include <boost/optional.hpp>
@@ -31,7 +31,8 @@ RAY_REMOTE(RAY_FUNC(&Counter::Add, int), RAY_FUNC(&Counter::Add, int, int), &Cou
            &Counter::AddMany, &Counter::SumView, &Counter::Ones, &Counter::Throw, &Counter::ThrowUntil,
            &Counter::Pid, &Counter::Sleep, &Counter::Exit, &Counter::Die, &Counter::DieOnce,
            &Counter::RestartedWhenMade, &Counter::Restarted, &Counter::Node, &Counter::AddTo,
-           &Counter::MakeChild, &Counter::Keep, &Counter::AddToKept, &Counter::Forget);
+           &Counter::MakeChild, &Counter::MakeDetached, &Counter::Keep, &Counter::AddToKept,
+           &Counter::Forget);
 RAY_REMOTE(Noted::Create, &Noted::Five, &Noted::Slow);
 RAY_REMOTE(Meeting::Create, &Meeting::Meet, &Meeting::Most, &Meeting::Nested, Meeting::Seven);
 RAY_REMOTE(Both::Create, &Both::Name, &Both::AddBase, &Both::Twice, &Adding::Twice);
@@ -40,6 +41,12 @@ RAY_REMOTE(AddOnce, AddAll);
 int Counter::AddTo(ray::ActorHandle<Counter> other, int n) { return AddOnce(other, n); }
 ray::ActorHandle<Counter> Counter::MakeChild(const std::string& name) {
   return ray::Actor(RAY_FUNC(Counter::Create, int)).SetName(name).Remote(100);
+}
+void Counter::MakeDetached(const std::string& name) {
+  ray::Actor(RAY_FUNC(Counter::Create, int))
+      .SetName(name)
+      .SetLifetime(ray::ActorLifetime::DETACHED)
+      .Remote(200);
 }
 int Counter::AddToKept(int n) { return AddOnce(kept_, n); }
 
@@ -54,30 +61,7 @@ ray::ActorHandle<Counter> Make(int start = 0) {
 
 const auto kAdd = RAY_FUNC(&Counter::Add, int);
 
-// The text of the RayActorException that a call's result throws.
-template <typename T>
-std::string ActorError(const ray::ObjectRef<T>& ref) {
-  try {
-    ref.Get(30'000);
-  } catch (const ray::RayActorException& e) {
-    return e.what();
-  }
-  return "(nothing was thrown)";
-}
-
-bool Soon(const std::function<bool()>& condition) {
-  for (int i = 0; i < 1000; ++i) {
-    if (condition()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  return false;
-}
 bool Exists(const std::filesystem::path& file) { return std::filesystem::exists(file); }
-
-std::string RandomName(const std::string& what) {
-  static int count = 0;
-  return what + std::to_string(::getpid()) + "-" + std::to_string(++count);
-}
 
 TEST(Actors, KeepTheirState) {
   const auto counter = Make(10);

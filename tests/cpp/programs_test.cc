@@ -158,7 +158,8 @@ TEST_F(Programs, WhatInitCannotDoItSays) {
   thrown("clash", "the remote function Same is there twice: RAY_REMOTE at a.cc:1 of ");
   thrown("local", "local_mode is not there");
   thrown("redis", "there is no Redis");
-  thrown("detached", "detached actors are not there yet");
+  thrown("lifetime for-ever",
+         "--ray_default_actor_lifetime=for-ever: it is neither detached nor non_detached");
   thrown("init --no-such-option", "no-such-option");
   thrown("address /nowhere", "address \"/nowhere\" is no run directory");
   thrown("address ray://host:1", "the Ray client");

@@ -34,6 +34,10 @@ RAY_MPI = first_existing(
     pathlib.Path(sys.executable).parent / "ray-mpi",
     ROOT / "build/release/python/ray_mpi/bin/ray-mpi",
 )
+# The folder with the programs of tests/cpp, of the same build.
+CPP_PROGRAMS = first_existing(
+    RAY_MPI and pathlib.Path(RAY_MPI).resolve().parents[3] / "tests/cpp", ROOT / "build/release/tests/cpp"
+)
 FAKE = first_existing(os.environ.get("RAY_MPI_FAKE_EXE"), ROOT / "build/release/tests/launcher/ray-mpi-fake-raylet")
 
 
@@ -124,3 +128,24 @@ def ray_mpi(tmp_path):
 def mpirun():
     if shutil.which("mpirun") is None:
         pytest.fail("no mpirun on PATH: launcher/packages.txt lists what the tests need")
+
+
+@pytest.fixture
+def serve(ray_mpi):
+    """Starts a runtime that serves, and waits for the line that says so."""
+    started = []
+
+    def start(*args, say="the runtime serves programs that say ray.init"):
+        process = ray_mpi.start(*args, stdin=subprocess.DEVNULL)
+        started.append(process)
+        lines = []
+        while not lines or say not in lines[-1]:
+            lines.append(process.stderr.readline())
+            assert lines[-1], f"it has ended: {''.join(lines)}"
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+        process.communicate(timeout=LIMIT_S)

@@ -13,8 +13,6 @@ import pytest
 from conftest import LIMIT_S
 from test_mpirun import raylets_of
 
-SERVING = "the runtime serves programs that say ray.init"
-
 ACTOR = """
 import os, signal, sys, time
 import ray
@@ -39,27 +37,6 @@ def settle(ask):
         except ray.exceptions.ActorUnavailableError:
             time.sleep(0.02)
 """
-
-
-@pytest.fixture
-def serve(ray_mpi):
-    """Starts a runtime that serves, and waits for the line that says so."""
-    started = []
-
-    def start(*args, say=SERVING):
-        process = ray_mpi.start(*args, stdin=subprocess.DEVNULL)
-        started.append(process)
-        lines = []
-        while not lines or say not in lines[-1]:
-            lines.append(process.stderr.readline())
-            assert lines[-1], f"it has ended: {''.join(lines)}"
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.terminate()
-        process.communicate(timeout=LIMIT_S)
 
 
 def status_of(process):

@@ -94,12 +94,18 @@ void HandOut(Ref handle, bool ordered, std::string class_id, abi::Actor* out) {
   out->class_name = kept;
 }
 
+// The namespace that was given, else the job's.
 abi::Code NamespaceOr(const abi::Text& given, std::string* out) {
   if (given.size != 0) {
     *out = given.str();
     return abi::kOk;
   }
   return Session::Get().Namespace(out);
+}
+
+abi::Code IsDetached(abi::Lifetime given, bool* detached) {
+  *detached = given == abi::kDetached;
+  return given == abi::kDefaultLifetime ? Session::Get().DetachesActors(detached) : abi::kOk;
 }
 
 }  // namespace
@@ -115,6 +121,7 @@ abi::Code CreateActor(const void* factory, const abi::ActorOptions* options, con
   ActorOptions named;
   if (const abi::Code code = NamespaceOr(options->ray_namespace, &named.ray_namespace); code != abi::kOk)
     return code;
+  if (const abi::Code code = IsDetached(options->lifetime, &named.detached); code != abi::kOk) return code;
   named.name = options->name.str();
   const bool ordered = options->max_concurrency <= 1;
   if (!named.name.empty()) named.about = About(f, ordered);

@@ -28,6 +28,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr TimeNs kShutdownPatience = 3 * kSecond;
+constexpr char kDetached[] = "detached";  // the word of all languages
 constexpr size_t kStreamMin = 32 * 1024;  // from here on the store's own copy is better than memcpy
 
 std::vector<std::string> Strings(const abi::Text* texts, uint64_t count) {
@@ -131,12 +132,13 @@ abi::Code Session::InitDriver(const abi::Config& config) {
 
 Status Session::Connect(const std::string& session, const abi::Config& config,
                         const std::vector<std::string>& native_worker) {
-  namespace_ = config.ray_namespace.size == 0 ? RandomNamespace() : config.ray_namespace.str();
+  settings_ = Settings{config.ray_namespace.size == 0 ? RandomNamespace() : config.ray_namespace.str(),
+                       config.actor_lifetime == abi::kDetached};
   const std::vector<std::string> own = OwnCommand();
   CoreWorker::Options options;
   options.session = session;
   options.name = fs::path(own.front()).filename().string();
-  options.ray_namespace = namespace_;
+  options.ray_namespace = settings_->ray_namespace;
   options.language = kCppLanguage;
   options.native_worker = native_worker;
   options.native_worker_cwd = WorkingDirectory();
@@ -154,7 +156,8 @@ Status Session::Connect(const std::string& session, const abi::Config& config,
   folders.push_back(fs::path(own.front()).parent_path().string());
   job["sys_path"] = folders;
   job["cwd"] = options.native_worker_cwd;
-  job["namespace"] = namespace_;
+  job["namespace"] = settings_->ray_namespace;
+  job["actor_lifetime"] = settings_->detaches_actors ? kDetached : "non_detached";
   job["argv0"] = own.front();
   job["cpp_worker"] = !native_worker.empty();
   const std::string text = job.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
@@ -224,24 +227,39 @@ void Session::AbandonAfterFork() {
   is_worker_ = false;
 }
 
-abi::Code Session::Namespace(std::string* out) {
+abi::Code Session::GetSettings(Settings* out) {
   const InCore core;
   if (!core) return FailNotConnected();
-  if (!is_worker_) {
-    *out = namespace_;
-    return abi::kOk;
-  }
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (namespace_.empty()) {
+  std::unique_lock<std::mutex> lock(mutex_, std::defer_lock);
+  if (is_worker_) lock.lock();
+  if (!settings_) {
     Blob blob;
     const TaskId task = core->current_task();
     if (Status s = core->Import("job:" + Hex(task.job), kNever, &blob); !s.ok()) return Fail(s);
     const std::string_view text(reinterpret_cast<const char*>(blob.data()), blob.size());
     const auto job = nlohmann::json::parse(text, nullptr, false);
-    if (job.is_object()) namespace_ = job.value("namespace", "");
+    settings_.emplace();
+    if (job.is_object()) {
+      settings_->ray_namespace = job.value("namespace", "");
+      settings_->detaches_actors = job.value("actor_lifetime", "") == kDetached;
+    }
   }
-  *out = namespace_;
+  *out = *settings_;
   return abi::kOk;
+}
+
+abi::Code Session::Namespace(std::string* out) {
+  Settings settings;
+  const abi::Code code = GetSettings(&settings);
+  *out = std::move(settings.ray_namespace);
+  return code;
+}
+
+abi::Code Session::DetachesActors(bool* out) {
+  Settings settings;
+  const abi::Code code = GetSettings(&settings);
+  *out = settings.detaches_actors;
+  return code;
 }
 
 // ---- helpers of the calls ---------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,7 +24,9 @@ class Session {
 
   abi::Code Init(const abi::Config& config);
   void Shutdown();
+  // Of this process's job.
   abi::Code Namespace(std::string* out);
+  abi::Code DetachesActors(bool* out);  // those that say nothing else
 
   // nullptr: not connected. The pointer stays good while an InCore lives.
   CoreWorker* core() const { return core_.load(std::memory_order_acquire); }
@@ -38,17 +41,23 @@ class Session {
 
  private:
   friend class InCore;
+  // What the job's processes of all languages know of it.
+  struct Settings {
+    std::string ray_namespace;
+    bool detaches_actors = false;
+  };
   abi::Code InitDriver(const abi::Config& config);
   Status Connect(const std::string& session, const abi::Config& config,
                  const std::vector<std::string>& native_worker);
   void Close();
   void AbandonAfterFork();
+  abi::Code GetSettings(Settings* out);
 
   std::mutex mutex_;  // Init and Shutdown
   std::atomic<CoreWorker*> core_{nullptr};
   std::unique_ptr<CoreWorker> owned_;
   Embedded embedded_;
-  std::string namespace_;
+  std::optional<Settings> settings_;  // of a worker: when asked for
   std::atomic<uint64_t> epoch_{0};
   std::atomic<bool> closing_{false};
   std::atomic<int> inside_{0};

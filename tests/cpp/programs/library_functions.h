@@ -3,6 +3,10 @@
 #pragma once
 
 #include <ray/api.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <string>
 
 int LibPlus(int a, int b);
 double LibSum(ray::View<double> v);
@@ -19,9 +23,14 @@ class LibActor {
   virtual ~LibActor() = default;
   int Add(int n) { return value_ += n; }
   virtual int Twice() { return 2 * value_; }
+  int AddShared() { return Add(*ray::Get(ray::Task(LibShared).Remote())); }  // by a task of its job
+  void MakeOther(const std::string& name) { ray::Actor(Create).SetName(name).Remote(value_); }
+  int Pid() { return static_cast<int>(::getpid()); }
+  int Die() { return ::raise(SIGKILL); }
 
  private:
   explicit LibActor(int start) : value_(start) {}
   int value_;
 };
-RAY_REMOTE(LibShared, LibActor::Create, &LibActor::Add, &LibActor::Twice);
+RAY_REMOTE(LibShared, LibActor::Create, &LibActor::Add, &LibActor::Twice, &LibActor::AddShared);
+RAY_REMOTE(&LibActor::MakeOther, &LibActor::Pid, &LibActor::Die);

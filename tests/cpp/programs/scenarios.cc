@@ -257,10 +257,11 @@ void Redis(const Arguments&) {
   config.redis_password_ = "secret";
   ray::Init(config);
 }
-void Detached(const Arguments&) {
-  ray::RayConfig config;
-  config.default_actor_lifetime = ray::ActorLifetime::DETACHED;
-  ray::Init(config);
+void Lifetime(const Arguments& arguments) {
+  ray::RayConfig config = Config();
+  std::string words[] = {"program", "--ray_default_actor_lifetime=" + arguments.at(0)};
+  char* argv[] = {words[0].data(), words[1].data()};
+  ray::Init(config, 2, argv);
 }
 void Path(const Arguments& arguments) {
   ray::RayConfig config = Config();
@@ -294,7 +295,7 @@ int main(int argc, char** argv) {
       {"calls", Calls},   {"views", Views},       {"full", Full},           {"clash", Clash},
       {"init", InitWith}, {"address", Address},   {"local", Local},         {"redis", Redis},
       {"path", Path},     {"cli", CommandLine},   {"threads", ManyThreads}, {"fork", Fork},
-      {"log", Log},       {"detached", Detached},
+      {"log", Log},       {"lifetime", Lifetime},
   };
   try {
     scenarios.at(argc > 1 ? argv[1] : "")({argv + 2, argv + argc});

@@ -32,7 +32,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v1 {
+inline namespace v2 {
 
 /// Connects this program to its runtime, see RayConfig::address. A second call does nothing. In a worker
 /// process it runs tasks until the worker's end, and does not return. \throws RayException when there is no
@@ -49,12 +49,6 @@ inline void Init(const RayConfig& config) {
     throw RayException(
         "RayConfig::redis_username_ and redis_password_: there is no Redis in ray-mpi, leave them out");
   }
-  if (config.default_actor_lifetime == ActorLifetime::DETACHED) {
-    throw RayException(
-        "RayConfig::default_actor_lifetime = DETACHED: detached actors are not there yet in this version of "
-        "ray-mpi; "
-        "keep a handle for as long as the actor is needed");
-  }
   std::vector<abi::Text> paths(config.code_search_path.begin(), config.code_search_path.end());
   std::vector<abi::Text> head_args(config.head_args.begin(), config.head_args.end());
   abi::Config c;
@@ -64,6 +58,7 @@ inline void Init(const RayConfig& config) {
   c.code_search_path_count = paths.size();
   c.head_args = head_args.data();
   c.head_args_count = head_args.size();
+  c.actor_lifetime = internal::LifetimeOf(config.default_actor_lifetime);
   internal::Check(internal::GetApi().init(&c));
 }
 /// Init(RayConfig()): with all defaults.
@@ -84,6 +79,15 @@ inline const char* FlagValue(std::string_view name, int argc, char** argv, int* 
   return argv[++*at];
 }
 
+inline ActorLifetime LifetimeNamed(std::string_view word) {
+  std::string name(word);
+  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  if (name == "detached") return ActorLifetime::DETACHED;
+  if (name == "non_detached") return ActorLifetime::NON_DETACHED;
+  throw RayException("--ray_default_actor_lifetime=" + std::string(word) +
+                     ": it is neither detached nor non_detached");
+}
+
 inline std::vector<std::string> SplitWords(std::string_view text, char separator) {
   std::vector<std::string> words;
   while (!text.empty()) {
@@ -99,8 +103,9 @@ inline std::vector<std::string> SplitWords(std::string_view text, char separator
 /// \endcond
 
 /// The same; words of the command line win over `config`, which is changed to what was used: --ray_address=A,
-/// --ray_code_search_path=P:Q, --ray_head_args="words", --ray_job_namespace=N. All other words are the
-/// program's. \throws RayException as Init(config) does.
+/// --ray_code_search_path=P:Q, --ray_head_args="words", --ray_job_namespace=N,
+/// --ray_default_actor_lifetime=detached (or non_detached). All other words are the program's. \throws
+/// RayException as Init(config) does.
 inline void Init(RayConfig& config, int argc, char** argv) {
   for (int i = 1; i < argc && std::strcmp(argv[i], "--") != 0; ++i) {
     if (const char* a = internal::FlagValue("ray_address", argc, argv, &i)) {
@@ -111,6 +116,8 @@ inline void Init(RayConfig& config, int argc, char** argv) {
       config.head_args = internal::SplitWords(h, ' ');
     } else if (const char* n = internal::FlagValue("ray_job_namespace", argc, argv, &i)) {
       config.ray_namespace = n;
+    } else if (const char* l = internal::FlagValue("ray_default_actor_lifetime", argc, argv, &i)) {
+      config.default_actor_lifetime = internal::LifetimeNamed(l);
     } else if (internal::FlagValue("ray_redis_password", argc, argv, &i) != nullptr) {
       throw RayException("--ray_redis_password: there is no Redis in ray-mpi, leave it out");
     }
@@ -138,5 +145,5 @@ inline std::string GetNamespace() {
   return text.str();
 }
 
-}  // namespace v1
+}  // namespace v2
 }  // namespace ray

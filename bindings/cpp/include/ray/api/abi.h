@@ -16,13 +16,13 @@
 #define RAY_MPI_VERSION "0.1.0"  ///< of these headers
 
 namespace ray {
-inline namespace v1 {
+inline namespace v2 {
 namespace internal {
 namespace abi {
 
 /// Grows with every change to this file, value_tags.h, or what a function of the table means; and with it the
 /// inline namespace of all headers, so that code of two versions in one process never shares a function.
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 
 enum Code : int32_t {
   kOk = 0,
@@ -99,6 +99,13 @@ struct TaskOptions {
   uint32_t retry_exceptions = 0;
 };
 
+/// How long an actor lives.
+enum Lifetime : uint32_t {
+  kDefaultLifetime = 0,  ///< as the job's Config says
+  kNonDetached = 1,
+  kDetached = 2,
+};
+
 struct ActorOptions {
   Text name;           ///< empty: it has none
   Text ray_namespace;  ///< of the name; empty: the job's
@@ -106,6 +113,7 @@ struct ActorOptions {
   uint64_t resource_count = 0;
   int32_t max_restarts = 0;
   uint32_t max_concurrency = 1;
+  Lifetime lifetime = kDefaultLifetime;
 };
 
 /// An actor as its handles know it.
@@ -168,6 +176,7 @@ struct Config {
   uint64_t code_search_path_count = 0;
   const Text* head_args = nullptr;
   uint64_t head_args_count = 0;
+  Lifetime actor_lifetime = kDefaultLifetime;  ///< of actors that say nothing; the default is kNonDetached
 };
 
 struct Api {
@@ -235,7 +244,7 @@ struct Api {
 
 }  // namespace abi
 }  // namespace internal
-}  // namespace v1
+}  // namespace v2
 }  // namespace ray
 
 extern "C" {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <ray/api/actor_handle.h>
+#include <ray/api/ray_config.h>
 #include <ray/api/ray_remote.h>
 
 #include <optional>
@@ -13,7 +14,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v1 {
+inline namespace v2 {
 namespace internal {
 
 /// \cond internal
@@ -58,11 +59,17 @@ class ActorCreator : public CallOptions<ActorCreator<F>> {
     max_concurrency_ = max_concurrency;
     return *this;
   }
+  /// Detached or not, whatever RayConfig::default_actor_lifetime says. A detached actor lives until it is
+  /// killed or ends by itself, without any handle and beyond its creator's job: give it a name.
+  ActorCreator& SetLifetime(ActorLifetime lifetime) {
+    lifetime_ = LifetimeOf(lifetime);
+    return *this;
+  }
 
-  /// Makes the actor; returns at once, or, if it has a name, when that is known to be free. Arguments as of
-  /// ray::internal::TaskCaller::Remote. What the factory throws is thrown by the first use of a call's
-  /// result, as RayActorException. \throws RayException when the name is taken, or for resources that cannot
-  /// be.
+  /// Makes the actor; returns at once, or, if it has a name or is detached, when that is known to be free.
+  /// Arguments as of ray::internal::TaskCaller::Remote. What the factory throws is thrown by the first use of
+  /// a call's result, as RayActorException. \throws RayException when the name is taken, or for resources
+  /// that cannot be.
   template <typename... Args>
   Handle Remote(Args&&... args) {
     ArgumentList list(sizeof...(Args));
@@ -80,6 +87,7 @@ class ActorCreator : public CallOptions<ActorCreator<F>> {
     options.resource_count = resources.size();
     options.max_restarts = max_restarts_;
     options.max_concurrency = static_cast<uint32_t>(max_concurrency_);
+    options.lifetime = lifetime_;
     abi::Actor actor;
     Check(GetApi().create_actor(factory_, &options, &in, &actor));
     return Handle(ActorRef::From(actor));
@@ -90,6 +98,7 @@ class ActorCreator : public CallOptions<ActorCreator<F>> {
   std::string namespace_;
   int max_restarts_ = 0;
   int max_concurrency_ = 1;
+  abi::Lifetime lifetime_ = abi::kDefaultLifetime;
 };
 
 /// What GetActor returns: a std::optional that also converts to others of the kind (Ray's is a
@@ -164,5 +173,5 @@ inline internal::FoundActor<ActorHandleXlang> GetActor(const std::string& name,
 /// Whether the actor of this process has been restarted; false where there is no actor.
 inline bool WasCurrentActorRestarted() { return internal::GetApi().actor_was_restarted() != 0; }
 
-}  // namespace v1
+}  // namespace v2
 }  // namespace ray

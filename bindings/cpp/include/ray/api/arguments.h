@@ -12,7 +12,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v1 {
+inline namespace v2 {
 /// \cond internal
 namespace internal {
 
@@ -148,5 +148,5 @@ struct ArgumentsOf<std::tuple<P...>> {
 
 }  // namespace internal
 /// \endcond
-}  // namespace v1
+}  // namespace v2
 }  // namespace ray

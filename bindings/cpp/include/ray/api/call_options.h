@@ -12,7 +12,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v1 {
+inline namespace v2 {
 namespace internal {
 /// \cond internal
 
@@ -85,5 +85,5 @@ class CallOptions {
 };
 
 }  // namespace internal
-}  // namespace v1
+}  // namespace v2
 }  // namespace ray

@@ -10,7 +10,7 @@
 #include <utility>
 
 namespace ray {
-inline namespace v1 {
+inline namespace v2 {
 namespace internal {
 
 template <typename T>
@@ -48,7 +48,7 @@ struct Missing {
 };
 
 }  // namespace internal
-}  // namespace v1
+}  // namespace v2
 }  // namespace ray
 
 namespace msgpack {

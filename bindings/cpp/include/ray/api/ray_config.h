@@ -3,18 +3,28 @@
 /// RayConfig: what ray::Init can be told.
 #pragma once
 
+#include <ray/api/abi.h>
+
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace ray {
-inline namespace v1 {
+inline namespace v2 {
 
 /// How long actors live, see RayConfig::default_actor_lifetime.
 enum class ActorLifetime {
-  DETACHED,      ///< beyond their handles and their creator's job; not there yet
+  DETACHED,      ///< until they are killed or end by themselves, at most as long as the runtime
   NON_DETACHED,  ///< as long as there is a handle on them, and their creator lives
 };
+
+/// \cond internal
+namespace internal {
+constexpr abi::Lifetime LifetimeOf(ActorLifetime lifetime) {
+  return lifetime == ActorLifetime::DETACHED ? abi::kDetached : abi::kNonDetached;
+}
+}  // namespace internal
+/// \endcond
 
 /// Settings of ray::Init. What cannot be honoured makes Init throw a RayException that names it.
 class RayConfig {
@@ -35,7 +45,7 @@ class RayConfig {
   /// itself. Under a launch the launch's own options hold; a line on stderr then says that these are ignored.
   std::vector<std::string> head_args = {};
 
-  /// Must be NON_DETACHED.
+  /// Of the job's actors, also of those that its tasks and actors make, and in Python, that say nothing else.
   ActorLifetime default_actor_lifetime = ActorLifetime::NON_DETACHED;
 
   /// Redis is no part of ray-mpi: must not be set.
@@ -47,5 +57,5 @@ class RayConfig {
   std::string ray_namespace = "";
 };
 
-}  // namespace v1
+}  // namespace v2
 }  // namespace ray

@@ -10,7 +10,7 @@
 #include <utility>
 
 namespace ray {
-inline namespace v1 {
+inline namespace v2 {
 
 /// The base of all of them, and what is thrown when no other fits: wrong use, no runtime.
 class RayException : public std::exception {
@@ -98,15 +98,15 @@ class RayTaskUnschedulableException : public RayException {
 /// \cond internal
 // Ray's programs know the exceptions under these names.
 namespace internal {
-using ray::v1::RayActorException;
-using ray::v1::RayException;
-using ray::v1::RayFunctionNotFound;
-using ray::v1::RayTaskException;
-using ray::v1::RayTimeoutException;
-using ray::v1::RayWorkerException;
-using ray::v1::UnreconstructableException;
+using ray::v2::RayActorException;
+using ray::v2::RayException;
+using ray::v2::RayFunctionNotFound;
+using ray::v2::RayTaskException;
+using ray::v2::RayTimeoutException;
+using ray::v2::RayWorkerException;
+using ray::v2::UnreconstructableException;
 }  // namespace internal
 /// \endcond
 
-}  // namespace v1
+}  // namespace v2
 }  // namespace ray

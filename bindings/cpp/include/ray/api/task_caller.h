@@ -13,7 +13,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v1 {
+inline namespace v2 {
 namespace internal {
 /// \cond internal
 
@@ -117,5 +117,5 @@ internal::TaskCaller<PyFunction<R>> Task(PyFunction<R> function) {
       internal::GetApi().find_python_function(function.module_name, function.function_name));
 }
 
-}  // namespace v1
+}  // namespace v2
 }  // namespace ray

@@ -18,7 +18,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v1 {
+inline namespace v2 {
 namespace internal {
 
 // ---- what a type is ---------------------------------------------------------------------------------------
@@ -357,5 +357,5 @@ struct Value<View<E>> {
 };
 
 }  // namespace internal
-}  // namespace v1
+}  // namespace v2
 }  // namespace ray
