@@ -24,7 +24,9 @@ class LibActor {
   int Add(int n) { return value_ += n; }
   virtual int Twice() { return 2 * value_; }
   int AddShared() { return Add(*ray::Get(ray::Task(LibShared).Remote())); }  // by a task of its job
-  void MakeOther(const std::string& name) { ray::Actor(Create).SetName(name).Remote(value_); }
+  void MakeOther(const std::string& name) {
+    ray::Actor(Create).SetName(name).SetMaxRestarts(-1).Remote(value_);
+  }
   int Pid() { return static_cast<int>(::getpid()); }
   int Die() { return ::raise(SIGKILL); }
 
