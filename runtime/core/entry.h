@@ -47,8 +47,8 @@ struct Details {
   Place local;  // fetch == kLocal
   // Pending, and nothing makes it: it is made again when somebody asks (O7).
   bool lost = false;
-  // Why the task that made it does not run again, if there is none any more.
-  ErrorType final_loss = ErrorType::kNone;
+  // Of an item that we own: it is in a store, or lost from it; its record counts them.
+  bool stored_item = false;
   uint32_t lineage_holds = 0;  // by finished tasks of ours that had it as an argument and may run again
   // owned
   std::vector<Address> borrowers;

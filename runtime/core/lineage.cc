@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/core/lineage.h"
 
+#include "runtime/core/stream_owner.h"
+
 namespace rmpi::core {
 namespace {
 
@@ -20,18 +22,15 @@ bool Lineage::Needed(ObjectTable* objects, Task* t) {
     const Entry* e = objects->ReturnOf(t->record, i);
     if (e->live && e->state.load(std::memory_order_relaxed) != EntryState::kInline) return true;
   }
-  return false;
+  return t->record->stored_items != 0;
 }
 
 bool Lineage::Keep(Task* t, bool allowed) {
   if (!Needed(objects_, t)) return false;
-  const bool stream = t->tmpl->stream != StreamKind::kNone;
-  if (!allowed || stream || t->cancelled || t->retries_left == 0) {
-    const ErrorType why = stream                      ? ErrorType::kObjectLost
-                          : t->cancelled              ? ErrorType::kLostCancelled
-                          : t->tmpl->max_retries == 0 ? ErrorType::kLostNoRetries
-                                                      : ErrorType::kLostRetriesSpent;
-    SetFinalLoss(t->record, why);
+  if (!allowed || t->cancelled || t->retries_left == 0) {
+    t->record->final_loss = t->cancelled                ? ErrorType::kLostCancelled
+                            : t->tmpl->max_retries == 0 ? ErrorType::kLostNoRetries
+                                                        : ErrorType::kLostRetriesSpent;
     return false;
   }
   t->lineage_bytes = kTaskBytes + t->args.size();
@@ -68,14 +67,6 @@ void Lineage::Unlist(Task* t) {
   actors_.erase(t);
 }
 
-// What a get of a return says once its last copy is lost.
-void Lineage::SetFinalLoss(Record* record, ErrorType why) {
-  for (uint32_t i = 0; i < record->returns; ++i) {
-    const Entry* e = objects_->ReturnOf(record, i);
-    if (e->live && e->details) e->details->final_loss = why;
-  }
-}
-
 void Lineage::TakeOut(Task* t) {
   Unlist(t);
   if (!t->refs) return;
@@ -86,8 +77,9 @@ void Lineage::Drop(Task* t, ErrorType why) {
   Unlist(t);
   Record* record = t->record;
   const uint64_t sequence = record->first.id.task.sequence;
-  SetFinalLoss(record, why);
+  record->final_loss = why;
   record->task = nullptr;
+  if (t->tmpl->stream != StreamKind::kNone) streams_->OnDropped(t->id());
   const auto refs = std::move(t->refs);
   delete t;
   objects_->MaybeDropRecord(sequence);

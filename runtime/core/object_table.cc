@@ -85,6 +85,7 @@ void ObjectTable::MaybeDropRecord(uint64_t sequence) {
   if (record == nullptr || record->count != 0 || record->task != nullptr) return;
   record->more.reset();
   record->returns = 0;
+  record->final_loss = ErrorType::kNone;
   record->first.id = {};
   const uint64_t page = (sequence & kNumberMask) / kPageRecords;
   --pages_[page - page_base_]->used;
@@ -248,6 +249,7 @@ void ObjectTable::FreePlaces(const Entry& e) {
 void ObjectTable::ReleaseOwned(Entry* e) {
   if (!e->live) return;
   if (e->state.load(std::memory_order_relaxed) == EntryState::kStored) FreePlaces(*e);
+  CountStoredItem(e, false);
   std::unique_ptr<Details> details = std::move(e->details);
   const ObjectId id = e->id;
   e->live = false;

@@ -26,6 +26,8 @@ struct Record {
   Task* task = nullptr;           // until it is done, or its lineage is not needed any more
   uint32_t count = 0;             // entries of it that live
   uint32_t returns = 0;
+  uint32_t stored_items = 0;                // those of them that are items (Details::stored_item)
+  ErrorType final_loss = ErrorType::kNone;  // why its task does not run again, if there is none any more
 };
 
 class ObjectTable {
@@ -40,7 +42,7 @@ class ObjectTable {
     virtual void OnActorReleased(const ObjectId& actor) = 0;
     // An owned object whose value is nowhere any more is wanted: make it again, or set its error (O7).
     virtual void OnLost(Entry* e, const std::string& why) = 0;
-    // A return of this task, which is done, is gone.
+    // A return or item of this task, which is done, is gone.
     virtual void OnReturnReleased(Task* task) = 0;
   };
 
@@ -169,6 +171,7 @@ class ObjectTable {
   void Park(Entry* e);
   void Register(Entry* e);
   void FreePlaces(const Entry& e);
+  void CountStoredItem(Entry* e, bool stored);
   void SendGone(const ObjectId& id, Details& d);
   void SendLocation(const Address& to, Entry* e);
   Entry* FindStored(const ObjectId& id, uint32_t attempt);

@@ -31,6 +31,7 @@ void ObjectTable::SetInline(Entry* e, uint8_t kind, Blob value) {
   e->kind = kind;
   e->value = std::move(value);
   if (e->details) e->details->lost = false;
+  CountStoredItem(e, false);
   e->state.store(EntryState::kInline, std::memory_order_release);
   MadeReady(e);
 }
@@ -43,9 +44,20 @@ void ObjectTable::SetStored(Entry* e, uint8_t kind, uint32_t attempt, uint64_t s
   d.places = std::move(places);
   d.fetch = Fetch::kNone;
   d.lost = false;
+  CountStoredItem(e, true);
   e->kind = kind;
   e->state.store(EntryState::kStored, std::memory_order_release);
   MadeReady(e);
+}
+
+// So that what a generator gave can be asked for as a whole: whether its task is needed to make it again
+// (O7).
+void ObjectTable::CountStoredItem(Entry* e, bool stored) {
+  if (!e->owned || !e->details || e->details->stored_item == stored) return;
+  Record* record = FindRecord(e->id.task.sequence);
+  if (e->id.index < record->returns) return;
+  e->details->stored_item = stored;
+  record->stored_items += stored ? 1 : -1;
 }
 
 void ObjectTable::SetError(Entry* e, ErrorType type, const std::string& message) {

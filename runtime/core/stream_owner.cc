@@ -73,20 +73,23 @@ void StreamOwner::Close(const TaskId& task) {
   if (s == nullptr || s->closed) return;
   s->closed = true;
   TellProducer(task, s->lost ? kAllRead : kNoItems);
+  if (!s->lost) s->from = kNoItems;
   Record* record = objects_->FindRecord(task.sequence);
-  const uint32_t read = s->read, top = s->top;
-  for (uint32_t i = read; i < top; ++i) {
+  const uint32_t read = s->read, top = s->top, known = s->known;
+  for (uint32_t i = std::max(read, known); i < top; ++i) {  // what is lost still comes
     Entry* e = objects_->Find(ItemId(task, i));
     if (e->pending()) SetMissing(e, *s, i);  // somebody may wait for it
-    objects_->DropHold(e);
   }
-  if (s->done) streams_.erase(task);
+  // With the last of these it may go itself.
+  for (uint32_t i = read; i < top; ++i) objects_->DropHold(objects_->Find(ItemId(task, i)));
+  if (record->task == nullptr) streams_.erase(task);
   objects_->DropHold(objects_->ReturnOf(record, 0));
 }
 
 void StreamOwner::TellProducer(const TaskId& task, uint32_t read) {
   const Task* t = tasks_->Find(task);
-  if (t == nullptr || (t->tmpl->window == 0 && read != kNoItems)) return;
+  const bool unheard = t == nullptr || t->tmpl->window == 0 || t->again;
+  if (t == nullptr || (unheard && read != kNoItems)) return;
   if (const Address worker = WorkerOf(*t); !worker.nil())
     outbox_->Send(worker, MsgType::kStreamRead, ItemRef{task, t->attempt, read});
 }
@@ -100,9 +103,12 @@ void StreamOwner::Open(Task* t) {
 
 void StreamOwner::FillPush(const Task& t, Push* p) {
   Stream* s = Find(t.id());
+  for (uint32_t item : s->late) s->lost = std::min(s->lost.value_or(item), item);
+  s->late.clear();
+  s->from = s->lost ? *s->lost : s->closed ? kNoItems : s->known;
   s->arrived = 0;
-  p->items_known = s->lost ? *s->lost : s->closed ? kNoItems : s->known;
-  p->items_read = s->closed ? kAllRead : s->read;
+  p->items_known = s->from;
+  p->items_read = s->closed || t.again ? kAllRead : s->read;
 }
 
 void StreamOwner::OnItem(const Task* t, const Address& from, const Item& m) {
@@ -119,11 +125,14 @@ void StreamOwner::OnItem(const Task* t, const Address& from, const Item& m) {
 bool StreamOwner::Keep(const Task& t, Stream* s, const Item& m) {
   if (m.item > s->known) return false;
   s->arrived = m.item + 1;
-  if (s->closed || (s->end && m.item >= *s->end)) return false;
-  Entry* e = m.item < s->read ? objects_->Find(ItemId(m.task, m.item)) : Slot(t.id(), s, m.item);
+  if (s->end && m.item >= *s->end) return false;
+  const bool taken = s->closed || m.item < s->read;
+  Entry* e = taken ? objects_->Find(ItemId(m.task, m.item)) : Slot(t.id(), s, m.item);
   if (e == nullptr || !e->pending()) return false;  // let go of, or there from a former attempt
+  objects_->AddHold(e);  // perhaps only lineage has to do with it: then its value goes at once
   s->known = std::max(s->known, m.item + 1);
   objects_->SetMade(e, m.value);
+  objects_->DropHold(e);
   return true;
 }
 
@@ -138,34 +147,76 @@ void StreamOwner::OnResult(Task* t, const Result& m) {
 
 void StreamOwner::OnFailed(Task* t, uint8_t kind, const Blob& error) {
   Stream* s = Find(t->id());
-  s->error_kind = kind;
-  s->error = error;
-  EndAt(t->id(), s, s->known);
+  if (!s->end) {  // a run for lost items leaves the end as it was
+    s->error_kind = kind;
+    s->error = error;
+  }
+  EndAt(t->id(), s, s->known, kind, error);
   if (t->tmpl->stream == StreamKind::kDynamic) Close(t->id());
 }
 
-// What was delivered stands, if the task gave fewer now; what was lost and did not come again fails.
-void StreamOwner::EndAt(const TaskId& task, Stream* s, uint32_t end) {
+// What was delivered stands, if the task gave fewer now; what was lost and did not come again fails, with its
+// task's error if that has one. (What came again and was lost once more is `late`, or nobody has asked for
+// it.)
+void StreamOwner::EndAt(const TaskId& task, Stream* s, uint32_t end, uint8_t kind, const Blob& error) {
   s->end = std::max(end, s->known);
-  for (uint32_t i = s->lost.value_or(*s->end); i < s->top; ++i) {
+  for (uint32_t i = std::max(s->lost.value_or(*s->end), s->arrived); i < s->top; ++i) {
     Entry* e = objects_->Find(ItemId(task, i));
-    if (e != nullptr && e->pending()) SetMissing(e, *s, i);
+    if (e == nullptr || !e->pending() || !e->wanted()) continue;
+    if (kind != 0 && i < *s->end) {
+      objects_->SetInline(e, kind, error);
+    } else {
+      SetMissing(e, *s, i);
+    }
+  }
+  s->lost.reset();
+}
+
+void StreamOwner::Await(const Entry* item, const Task& t) {
+  Stream* s = Find(item->id.task);
+  const uint32_t number = item->id.index - ItemId(item->id.task, 0).index;
+  const bool between = WorkerOf(t).nil();
+  if (between) s->arrived = 0;
+  if (between || number >= std::max(s->from, s->arrived)) {
+    s->lost = std::min(s->lost.value_or(number), number);
+  } else if (std::find(s->late.begin(), s->late.end(), number) == s->late.end()) {
+    s->late.push_back(number);
   }
 }
 
-bool StreamOwner::ComesAgain(const Entry* item) {
-  Stream* s = Find(item->id.task);
-  const Task* t = tasks_->Find(item->id.task);
-  if (s == nullptr || t == nullptr || !WorkerOf(*t).nil()) return false;
-  const uint32_t number = item->id.index - ItemId(item->id.task, 0).index;
-  s->lost = std::min(s->lost.value_or(number), number);
-  return true;
+// The refs that a dynamic task returns are to its items. If its return is to be made again, so are those that
+// went with it.
+void StreamOwner::Reopen(const Task& t) {
+  Stream* s = Find(t.id());
+  s->arrived = 0;
+  Entry* completion = objects_->ReturnOf(t.record, 0);
+  if (t.tmpl->stream != StreamKind::kDynamic || !completion->live || !completion->pending()) return;
+  s->closed = false;
+  s->read = 0;
+  objects_->AddHold(completion);
+  for (uint32_t i = 0; i < s->top; ++i) {
+    Entry* e = objects_->Find(ItemId(t.id(), i));
+    if (e != nullptr) {
+      objects_->AddHold(e);
+    } else {
+      e = objects_->NewItem(t.record, ItemId(t.id(), i));
+    }
+    if (e->pending()) s->lost = std::min(s->lost.value_or(i), i);
+  }
 }
 
-void StreamOwner::OnDone(Task* t) {
+std::vector<ObjectId> StreamOwner::OnDone(Task* t, bool kept) {
   Stream* s = Find(t->id());
-  s->done = true;
-  if (s->closed) streams_.erase(t->id());
+  std::vector<ObjectId> late;
+  for (uint32_t item : s->late) late.push_back(ItemId(t->id(), item));
+  s->late.clear();
+  if (s->closed && !kept) streams_.erase(t->id());
+  return late;
+}
+
+void StreamOwner::OnDropped(const TaskId& task) {
+  const Stream* s = Find(task);
+  if (s != nullptr && s->closed) streams_.erase(task);
 }
 
 bool StreamOwner::Expects(const ObjectId& item) const {

@@ -3,13 +3,18 @@
 // read, where a stream ends. An item is an object of ours like any return; the stream has one hold on each
 // that is not yet read, and on the task's return.
 //
+// Items that are lost come again with another run of the task (O7): with the attempt that it is about to
+// have, or, if one is under way that does not give them, with one more behind it.
+//
 // Invariants: items [0, known) have come; entries exist for [read, top), those beyond known because somebody
 // waits for them. What the consumer was given is never replaced, but for what was lost. When the consumer is
-// gone nothing is kept but what it was given, and later items are dropped.
+// gone nothing is kept but what it was given, and later items are dropped. A stream is here as long as its
+// consumer is, or its task: while it runs, and while its lineage is kept.
 #pragma once
 
 #include <optional>
 #include <unordered_map>
+#include <vector>
 
 #include "runtime/core/task_table.h"
 
@@ -19,11 +24,12 @@ struct Stream {
   uint32_t read = 0;   // given to the consumer
   uint32_t known = 0;  // have come
   uint32_t top = 0;
+  uint32_t from = 0;     // of the present attempt: the first item that it sends
   uint32_t arrived = 0;  // of the present attempt: the item behind the last that came
   std::optional<uint32_t> end;
-  std::optional<uint32_t> lost;  // the first that had come, was lost, and is to come again
+  std::optional<uint32_t> lost;  // the first that had come, was lost, and comes with this or the next attempt
+  std::vector<uint32_t> late;    // lost as well, but behind the present attempt: they need one more
   bool closed = false;           // its consumer is gone
-  bool done = false;             // its task is
   uint8_t error_kind = 0;
   Blob error;  // of a task that failed: what is in the place of the items that did not come
 };
@@ -50,10 +56,14 @@ class StreamOwner {
   void OnItem(const Task* t, const Address& from, const Item& m);
   void OnResult(Task* t, const Result& m);
   void OnFailed(Task* t, uint8_t kind, const Blob& error);
-  void OnDone(Task* t);
-  // An item that has come is lost with its node. Whether it will come again: its task was there, too, and is
-  // about to have its next attempt. (One that is done, or runs elsewhere, does not run again for it.)
-  bool ComesAgain(const Entry* item);
+  // `kept`: it may run again. The items that were lost behind the back of its last attempt.
+  std::vector<ObjectId> OnDone(Task* t, bool kept);
+  // It was done, and runs again for what was lost.
+  void Reopen(const Task& t);
+  // It will not run again any more.
+  void OnDropped(const TaskId& task);
+  // An item that had come is lost, and its task, which is not done, is to give it again.
+  void Await(const Entry* item, const Task& t);
   // Its worker died with items in the store of its node that it had not announced.
   void FreeUnannounced(const Task& t, uint32_t node);
 
@@ -66,7 +76,7 @@ class StreamOwner {
   const Stream* Find(const TaskId& task) const { return const_cast<StreamOwner*>(this)->Find(task); }
   Entry* Slot(const TaskId& task, Stream* s, uint32_t item);
   bool Keep(const Task& t, Stream* s, const Item& m);
-  void EndAt(const TaskId& task, Stream* s, uint32_t end);
+  void EndAt(const TaskId& task, Stream* s, uint32_t end, uint8_t kind = 0, const Blob& error = {});
   void SetMissing(Entry* e, const Stream& s, uint32_t item);
   void TellProducer(const TaskId& task, uint32_t read);
 

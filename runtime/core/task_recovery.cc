@@ -25,7 +25,7 @@ std::string WhyNotAgain(ErrorType type, uint64_t lineage_cap) {
     case ErrorType::kLostNoActor:
       return "It was made by a method, and its owner has no handle on that actor any more.";
     default:
-      return "It was made by a generator, which does not run again for what is lost.";
+      return "Nothing is known of the task that made it.";
   }
 }
 
@@ -37,15 +37,15 @@ void TaskTable::Lost(Entry* e, ErrorType type, const std::string& why) {
 
 void TaskTable::Recover(Entry* e, const std::string& why) {
   Record* record = objects_->FindRecord(e->id.task.sequence);
-  if (e->id.index >= record->returns) {  // an item of a stream
-    if (!streams_->ComesAgain(e)) Lost(e, ErrorType::kObjectLost, why);
+  const bool item = e->id.index >= record->returns;
+  Task* t = record->task;
+  if (t != nullptr && t->state != TaskState::kDone) {  // it is being made, or its task runs for another
+    if (item) streams_->Await(e, *t);
     return;
   }
-  Task* t = record->task;
-  if (t != nullptr && t->state != TaskState::kDone) return;  // it is being made
   if (draining_) return objects_->SetError(e, ErrorType::kRuntimeShutdown, "the job has ended");
   if (e->id.task.kind() == TaskKind::kPut) return Lost(e, ErrorType::kLostPut, why);
-  if (t == nullptr) return Lost(e, e->details->final_loss, why);
+  if (t == nullptr) return Lost(e, record->final_loss, why);
   if (e->id.task.kind() == TaskKind::kActorCall) {
     Entry* actor = objects_->Find(lineage_.ActorOf(t));
     if (actor == nullptr || !actor->wanted()) return Lost(e, ErrorType::kLostNoActor, why);
@@ -59,6 +59,8 @@ void TaskTable::Recover(Entry* e, const std::string& why) {
   }
   t->state = TaskState::kWaitArgs;
   t->again = true;
+  if (t->tmpl->stream != StreamKind::kNone) streams_->Reopen(*t);
+  if (item) streams_->Await(e, *t);
   ++pending_;
   again_.push_back(t);
 }

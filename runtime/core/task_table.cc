@@ -325,7 +325,8 @@ void TaskTable::Finish(Task* t) {
   if (t->handle != nullptr) objects_->DropHold(t->handle);
   t->handle = nullptr;
   t->calls = nullptr;
-  if (t->tmpl->stream != StreamKind::kNone) streams_->OnDone(t);
+  std::vector<ObjectId> late;
+  if (t->tmpl->stream != StreamKind::kNone) late = streams_->OnDone(t, kept);
   if (!t->creates_actor()) {
     for (uint32_t i = 0; i < record->returns; ++i) {
       if (Entry* e = objects_->ReturnOf(record, i); e->live) objects_->DropHold(e);
@@ -339,6 +340,10 @@ void TaskTable::Finish(Task* t) {
     delete t;
   }
   objects_->MaybeDropRecord(sequence);
+  for (const ObjectId& id : late) {
+    Entry* e = objects_->Find(id);
+    if (e != nullptr && e->pending() && e->wanted()) Recover(e, "it was lost while its task ran");
+  }
 }
 
 }  // namespace rmpi::core

@@ -32,7 +32,7 @@ class StreamOwner;
 class TaskTable {
  public:
   TaskTable(Outbox* outbox, ObjectTable* objects, ActorListener* actors, StreamOwner* streams)
-      : outbox_(outbox), objects_(objects), actors_(actors), streams_(streams), lineage_(objects) {}
+      : outbox_(outbox), objects_(objects), actors_(actors), streams_(streams), lineage_(objects, streams) {}
   ~TaskTable();  // drops the tasks that are not done; nobody is told
   TaskTable(const TaskTable&) = delete;
   TaskTable& operator=(const TaskTable&) = delete;

@@ -158,3 +158,80 @@ print(reason(refs[0]), reason(refs[-1]))
 def test_a_cap_that_is_no_number(ray_mpi):
     done = ray_mpi(ray_mpi.write("app.py", "import ray\nray.init()\n"), env={"RAY_max_lineage_bytes": "1G"})
     assert done.returncode == 1 and "RAY_max_lineage_bytes=1G is not a number of bytes" in done.stderr, done.stderr
+
+
+def test_items_of_a_generator_come_back(ray_mpi):
+    """Taken ones and untaken ones, of generators with a window and without, read and dropped."""
+    assert run(ray_mpi, """
+@ray.remote(num_returns="streaming")
+def stream(n, path):
+    with open(path, "a") as f: f.write("x")
+    for i in range(n):
+        yield np.full(1 << 17, i)
+
+path = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "runs")
+plain = stream.options(scheduling_strategy=there).remote(4, path)
+taken = [next(plain) for _ in range(2)]
+narrow = stream.options(scheduling_strategy=there, _generator_backpressure_num_objects=2).remote(5, path)
+first = [next(narrow) for _ in range(5)]
+del first[:3]
+gone = stream.options(scheduling_strategy=there).remote(3, path)
+one = [next(gone) for _ in range(3)][1]
+list(gone)
+del gone
+ray.wait([plain.completed(), narrow.completed()], num_returns=2)
+lose()
+print([int(ray.get(r, timeout=30)[0]) for r in taken + list(plain) + first + list(narrow)], int(ray.get(one, timeout=30)[7]))
+print(len(open(path).read()))
+""") == ["[0,", "1,", "2,", "3,", "3,", "4]", "1", "6"]
+
+
+def test_a_dynamic_task_gives_its_items_again(ray_mpi):
+    assert run(ray_mpi, """
+@ray.remote(num_returns="dynamic")
+def several(n):
+    for i in range(n):
+        yield np.full(1 << 17, i)
+
+items = list(ray.get(several.options(scheduling_strategy=there).remote(4)))
+doubled = [add.options(scheduling_strategy=there).remote(r, r) for r in items]
+ray.wait(doubled, num_returns=4, fetch_local=False)
+del items[2:]  # needed for what was made of them only
+lose()
+print([int(ray.get(r, timeout=30)[0]) for r in items + doubled])
+""") == ["[0,", "1,", "0,", "2,", "4,", "6]"]
+
+
+def test_items_that_are_not_given_again_say_why(ray_mpi):
+    assert run(ray_mpi, """
+@ray.remote(num_returns="streaming")
+def stream(n, path):
+    again = os.path.exists(path)
+    open(path, "w").close()
+    for i in range(n - 1 if again else n):
+        yield np.full(1 << 17, i)
+
+@ray.remote(max_restarts=1)
+class Maker:
+    def stream(self, n):
+        for i in range(n):
+            yield np.full(1 << 17, i)
+
+def path(name):
+    return os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), name)
+
+there_once = stream.options(scheduling_strategy=there, max_retries=0).remote(2, path("a"))
+fewer = stream.options(scheduling_strategy=there).remote(3, path("b"))
+maker = Maker.options(scheduling_strategy=there).remote()
+method = maker.stream.options(num_returns="streaming").remote(2)
+again = maker.stream.options(num_returns="streaming", max_task_retries=1).remote(2)
+refs = [list(g) for g in (there_once, fewer, method, again)]
+ray.wait([r for some in refs for r in some], num_returns=9, fetch_local=False)
+lose()
+print(reason(refs[0][1]), reason(refs[2][0]))
+print([int(ray.get(r, timeout=30)[0]) for r in refs[1][:2] + refs[3]])
+try:
+    ray.get(refs[1][2], timeout=30)
+except ray.exceptions.RayError as e:
+    print("fewer" in str(e))
+""") == ["OBJECT_UNRECONSTRUCTABLE_RETRIES_DISABLED"] * 2 + ["[0,", "1,", "0,", "1]", "True"]

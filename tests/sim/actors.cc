@@ -148,7 +148,9 @@ void SimProcess::CheckCall() {
                                       [&](const auto& f) { return f->item->group == item.group; });
   if (of_group >= most_at_once_[item.group])
     world_->Fail("actor in " + ToString(self_) + " runs more calls of a group than it may");
-  if (!item.tmpl->ordered || world_->Finished(item.task)) return;  // it runs again for a lost result
+  if (!item.tmpl->ordered) return;
+  // It runs again for a lost result, or for an item: those of a generator that failed are wanted, too.
+  if (world_->Finished(item.task) || (item.again && item.stream)) return;
   uint32_t& last = started_in_turn_[{item.owner, item.group}];
   if (frame_->args.call <= last) {
     world_->Fail("actor in " + ToString(self_) + " starts call " + std::to_string(frame_->args.call) +

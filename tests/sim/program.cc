@@ -163,7 +163,7 @@ void SimProcess::Step() {
     if (frame_->item == nullptr) return EndDriver();
     return FinishTask();
   }
-  if (world_->features().streams && frame_->rng.Percent(20)) return StreamStep();
+  if (world_->features().streams && frame_->rng.Percent(world_->features().stream_steps)) return StreamStep();
   if (world_->features().actors && frame_->rng.Percent(25)) {
     ActorStep();
     if (main_ == Main::kAdopt) return;

@@ -29,6 +29,7 @@ void SimProcess::YieldItem() {
     ++run.next;
   } else {
     const ObjectId id = ItemId(item->task, run.next);
+    if (item->again) world_->OnItemAgain();
     WireValue v;
     std::vector<Entry*> inner;
     if (run.next + 1 == ItemsOf(frame_->args.seed) && LastIsError(frame_->args.seed)) {
@@ -37,7 +38,7 @@ void SimProcess::YieldItem() {
       v.contained = SomeIds(2, &inner, true);
       for (Entry* e : inner) core_.objects().AddHold(e);
       Blob bytes = EncodeValue(TagOf(id), v.contained);
-      if (frame_->rng.Percent(70)) {
+      if (frame_->rng.Percent(100 - world_->features().stored)) {
         v.bytes = std::move(bytes);
       } else {
         v.state = ValueState::kStored;
@@ -144,7 +145,8 @@ bool SimProcess::ReadStream(bool may_wait) {
       return false;
     }
     case core::StreamOwner::Look::kEnded:
-      if (use.completion->pending()) world_->Fail("a stream ended before its task (T9)");
+      if (use.completion->pending() && !(use.completion->details && use.completion->details->lost))
+        world_->Fail("a stream ended before its task (T9)");
       if (use.completion->kind == static_cast<uint8_t>(ValueKind::kValue) && use.read != use.items) {
         world_->Fail("a stream ended well after " + std::to_string(use.read) + " of " +
                      std::to_string(use.items) + " items (T9)");

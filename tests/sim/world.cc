@@ -62,6 +62,7 @@ void World::ChooseFeatures() {
     f.more_node_kills = static_cast<uint32_t>(rng.Below(f.nodes - 1));
     f.stored = 30 + rng.Below(65);
     if (rng.Percent(20)) f.lineage_cap = 500 + rng.Below(20000);
+    if (rng.Percent(40)) f.streams = true, f.stream_steps = 50;
   }
   f.tasks = std::min(f.tasks, limits_.tasks);
   f.nodes = std::min(f.nodes, limits_.nodes);

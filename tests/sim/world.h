@@ -40,8 +40,9 @@ struct Features {
   bool node_kills = false;     // or their links are cut
   bool job_suspends = false;
   uint32_t more_node_kills = 0;
-  uint64_t stored = 30;      // percent of the results that go to the store
-  uint64_t lineage_cap = 0;  // bytes per process; 0: the default
+  uint64_t stored = 30;        // percent of the results and items that go to the store
+  uint64_t stream_steps = 20;  // percent of what programs do
+  uint64_t lineage_cap = 0;    // bytes per process; 0: the default
   bool cancels = false;
   bool suspends = false;
   bool lossy_backlog = false;  // a process that dies loses what was not yet in its lanes
@@ -129,6 +130,8 @@ class World {
   uint64_t steps() const { return steps_; }
   uint64_t started() const { return started_; }
   uint64_t rebuilt() const { return rebuilt_; }
+  void OnItemAgain() { ++items_again_; }
+  uint64_t items_again() const { return items_again_; }
 
  private:
   struct Event {
@@ -198,7 +201,8 @@ class World {
   uint64_t steps_ = 0;
   uint64_t started_ = 0;
   std::vector<ObjectId> detached_;
-  uint64_t rebuilt_ = 0;  // of them, after an earlier attempt had run to its end
+  uint64_t rebuilt_ = 0;      // of them, after an earlier attempt had run to its end
+  uint64_t items_again_ = 0;  // given by generators that had been done
   bool driver_done_ = false;
   bool finishing_ = false;
   std::string failure_;

@@ -85,7 +85,7 @@ MUTATIONS = [
     Mutation(
         "delivered_item_replaced",
         ("runtime/core/stream_owner.cc", "if (e == nullptr || !e->pending()) return false;", "if (e == nullptr) return false;"),
-        ("runtime/core/stream_owner.cc", "p->items_known = s->lost ? *s->lost : s->closed ? kNoItems : s->known;", "p->items_known = 0;"),
+        ("runtime/core/stream_owner.cc", "s->from = s->lost ? *s->lost : s->closed ? kNoItems : s->known;", "s->from = 0;"),
     ),
     # T9: the producer of a stream with a window does not learn that its items are read.
     Mutation(
@@ -95,7 +95,17 @@ MUTATIONS = [
     # T9: what came of a stream is not let go when its reader is gone.
     Mutation(
         "closed_stream_kept",
-        ("runtime/core/stream_owner.cc", "    objects_->DropHold(e);\n", ""),
+        ("runtime/core/stream_owner.cc", "for (uint32_t i = read; i < top; ++i) objects_->DropHold(objects_->Find(ItemId(task, i)));", ""),
+    ),
+    # O7 for items: what was lost behind the back of a running attempt is not asked for once more.
+    Mutation(
+        "late_lost_item_forgotten",
+        ("runtime/core/task_table.cc", "if (e != nullptr && e->pending() && e->wanted()) Recover(e,", "if (false) Recover(e,"),
+    ),
+    # O7: a generator's task is forgotten when it is done, and nothing is left to run again.
+    Mutation(
+        "items_need_no_lineage",
+        ("runtime/core/lineage.cc", "return t->record->stored_items != 0;", "return false;"),
     ),
     # C3: a node that hears nothing from the head goes on for a minute.
     Mutation(
