@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""C++ programs of a runtime that serves: detached actors outlive the program that made them, whose code is their workers'."""
+"""C++ programs of a runtime that serves: detached actors outlive the program that made them, and run its code."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from conftest import CPP_PROGRAMS, LIMIT_S
+from conftest import CPP_PROGRAMS, LIMIT_S, wait_until
 from test_mpirun import raylets_of
 from test_serve import join, status_of
 
@@ -23,9 +23,8 @@ def say(ray_mpi):
     """Runs a program of its own, of these words; what it prints."""
 
     def run(*words, driver=DRIVER, status=0):
-        done = subprocess.run(
-            [driver, *map(str, words)], env=ray_mpi.environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
-        )
+        how = {"capture_output": True, "text": True, "timeout": LIMIT_S, "check": False}
+        done = subprocess.run([driver, *map(str, words)], env=ray_mpi.environment, **how)
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout.rstrip("\n")
 
@@ -75,6 +74,18 @@ def test_a_program_that_is_gone_is_named(ray_mpi, serve, say):
     program.unlink()
     assert say("add", "till", 1) == "42"
     assert f"cannot run {program}: No such file or directory" in say("die", "till", status=7)
+
+
+def test_a_program_that_is_killed_takes_what_is_its_own(ray_mpi, serve, say):
+    serve("--serve", "--num-cpus", "2")
+    how = {"env": ray_mpi.environment, "stdout": subprocess.PIPE, "text": True}
+    program = subprocess.Popen([DRIVER, "stay", "till", "40"], **how)
+    assert program.stdout.readline() == "41 42\n"
+    assert say("find", "till of the job") == "there"
+    program.kill()
+    program.communicate(timeout=LIMIT_S)
+    assert wait_until(lambda: say("find", "till of the job") == "nobody")
+    assert say("add", "till", 1) == "42"
 
 
 @pytest.mark.usefixtures("mpirun")

@@ -26,7 +26,7 @@ void Await(Condition&& condition) {
   }
 }
 
-void Make(const std::string& name, int start) {
+void Make(const std::string& name, int start, bool stay) {
   const auto detached = ray::Actor(LibActor::Create).SetName(name).SetMaxRestarts(-1).Remote(start);
   const auto mine = ray::Actor(LibActor::Create)
                         .SetName(name + " of the job")
@@ -34,7 +34,8 @@ void Make(const std::string& name, int start) {
                         .Remote(start);
   detached.Task(&LibActor::MakeOther).Remote("other than " + name).Get();
   std::cout << *detached.Task(&LibActor::Add).Remote(1).Get() << " "
-            << *mine.Task(&LibActor::Add).Remote(2).Get() << "\n";
+            << *mine.Task(&LibActor::Add).Remote(2).Get() << std::endl;
+  if (stay) std::this_thread::sleep_for(std::chrono::minutes(1));  // to be killed
 }
 
 // It is another process than that one, and was made anew.
@@ -66,7 +67,7 @@ void Kill(const std::string& name) {
 }
 
 void Run(const std::string& action, const std::string& name, int number) {
-  if (action == "make") return Make(name, number);
+  if (action == "make" || action == "stay") return Make(name, number, action == "stay");
   if (action == "die") return Die(Find(name));
   if (action == "moved") return Moved(Find(name), number);
   if (action == "kill") return Kill(name);
