@@ -39,9 +39,11 @@ void Executor::OnPush(const Address& from, Push& m) {
   }
   const std::optional<uint32_t> group = ready_.Find(item->tmpl->group);
   if (!group) {
-    AnswerError(*item, ErrorType::kFunctionMissing,
+    // In Ray this is the actor's end, hence this error; here it is the end of the call.
+    AnswerError(*item, ErrorType::kActorDied,
                 "the actor has no concurrency group '" + item->tmpl->group + "', which the call of " +
-                    item->tmpl->function_name + " names");
+                    item->tmpl->function_name + " names: declare it, @ray.remote(concurrency_groups={\"" +
+                    item->tmpl->group + "\": 1}). (The actor is alive.)");
     return;
   }
   item->group = *group;

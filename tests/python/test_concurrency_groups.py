@@ -112,6 +112,21 @@ def test_the_group_of_one_call():
     assert get(actor.plain.remote()) not in io | there
 
 
+def test_a_call_into_a_group_that_is_not_declared():
+    actor = Threaded.remote()
+    lost = actor.read.options(concurrency_group="nowhere").remote()
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        get(lost)
+
+
+@pytest.mark.ours_only("Ray's actor is dead then")
+def test_an_actor_survives_a_call_into_a_group_that_is_not_declared():
+    actor = Threaded.remote()
+    with pytest.raises(ray.exceptions.ActorDiedError, match="no concurrency group 'nowhere'.*read.*declare it"):
+        get(actor.read.options(concurrency_group="nowhere").remote())
+    assert get(actor.read.remote())
+
+
 def test_a_group_of_one_runs_in_the_order_of_submission():
     @ray.remote(concurrency_groups={"one": 1})
     class Ordered:
