@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 
 #include "runtime/worker/core_worker.h"
 #include "tests/core/lone_core.h"
@@ -105,15 +106,29 @@ class StreamOwnerTest : public LoneCore {
     GiveStored(2);
     Read();
     Entry* read = core_.streams().TakeNext(id_);
-    Join dead;
-    dead.record.node = 2;
-    Tell(GcsAddress(), MsgType::kNodeDead, dead);
+    NodeDies(2);
     EXPECT_TRUE(read->pending());
     EXPECT_EQ(Next(), Look::kNotYet);
     worker_ = kWorker;
     GrantWorker();
     EXPECT_EQ(out_.Last<Push>(MsgType::kPush).items_known, 1U);
     return read;
+  }
+
+  // Both of two items are stored on node 2, and read; the task is done.
+  std::pair<Entry*, Entry*> ReadStoredStream() {
+    worker_ = {2, 7, 0, 1};
+    Open(StreamKind::kItems, 1, 2);
+    GiveStored(0);
+    GiveStored(1);
+    End(2);
+    Entry* first = core_.streams().TakeNext(id_);
+    return {first, core_.streams().TakeNext(id_)};
+  }
+  void NodeDies(uint32_t node) {
+    Join dead;
+    dead.record.node = node;
+    Tell(GcsAddress(), MsgType::kNodeDead, dead);
   }
 
   Address worker_ = kWorker;
@@ -181,6 +196,67 @@ TEST_F(StreamOwnerTest, ARetryThatGivesFewerEndsWhereTheOwnerIs) {
   End(1, 1);
   for (uint32_t i = 0; i < 3; ++i) Read();
   EXPECT_EQ(Next(), Look::kEnded);
+  ExpectNothingLeft();
+}
+
+TEST_F(StreamOwnerTest, ItemsOfADoneTaskComeAgain) {
+  const auto [first, second] = ReadStoredStream();
+  core_.streams().Close(id_);
+  core_.objects().DropHold(first);
+  NodeDies(2);
+  EXPECT_TRUE(second->pending());
+  worker_ = kWorker;
+  GrantWorker();
+  const Push push = out_.Last<Push>(MsgType::kPush);
+  EXPECT_TRUE(push.again);
+  EXPECT_EQ(push.items_known, 1U);
+  EXPECT_GT(push.items_read, 1000U);  // no window holds it up
+  GiveStored(1, 1);
+  End(2, 1);
+  EXPECT_FALSE(second->pending());
+  EXPECT_EQ(core_.tasks().lineage().count(), 1U);
+  core_.objects().DropHold(second);
+  EXPECT_EQ(core_.tasks().lineage().count(), 0U);
+  ExpectNothingLeft();
+}
+
+TEST_F(StreamOwnerTest, WhatIsLostBehindARunNeedsOneMore) {
+  const auto [first, second] = ReadStoredStream();
+  LocationDelete gone;
+  gone.versions = {{second->id, 0}};
+  Tell(RayletOf(2), MsgType::kLocationDelete, gone);
+  GrantWorker();
+  EXPECT_EQ(out_.Last<Push>(MsgType::kPush).items_known, 1U);
+  gone.versions = {{first->id, 0}};
+  Tell(RayletOf(2), MsgType::kLocationDelete, gone);
+  GiveStored(1, 1);
+  End(2, 1);
+  EXPECT_FALSE(second->pending());
+  EXPECT_TRUE(first->pending());
+  GrantWorker();
+  EXPECT_EQ(out_.Last<Push>(MsgType::kPush).items_known, 0U);
+  GiveStored(0, 2);
+  GiveStored(1, 2);  // that one is there
+  End(2, 2);
+  EXPECT_FALSE(first->pending());
+  EXPECT_EQ(second->details->attempt, 1U);
+  EXPECT_EQ(Next(), Look::kEnded);
+  for (Entry* e : {first, second}) core_.objects().DropHold(e);
+  ExpectNothingLeft();
+}
+
+TEST_F(StreamOwnerTest, ARunForLostItemsThatFailsLeavesTheEnd) {
+  const auto [first, second] = ReadStoredStream();
+  NodeDies(2);
+  worker_ = kWorker;
+  GrantWorker();
+  GiveStored(0, 1);
+  End(1, 1);
+  EXPECT_FALSE(first->pending());
+  EXPECT_EQ(ErrorOf(second), ErrorType::kStreamInconsistent);
+  EXPECT_EQ(Next(), Look::kEnded);
+  EXPECT_EQ(ErrorOf(core_.streams().Peek(id_, 0)), ErrorType::kEndOfStream);
+  for (Entry* e : {first, second}) core_.objects().DropHold(e);
   ExpectNothingLeft();
 }
 

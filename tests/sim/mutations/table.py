@@ -97,11 +97,6 @@ MUTATIONS = [
         "closed_stream_kept",
         ("runtime/core/stream_owner.cc", "for (uint32_t i = read; i < top; ++i) objects_->DropHold(objects_->Find(ItemId(task, i)));", ""),
     ),
-    # O7 for items: what was lost behind the back of a running attempt is not asked for once more.
-    Mutation(
-        "late_lost_item_forgotten",
-        ("runtime/core/task_table.cc", "if (e != nullptr && e->pending() && e->wanted()) Recover(e,", "if (false) Recover(e,"),
-    ),
     # O7: a generator's task is forgotten when it is done, and nothing is left to run again.
     Mutation(
         "items_need_no_lineage",
