@@ -30,6 +30,7 @@ void Submitter::OnReady(Task* t, TimeNs now) {
 }
 
 void Submitter::Settle(TimeNs now) {
+  if (!resting_.empty()) WakeRested(now);
   while (!touched_.empty()) {
     ShapeQueue* q = touched_.back();
     touched_.pop_back();
@@ -375,6 +376,7 @@ void Submitter::OnReturned(const Address& from, const Returned& m, TimeNs now) {
 void Submitter::OnTimer(TimeNs now) {
   if (now < deadline_) return;
   deadline_ = kNever;
+  if (!resting_.empty()) WakeRested(now);
   for (auto& [key, q] : shapes_) {
     ReturnIdle(q.get(), now - kLinger + 1);
     for (Lease* lease : q->idle) Arm(lease->idle_since + kLinger);

@@ -117,6 +117,8 @@ class Submitter {
   void OnCreationResult(Task* t, Lease* lease, const Result& m, TimeNs now);
   void LoseLease(Lease* lease, const Eof& eof, ErrorType type);
   void LoseTask(Task* t, const Eof& eof, bool claimed, ErrorType type);
+  void Rest(Task* t);
+  void WakeRested(TimeNs now);
   void ForgetLease(Lease* lease);
   void Arm(TimeNs when) {
     if (when < deadline_) deadline_ = when;
@@ -132,6 +134,7 @@ class Submitter {
   std::unordered_multimap<Address, Lease*> by_worker_;
   std::vector<ShapeQueue*> touched_;  // by something that could not pump them: Settle() does
   TimeNs deadline_ = kNever;
+  TaskList resting_;  // ended for want of memory: they wait before they are tried again
 };
 
 }  // namespace rmpi::core

@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Submitter: the lives of actors, the deaths of workers and nodes, cancels (PROTOCOL T6, T8, A1).
+#include <algorithm>
 #include <deque>
 
 #include "runtime/core/submitter.h"
 
 namespace rmpi::core {
+namespace {
+
+constexpr TimeNs kFirstRest = kSecond, kMostRest = 60 * kSecond;
+
+}  // namespace
 
 // ---- actors -----------------------------------------------------------------------------------------------
 
@@ -54,7 +60,11 @@ void Submitter::LoseTask(Task* t, const Eof& eof, bool claimed, ErrorType type) 
   } else if (!t->cancelled && (eof.out_of_memory && !t->creates_actor() ? TaskTable::RetryForFree(t)
                                                                         : TaskTable::ChargeRetry(t))) {
     if (t->creates_actor()) actors_->OnActorRestarting(t, eof.cause);
-    Enqueue(t, true);
+    if (eof.out_of_memory && !t->creates_actor()) {
+      Rest(t);
+    } else {
+      Enqueue(t, true);
+    }
   } else if (t->creates_actor()) {
     tasks_->FailWith(t, eof.out_of_memory ? ErrorType::kOutOfMemory : ErrorType::kActorDied,
                      actors_->WhyDead(t, eof.cause));
@@ -62,6 +72,30 @@ void Submitter::LoseTask(Task* t, const Eof& eof, bool claimed, ErrorType type) 
     tasks_->FailWith(t, eof.out_of_memory ? ErrorType::kOutOfMemory : type,
                      "the worker that ran task " + t->tmpl->function_name + " died: " + eof.cause +
                          (t->cancelled ? " (the task was cancelled with force)" : ""));
+  }
+}
+
+// What was ended for want of memory would soon be so again: it waits, twice as long each time (Ray's
+// numbers). The clock starts in Settle.
+void Submitter::Rest(Task* t) {
+  t->state = TaskState::kQueued;
+  t->not_before = 0;
+  if (t->out_of_memory < UINT8_MAX) ++t->out_of_memory;
+  resting_.PushBack(t);
+}
+
+void Submitter::WakeRested(TimeNs now) {
+  for (Task* t = resting_.head; t != nullptr;) {
+    Task* next = t->next;
+    if (t->not_before == 0)
+      t->not_before = now + std::min(kMostRest, kFirstRest << std::min(t->out_of_memory - 1, 6));
+    if (t->not_before > now) {
+      Arm(t->not_before);
+    } else {
+      resting_.Remove(t);
+      if (ShapeQueue* q = Enqueue(t, true)) Touch(q);
+    }
+    t = next;
   }
 }
 

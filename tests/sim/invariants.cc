@@ -16,8 +16,9 @@ void World::OnSubmit(const TaskId& task, int32_t max_retries) {
 // Its worker had no memory left: that attempt is not charged.
 void World::OnFreeRetry(const TaskId& task) {
   const auto it = tasks_.find(task);
-  if (it != tasks_.end() && it->second.max_retries != 0 && task.kind() == TaskKind::kNormal)
-    ++it->second.max_retries;
+  if (it == tasks_.end() || it->second.max_retries == 0 || task.kind() != TaskKind::kNormal) return;
+  ++it->second.max_retries;
+  ++it->second.free;
 }
 
 void World::OnClaim(const Address& worker, const TaskId& task, uint32_t attempt) {
@@ -84,7 +85,7 @@ void World::OnError(const Address& reader, const ObjectId& id, uint8_t kind, Byt
 std::string World::WhyNotLegitimate(ErrorType type, const std::string& message, const TaskId& task) const {
   const auto it = tasks_.find(task);
   const TaskFacts facts = it == tasks_.end() ? TaskFacts{} : it->second;
-  const bool spent = facts.pushed >= static_cast<uint32_t>(facts.max_retries);
+  const bool spent = facts.pushed + facts.free >= static_cast<uint32_t>(facts.max_retries);
   const auto unless = [](bool fine, const char* why) { return std::string(fine ? "" : why); };
   switch (type) {
     case ErrorType::kTaskCancelled:  // infeasible ones are always cancelled, and their users fail with them

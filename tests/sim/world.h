@@ -156,6 +156,7 @@ class World {
   struct TaskFacts {
     int32_t max_retries = 0;
     uint32_t pushed = 0;            // the last attempt
+    uint32_t free = 0;              // retries, at most: its owner may have had the result before
     std::vector<uint32_t> claimed;  // attempts
     bool finished = false;          // one of them has run to its end
   };
