@@ -235,3 +235,32 @@ try:
 except ray.exceptions.RayError as e:
     print("fewer" in str(e))
 """) == ["OBJECT_UNRECONSTRUCTABLE_RETRIES_DISABLED"] * 2 + ["[0,", "1,", "0,", "1]", "True"]
+
+
+def test_errors_name_the_node_that_died(ray_mpi):
+    """What a task, an actor, a call and a borrowed ref say: which node, host, rank and raylet, when, how."""
+    out = run(ray_mpi, """
+import re
+
+@ray.remote(max_retries=0)
+def sleeps():
+    time.sleep(60)
+
+@ray.remote
+class Owner:
+    def make(self):
+        return [ray.put(np.full(1 << 18, 1))]
+
+gone = Owner.options(scheduling_strategy=just_there).remote()
+ref = ray.get(gone.make.remote())[0]
+task = sleeps.options(scheduling_strategy=just_there, num_cpus=0).remote()
+time.sleep(1)
+lose()
+for what in (task, gone.make.remote(), ref):
+    try:
+        ray.get(what, timeout=30)
+    except ray.exceptions.RayError as e:
+        said = r"node \\d \\(.+, .+, rank [12], raylet \\d+\\) is dead, at \\d{4}-\\d\\d-\\d\\d \\d\\d:\\d\\d:\\d\\d: its raylet's connection closed"
+        print(type(e).__name__, bool(re.search(said, str(e))) or str(e))
+""")
+    assert out == ["NodeDiedError", "True", "ActorDiedError", "True", "OwnerDiedError", "True"], out
