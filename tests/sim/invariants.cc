@@ -100,7 +100,10 @@ std::string World::WhyNotLegitimate(ErrorType type, const std::string& message, 
       if (!features_.cancels && !spent) return "though its task had retries left";
       break;
     case ErrorType::kObjectLost:  // of what its owner let go when the lender of a ref had died (R4)
-      if (message.find("no longer holds it") == std::string::npos) return "though its task could run again";
+      if (message.find("no longer holds it") == std::string::npos &&
+          message.find("was freed by its owner") == std::string::npos) {
+        return "though its task could run again";
+      }
       break;
     case ErrorType::kStreamInconsistent:  // each attempt gives the same, unless it is interrupted
       if (!features_.cancels) return "though its task gives the same each time";
