@@ -18,7 +18,8 @@ class Granted : public LocalScheduler::Host {
  public:
   void SendGrant(const Address&, const Grant& grant) override { lease = grant.lease; }
   void AssignDevices(const Address&, uint64_t, const Devices&) override {}
-  void SendReclaim(const Address&) override {}
+  void SendReclaim(const Address&, const Reclaim&) override {}
+  void SendReserved(const Reserved&) override {}
   void SendDemand(const Demand&) override {}
   void SendReject(const Demand&) override {}
   void StartWorker(JobId, uint8_t) override {}

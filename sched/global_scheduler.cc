@@ -13,12 +13,15 @@ constexpr auto kAffinityStrategy = static_cast<uint8_t>(Strategy::kNodeAffinity)
 }  // namespace
 
 void GlobalScheduler::AddNode(uint32_t node, const Amounts& total) {
-  nodes_[node] = Node{total, total, 0};
+  nodes_[node] = Node{total, total, {}, {}};
   Schedule();
 }
 
 void GlobalScheduler::RemoveNode(uint32_t node) {
   nodes_.erase(node);
+  for (auto& [group, bundles] : groups_) {
+    for (Bundle& b : bundles) b.node = b.node == node ? 0 : b.node;
+  }
   // Owners ask anew for all they still want when a node dies: what it had been assigned is lost with it. So
   // what was rejected is not kept either.
   demands_.remove_if(
@@ -27,10 +30,17 @@ void GlobalScheduler::RemoveNode(uint32_t node) {
   Schedule();
 }
 
-void GlobalScheduler::OnReport(uint32_t node, const Amounts& available) {
+void GlobalScheduler::OnReport(uint32_t node, const Amounts& available, const Amounts& kept,
+                               const std::vector<BundleReport>& bundles) {
   const auto it = nodes_.find(node);
   if (it == nodes_.end()) return;
   it->second.available = available;
+  it->second.kept = kept;
+  for (const BundleReport& b : bundles) {
+    const auto group = groups_.find(b.group);
+    if (group != groups_.end() && b.index < group->second.size() && group->second[b.index].node == node)
+      group->second[b.index].available = b.available;
+  }
   if (!demands_.empty()) Schedule();
 }
 
@@ -59,9 +69,13 @@ void GlobalScheduler::OnDemand(uint32_t origin, const Demand& m) {
 
 void GlobalScheduler::OnReject(uint32_t node, const Demand& m) {
   // Its report comes with the rejection or soon after; until then it is full for us.
-  const auto n = nodes_.find(node);
-  if (n != nodes_.end()) {
-    for (auto& [name, amount] : n->second.available) amount = std::min<int64_t>(amount, 0);
+  if (m.shape.group == 0) {
+    TakeForFull(node);
+  } else if (const auto group = groups_.find(m.shape.group); group != groups_.end()) {
+    for (Bundle& b : group->second) {
+      if (b.node != node) continue;
+      for (auto& [name, amount] : b.available) amount = std::min<int64_t>(amount, 0);
+    }
   }
   for (Waiting& w : demands_) {
     if (w.rejected && w.demand.owner == m.owner && w.demand.shape_key == m.shape_key &&
@@ -110,9 +124,17 @@ void GlobalScheduler::Assign(Waiting* w, uint32_t node, uint64_t count) {
   d.count = count;
   w->demand.count -= count;
   Node& n = nodes_.at(node);
-  for (uint64_t i = 0; i < count && i < 1024; ++i) TakeFromReport(&n.available, d.shape.resources);
+  for (uint64_t i = 0; i < count && i < 1024 && d.shape.group == 0; ++i)
+    TakeFromReport(&n.available, d.shape.resources);
   HandOff(*w, count);
   host_->SendAssign(node, d);
+}
+
+// It can never start: its owner is told, and does not count on it any more.
+void GlobalScheduler::Refuse(Waiting* w, const std::string& reason, bool group_removed) {
+  HandOff(*w, w->demand.count);
+  host_->SendUnschedulable(w->demand.owner, {w->demand.shape_key, reason, group_removed});
+  w->demand.count = 0;
 }
 
 uint32_t GlobalScheduler::PickDefault(const Waiting& w) {
@@ -147,6 +169,7 @@ uint32_t GlobalScheduler::PickSpread(const Waiting& w) {
 
 bool GlobalScheduler::Place(Waiting* w) {
   const Shape& shape = w->demand.shape;
+  if (shape.group != 0) return PlaceInGroup(w);
   if (shape.strategy == kAffinityStrategy) {
     const auto it = nodes_.find(shape.affinity_node);
     const bool possible = it != nodes_.end() && ReportFits(it->second.total, shape.resources);
@@ -155,17 +178,13 @@ bool GlobalScheduler::Place(Waiting* w) {
       return true;
     }
     if (!possible && !shape.affinity_soft) {
-      Unschedulable m;
-      m.shape_key = w->demand.shape_key;
-      m.reason = it == nodes_.end()
-                     ? "the node of its NodeAffinitySchedulingStrategy (node " +
-                           std::to_string(shape.affinity_node) + ") does not exist or is dead, and soft=False"
-                     : "the node of its NodeAffinitySchedulingStrategy (node " +
-                           std::to_string(shape.affinity_node) + ") has " + ToString(it->second.total) +
-                           ", the task asks for " + ToString(shape.resources) + ", and soft=False";
-      HandOff(*w, w->demand.count);
-      host_->SendUnschedulable(w->demand.owner, m);
-      w->demand.count = 0;
+      const std::string what =
+          "the node of its NodeAffinitySchedulingStrategy (node " + std::to_string(shape.affinity_node) + ")";
+      Refuse(w,
+             it == nodes_.end() ? what + " does not exist or is dead, and soft=False"
+                                : what + " has " + ToString(it->second.total) + ", the task asks for " +
+                                      ToString(shape.resources) + ", and soft=False",
+             false);
       return false;
     }
     if (possible) return false;  // soft, but its node only has to finish something first

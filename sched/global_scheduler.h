@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // The head's choice of a node for demand that a raylet could not place itself. Works on its own view of the
 // nodes: what they last reported, less what it has assigned since. A node that turns out to be fuller than
-// believed rejects, and the demand is placed again.
+// believed rejects, and the demand is placed again. Demand for a placement group goes to the nodes that keep
+// its bundles.
 #pragma once
 
 #include <list>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "runtime/base/time.h"
 #include "runtime/message/messages.h"
+#include "sched/bundle_placement.h"
 #include "sched/ledgers.h"
 #include "sched/pool.h"
 #include "sched/resources.h"
@@ -32,10 +35,27 @@ class GlobalScheduler {
 
   void AddNode(uint32_t node, const Amounts& total);
   void RemoveNode(uint32_t node);
-  void OnReport(uint32_t node, const Amounts& available);
+  void OnReport(uint32_t node, const Amounts& available, const Amounts& kept = {},
+                const std::vector<BundleReport>& bundles = {});
   void OnDemand(uint32_t origin, const Demand& m);
   void OnReject(uint32_t node, const Demand& m);
   void OnOwnerGone(const Address& owner);
+
+  // ---- placement groups (global_groups.cc). Which ones there are, and where, is PlacementGroups' business.
+  // The bundles of a group: a new one, or one that has changed. Those without a node are waited for.
+  void SetGroup(uint32_t group, const std::vector<GroupBundle>& bundles);
+  // Tasks that wait for it, and those that still come, fail.
+  void RemoveGroup(uint32_t group);
+  // Nodes for these bundles now; with `freeable` as if all tasks on the nodes had ended, with `ever` as if
+  // all actors and groups had, too. `there`: nodes that keep bundles of that group already.
+  enum class When { kNow, kFreeable, kEver };
+  std::vector<uint32_t> FindNodes(const std::vector<Amounts>& bundles, GroupStrategy strategy,
+                                  uint32_t soft_node, const std::vector<uint32_t>& there, When when) const;
+  // What these take is not there for others until the node reports again.
+  void Deduct(uint32_t node, const Amounts& bundle);
+  // The node had less room than we believed.
+  void TakeForFull(uint32_t node);
+  const Amounts* BundleAvailable(uint32_t group, uint32_t index) const;
 
   const Amounts* available(uint32_t node) const;
   size_t pending() const { return demands_.size(); }
@@ -43,8 +63,14 @@ class GlobalScheduler {
  private:
   struct Node {
     Amounts total, available;
-    double score = 0;
+    Amounts kept;        // by actors
+    Amounts in_bundles;  // of groups
   };
+  struct Bundle {
+    Amounts total, available;
+    uint32_t node = 0;
+  };
+
   struct Waiting {
     uint32_t origin = 0;
     Demand demand;
@@ -65,11 +91,16 @@ class GlobalScheduler {
   uint32_t PickSpread(const Waiting& w);
   void Assign(Waiting* w, uint32_t node, uint64_t count);
   void HandOff(const Waiting& w, uint64_t count);
+  void Refuse(Waiting* w, const std::string& reason, bool group_removed);
+  bool PlaceInGroup(Waiting* w);
+  Bundle* PickBundle(const Shape& shape, uint32_t origin, std::vector<Bundle>* bundles);
+  void CountBundles(const std::vector<Bundle>& bundles, bool there);
   bool Feasible(const Shape& shape) const;
   std::string Infeasible(const Shape& shape) const;
 
   Host* host_;
   std::map<uint32_t, Node> nodes_;
+  std::map<uint32_t, std::vector<Bundle>> groups_;
   std::list<Waiting> demands_;
   LedgersByOwner<Ledger> ledgers_;
   uint32_t spread_cursor_ = 0;

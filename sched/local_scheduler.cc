@@ -27,7 +27,7 @@ Amounts LocalScheduler::CpuOf(const Amounts& a) const {
 
 // Whether we may serve the shape without asking the head.
 bool LocalScheduler::Local(const Shape& shape) const {
-  return shape.strategy == kDefaultStrategy &&
+  return shape.group == 0 && shape.strategy == kDefaultStrategy &&
          (shape.affinity_node == 0 || shape.affinity_node == options_.node);
 }
 
@@ -84,7 +84,8 @@ void LocalScheduler::OnJobEnd(JobId job) {
 void LocalScheduler::OnAssign(const Demand& m, TimeNs now) {
   promised_ = true;
   if (ended_jobs_.count(m.shape.job) != 0) return;
-  Insert({m.owner, m.shape_key, m.shape, m.epoch, m.count, /*ledger=*/nullptr, now});
+  Insert({m.owner, m.shape_key, m.shape, m.epoch, m.count, /*ledger=*/nullptr, now, m.stays});
+  for (const BundleKey& key : bundles_.Of(m.shape.group)) bundles_.Changed(key);
   Dispatch(now);
 }
 
@@ -104,22 +105,28 @@ void LocalScheduler::Report(LocalDemand* d) {
   const uint64_t elsewhere = ledger.wanted - std::min(ledger.wanted, ledger.here);
   if (elsewhere == ledger.reported) return;
   ledger.reported = elsewhere;
-  host_->SendDemand({d->owner, d->shape_key, d->epoch, elsewhere, d->shape});
+  host_->SendDemand({d->owner, d->shape_key, d->epoch, elsewhere, d->shape, false});
 }
 
 Amounts LocalScheduler::Promisable() const {
   Pool left = pool_;
   for (const LocalDemand& d : demands_) {
-    if (!d.assigned()) continue;
+    if (!d.assigned() || d.shape.group != 0) continue;
     for (uint64_t i = 0; i < d.count && left.Fits(d.shape.resources); ++i) left.Take(d.shape.resources);
   }
   return left.Report();
 }
 
-Amounts LocalScheduler::TakeReport() {
+void LocalScheduler::TakeReport(Heartbeat* out) {
   promised_ = false;
-  reported_ = Promisable();
-  return reported_;
+  out->changed = true;
+  out->available = reported_ = Promisable();
+  out->kept = reported_kept_ = kept_;
+  std::vector<std::pair<const Shape*, uint64_t>> waits;
+  for (const LocalDemand& d : demands_) {
+    if (d.assigned() && d.shape.group != 0) waits.emplace_back(&d.shape, d.count);
+  }
+  out->bundles = bundles_.TakeReport(waits);
 }
 
 // ---- leases -----------------------------------------------------------------------------------------------
@@ -162,22 +169,25 @@ void LocalScheduler::StopIdleOn(const Devices& devices) {
   }
 }
 
-bool LocalScheduler::GrantOne(LocalDemand* d) {
-  Devices devices = pool_.Take(d->shape.resources);
+bool LocalScheduler::GrantOne(LocalDemand* d, const BundleKey& from) {
+  Pool& pool = PoolOf(from);
+  Devices devices = pool.Take(d->shape.resources);
   Worker* w = IdleWorker(d->shape, devices);
   if (w == nullptr) {
-    pool_.Give(d->shape.resources, devices);
+    pool.Give(d->shape.resources, devices);
     return false;
   }
+  Use(from);
   const uint64_t lease = next_lease_++;
   w->lease = lease;
   if (!devices.empty()) {
     StopIdleOn(devices);
     host_->AssignDevices(w->address, lease, devices);
   }
-  leases_.emplace(lease,
-                  LeaseRecord{d->owner, w->address, d->shape.resources, std::move(devices), d->shape.actor});
+  leases_.emplace(
+      lease, LeaseRecord{d->owner, w->address, d->shape.resources, std::move(devices), d->shape.actor, from});
   if (d->shape.actor) ++actor_leases_;
+  if (d->shape.actor && from.first == 0) Add(&kept_, d->shape.resources);
   --d->count;
   if (!d->assigned()) ++d->ledger->here;
   Grant g;
@@ -218,43 +228,59 @@ bool LocalScheduler::MayStart(const LocalDemand& d, TimeNs now) {
   return true;
 }
 
+// No process: as many new ones as there is room for, beyond those already on their way.
+void LocalScheduler::StartWorkersFor(const LocalDemand& d, std::map<uint8_t, uint32_t>* wanted, TimeNs now) {
+  std::vector<Pool> left =
+      d.shape.group == 0 ? std::vector<Pool>{pool_} : bundles_.PoolsOf(d.shape.group, d.shape.bundle);
+  for (uint64_t i = 0; i < d.count; ++i) {
+    const auto room =
+        std::find_if(left.begin(), left.end(), [&](const Pool& p) { return p.Fits(d.shape.resources); });
+    if (room == left.end()) return;
+    room->Take(d.shape.resources);
+    if (++(*wanted)[d.shape.language] <= starting_[d.shape.language]) continue;
+    if (!MayStart(d, now)) return;
+    ++starting_[d.shape.language];
+    host_->StartWorker(d.shape.job, d.shape.language);
+  }
+}
+
+void LocalScheduler::Reject(LocalDemand* d) {
+  const Demand back{d->owner, d->shape_key, d->epoch, d->count, d->shape, false};
+  d->count = 0;
+  promised_ = true;  // the head takes us for full until we say otherwise
+  for (const BundleKey& key : bundles_.Of(d->shape.group)) bundles_.Changed(key);
+  host_->SendReject(back);
+}
+
 void LocalScheduler::Dispatch(TimeNs now) {
   if (dispatching_) return;
   dispatching_ = true;
-  bool starved = false;
+  ServeEarmark();
+  bool starved = earmark_.has_value();
   std::map<uint8_t, uint32_t> starts_wanted;  // by language
   for (auto it = demands_.begin(); it != demands_.end();) {
     LocalDemand& d = *it;
     if (d.assigned() || Local(d.shape)) {
-      while (d.count > 0 && pool_.Fits(d.shape.resources)) {
-        if (GrantOne(&d)) continue;
-        // No process: as many new ones as fit, beyond those already on their way.
-        Pool left = pool_;
-        for (uint64_t i = 0; i < d.count && left.Fits(d.shape.resources); ++i) {
-          left.Take(d.shape.resources);
-          if (++starts_wanted[d.shape.language] <= starting_[d.shape.language]) continue;
-          if (!MayStart(d, now)) break;
-          ++starting_[d.shape.language];
-          host_->StartWorker(d.shape.job, d.shape.language);
-        }
+      for (auto room = RoomFor(d.shape); d.count > 0 && room; room = RoomFor(d.shape)) {
+        if (GrantOne(&d, *room)) continue;
+        StartWorkersFor(d, &starts_wanted, now);
         break;
       }
-      starved |= d.count > 0 && !pool_.Fits(d.shape.resources);
+      const bool room = d.count > 0 && RoomFor(d.shape);
+      starved |= d.count > 0 && !room;
       if (d.assigned() && d.count > 0) {
         // A process that is on its way will serve it; hard affinity has nowhere else to go.
-        const bool coming = starting_[d.shape.language] > 0 && pool_.Fits(d.shape.resources);
+        const bool coming = starting_[d.shape.language] > 0 && room;
+        const bool stays = d.stays || (d.shape.strategy == kAffinityStrategy && d.shape.group == 0);
         if (now - d.since <= kAssignPatience) {
           Arm(d.since + kAssignPatience + 1);
-        } else if (d.shape.strategy != kAffinityStrategy && !coming) {
-          const Demand back{d.owner, d.shape_key, d.epoch, d.count, d.shape};
-          d.count = 0;
-          promised_ = true;  // the head takes us for full until we say otherwise
-          host_->SendReject(back);
+        } else if (!stays && !coming) {
+          Reject(&d);
         }
       }
     }
     // What fits here but waits for a process of ours to start is not the head's business.
-    if (!d.assigned() && (!Local(d.shape) || !pool_.Fits(d.shape.resources) || d.count == 0)) Report(&d);
+    if (!d.assigned() && (!Local(d.shape) || d.count == 0 || !RoomFor(d.shape))) Report(&d);
     it = d.count == 0 ? demands_.erase(it) : std::next(it);
   }
   if (starved) {
@@ -264,7 +290,7 @@ void LocalScheduler::Dispatch(TimeNs now) {
       for (const auto& [id, lease] : leases_) owners.push_back(lease.owner);
       std::sort(owners.begin(), owners.end());
       owners.erase(std::unique(owners.begin(), owners.end()), owners.end());
-      for (const Address& owner : owners) host_->SendReclaim(owner);
+      for (const Address& owner : owners) host_->SendReclaim(owner, {});
     }
     Arm(next_reclaim_);
   }
@@ -278,21 +304,24 @@ void LocalScheduler::EndLease(uint64_t lease, bool gone, TimeNs now) {
   const LeaseRecord record = std::move(it->second);
   leases_.erase(it);
   if (record.actor) --actor_leases_;
+  if (record.actor && record.from.first == 0) Subtract(&kept_, record.resources);
   const auto w = workers_.find(record.worker);
   if (!record.devices.empty() && !gone && w != workers_.end() && w->second.retiring) {
     const Amounts units = UnitsOf(record.resources);
     Amounts rest = record.resources;
     std::erase_if(rest, [](const auto& r) { return IsUnitResource(r.first); });
-    pool_.Give(rest, {});
-    leaving_.push_back({record.worker, units, record.devices, now + kLeaving});
+    PoolOf(record.from).Give(rest, {});
+    Changed(record.from);
+    leaving_.push_back({record.worker, units, record.devices, now + kLeaving, record.from});
     Arm(now + kLeaving);
+    if (w->second.blocked) PoolOf(record.from).TakeBack(CpuOf(record.resources));  // it was back already
   } else {
-    pool_.Give(record.resources, record.devices);
+    if (w != workers_.end() && w->second.blocked) PoolOf(record.from).TakeBack(CpuOf(record.resources));
+    GiveTo(record.from, record.resources, record.devices);
   }
   if (w == workers_.end()) return;
   Worker& worker = w->second;
-  if (worker.blocked) {  // its CPU was back already
-    pool_.TakeBack(CpuOf(record.resources));
+  if (worker.blocked) {
     worker.blocked = false;
     if (--blocked_depths_[worker.blocked_depth] == 0) blocked_depths_.erase(worker.blocked_depth);
     if (blocked_depths_.empty()) pace_ = 0;
@@ -310,7 +339,7 @@ void LocalScheduler::EndLease(uint64_t lease, bool gone, TimeNs now) {
 void LocalScheduler::FreeLeaving(const std::function<bool(const Leaving&)>& which) {
   std::erase_if(leaving_, [&](const Leaving& l) {
     if (!which(l)) return false;
-    pool_.Give(l.units, l.devices);
+    GiveTo(l.from, l.units, l.devices);
     return true;
   });
 }
@@ -408,7 +437,9 @@ void LocalScheduler::OnBlocked(const Address& worker, uint64_t lease, uint32_t d
   it->second.blocked = true;
   it->second.blocked_depth = depth;
   ++blocked_depths_[depth];
-  pool_.Lend(CpuOf(leases_.at(it->second.lease).resources));
+  const LeaseRecord& record = leases_.at(it->second.lease);
+  PoolOf(record.from).Lend(CpuOf(record.resources));
+  Changed(record.from);
   Dispatch(now);
 }
 
@@ -418,7 +449,9 @@ void LocalScheduler::OnUnblocked(const Address& worker, uint64_t lease, TimeNs n
   it->second.blocked = false;
   if (--blocked_depths_[it->second.blocked_depth] == 0) blocked_depths_.erase(it->second.blocked_depth);
   if (blocked_depths_.empty()) pace_ = 0;
-  pool_.TakeBack(CpuOf(leases_.at(it->second.lease).resources));  // may be a debt
+  const LeaseRecord& record = leases_.at(it->second.lease);
+  PoolOf(record.from).TakeBack(CpuOf(record.resources));  // may be a debt
+  Changed(record.from);
   Dispatch(now);
 }
 

@@ -6,12 +6,13 @@
 // its resources from grant to return, less the CPU while its task is blocked. A process that has run with
 // devices (sched/pool.h) runs with exactly these to its end, one that has run without never gets any:
 // libraries read which devices they may use only once. Devices whose process is to end are free when it has
-// ended.
+// ended. A lease of a placement group's bundle has its resources of that bundle, and gives them back there.
 #pragma once
 
 #include <functional>
 #include <list>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -19,6 +20,7 @@
 
 #include "runtime/base/time.h"
 #include "runtime/message/messages.h"
+#include "sched/bundles.h"
 #include "sched/ledgers.h"
 #include "sched/pool.h"
 #include "sched/resources.h"
@@ -39,7 +41,8 @@ class LocalScheduler {
     virtual void SendGrant(const Address& owner, const Grant& grant) = 0;
     // Just before the grant of a lease with devices: the worker must know them before its first task.
     virtual void AssignDevices(const Address& worker, uint64_t lease, const Devices& devices) = 0;
-    virtual void SendReclaim(const Address& owner) = 0;
+    virtual void SendReclaim(const Address& owner, const Reclaim& m) = 0;
+    virtual void SendReserved(const Reserved& m) = 0;
     // To the head: this much of the demand, counted from its epoch's beginning, is not served here.
     virtual void SendDemand(const Demand& demand) = 0;
     virtual void SendReject(const Demand& demand) = 0;
@@ -50,7 +53,7 @@ class LocalScheduler {
   };
 
   LocalScheduler(const LocalOptions& options, Host* host)
-      : options_(options), host_(host), pool_(options.total) {}
+      : options_(options), host_(host), pool_(options.total), bundles_(&pool_) {}
 
   void SetNode(uint32_t node) { options_.node = node; }
 
@@ -76,16 +79,26 @@ class LocalScheduler {
   // The owner is dead: its demand goes, its leases end. Returns the workers that ran for it.
   std::vector<Address> OnOwnerGone(const Address& owner, TimeNs now);
   void OnOwnerNodeGone(uint32_t node, std::vector<Address>* workers, TimeNs now);
+  // The head wants room for bundles of a placement group (PROTOCOL A3): all or none. With `earmark` it waits
+  // for what becomes free, and takes it before any task.
+  void OnReserve(const Reserve& m, TimeNs now);
+  // Returns the workers that run in what is released: they are to be ended.
+  std::vector<Address> OnRelease(const Release& m, TimeNs now);
   void OnTimer(TimeNs now);
   TimeNs NextDeadline() const { return deadline_; }
 
   const Amounts& total() const { return options_.total; }
   const Amounts& available() const { return pool_.available(); }
   const Pool& pool() const { return pool_; }
+  const Bundles& bundles() const { return bundles_; }
+  // What that lease was taken from: the node's, or a bundle's.
+  const Pool& PoolOfLease(uint64_t lease) { return PoolOf(leases_.at(lease).from); }
   // What the head should know: free, less what it has promised here and what still waits for a process. Due
   // when it changed, and after every promise, since the head has already subtracted that from its own view.
-  bool ReportDue() const { return promised_ || Promisable() != reported_; }
-  Amounts TakeReport();
+  bool ReportDue() const {
+    return promised_ || bundles_.report_due() || kept_ != reported_kept_ || Promisable() != reported_;
+  }
+  void TakeReport(Heartbeat* out);
   size_t worker_count() const { return workers_.size(); }
   size_t lease_count() const { return leases_.size(); }
   size_t demand_count() const { return demands_.size(); }
@@ -114,6 +127,7 @@ class LocalScheduler {
     // Null: assigned by the head. Such is never passed on, and rejected when it waits for long.
     Ledger* ledger = nullptr;
     TimeNs since = 0;
+    bool stays = false;  // assigned, and there is nowhere else to go
 
     bool assigned() const { return ledger == nullptr; }
   };
@@ -135,18 +149,20 @@ class LocalScheduler {
     Amounts resources;
     Devices devices;
     bool actor = false;
+    BundleKey from;
   };
   struct Leaving {  // devices of a process that is about to end
     Address worker;
     Amounts units;
     Devices devices;
     TimeNs deadline = 0;
+    BundleKey from;
   };
 
   void Dispatch(TimeNs now);
   std::list<LocalDemand>::iterator Insert(LocalDemand d);
   void Withdraw(LocalDemand* d);
-  bool GrantOne(LocalDemand* d);
+  bool GrantOne(LocalDemand* d, const BundleKey& from);
   bool Local(const Shape& shape) const;
   Worker* IdleWorker(const Shape& shape, const Devices& devices);
   uint32_t Starting() const;
@@ -159,6 +175,21 @@ class LocalScheduler {
   bool MayStart(const LocalDemand& d, TimeNs now);
   Amounts CpuOf(const Amounts& a) const;
   Amounts Promisable() const;
+  void Reject(LocalDemand* d);
+  void StartWorkersFor(const LocalDemand& d, std::map<uint8_t, uint32_t>* wanted, TimeNs now);
+
+  // ---- placement groups (local_bundles.cc)
+  std::optional<BundleKey> RoomFor(const Shape& shape);
+  Pool& PoolOf(const BundleKey& from) { return from.first == 0 ? pool_ : bundles_.pool(from); }
+  void Use(const BundleKey& from);
+  void GiveTo(const BundleKey& from, const Amounts& what, const Devices& devices);
+  void Changed(const BundleKey& from) {
+    if (from.first != 0) bundles_.Changed(from);
+  }
+  bool SparesEarmark(const Amounts& want) const;
+  bool FitsAll(const Reserve& m) const;
+  void ServeEarmark();
+  void Recall();
   void Arm(TimeNs when) {
     if (when < deadline_) deadline_ = when;
   }
@@ -166,6 +197,10 @@ class LocalScheduler {
   LocalOptions options_;
   Host* host_;
   Pool pool_;
+  Bundles bundles_;
+  std::optional<Reserve> earmark_;
+  Amounts earmarked_;                                       // what that wants in all
+  Amounts kept_, reported_kept_;                            // of the node's own pool, by actors
   std::list<LocalDemand> demands_;  // deeper first, then oldest
   LedgersByOwner<Ledger> ledgers_;
   std::unordered_map<Address, Worker> workers_;

@@ -69,6 +69,13 @@ Pool::Pool(const Amounts& total) : available_(total) {
     kinds_.push_back({name, static_cast<uint32_t>(free_.size()), CountOf(amount)});
     for (int64_t left = amount; left > 0; left -= kResourceUnit) free_.push_back(ShareOf(left));
   }
+  for (uint32_t place = 0; place < free_.size(); ++place) numbers_.push_back(place);
+}
+
+// A lease numbers its devices as its node does: by resource, in the order of their names.
+Pool::Pool(const Amounts& part, const Devices& devices) : Pool(part) {
+  assert(devices.size() == free_.size());
+  numbers_ = devices;
 }
 
 bool Pool::Fits(const Amounts& want) const {
@@ -93,7 +100,7 @@ void Pool::TakeOf(const Kind& kind, int64_t want, Devices* out) {
     }
     assert(best != UINT32_MAX);
     free_[best] -= want;
-    out->push_back(best);
+    out->push_back(numbers_[best]);
     return;
   }
   int64_t left = want;
@@ -101,7 +108,7 @@ void Pool::TakeOf(const Kind& kind, int64_t want, Devices* out) {
     if (free_[d] != kResourceUnit) continue;
     free_[d] = 0;
     left -= kResourceUnit;
-    out->push_back(d);
+    out->push_back(numbers_[d]);
   }
   assert(left == 0);
 }
@@ -120,8 +127,11 @@ void Pool::Give(const Amounts& what, const Devices& devices) {
   auto device = devices.begin();
   for (const Kind& kind : kinds_) {
     const int64_t amount = AmountOf(what, kind.resource);
-    for (; device != devices.end() && *device < kind.first + kind.count; ++device)
-      free_[*device] += ShareOf(amount);
+    for (uint32_t d = kind.first; d < kind.first + kind.count && device != devices.end(); ++d) {
+      if (numbers_[d] != *device) continue;
+      free_[d] += ShareOf(amount);
+      ++device;
+    }
   }
   assert(device == devices.end());
 }

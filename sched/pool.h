@@ -27,6 +27,8 @@ using Devices = std::vector<uint32_t>;
 class Pool {
  public:
   explicit Pool(const Amounts& total);
+  // A part of another pool's amounts, on these of its devices; a part of a device is one that was shared.
+  Pool(const Amounts& part, const Devices& devices);
 
   const Amounts& available() const { return available_; }
   bool Fits(const Amounts& want) const;
@@ -41,21 +43,22 @@ class Pool {
   // What the head is told: available(), and where devices are partly used, what that hides (see below).
   Amounts Report() const;
 
-  // Free of device `number`, 0 to kResourceUnit.
-  int64_t free_of(uint32_t number) const { return free_[number]; }
+  // Free of the device at that place, 0 to kResourceUnit.
+  int64_t free_of(uint32_t place) const { return free_[place]; }
   size_t device_count() const { return free_.size(); }
 
  private:
   struct Kind {
     std::string resource;
-    uint32_t first = 0, count = 0;
+    uint32_t first = 0, count = 0;  // places in free_
   };
 
   void TakeOf(const Kind& kind, int64_t want, Devices* out);
 
   Amounts available_;
   std::vector<Kind> kinds_;
-  std::vector<int64_t> free_;  // by number
+  std::vector<int64_t> free_;  // by place
+  Devices numbers_;            // of the devices at these places, ascending
 };
 
 // A report is amounts, with hints "whole:GPU" (of devices that are all free) and "part:GPU" (the most that is

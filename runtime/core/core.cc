@@ -43,7 +43,7 @@ void Core::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {
       handle(Grant{}, [&](const Grant& m) { submitter_.OnGrant(from, m, now); });
       break;
     case MsgType::kReclaim:
-      submitter_.OnReclaim(now);
+      handle(Reclaim{}, [&](const Reclaim& m) { submitter_.OnReclaim(from, m, now); });
       break;
     case MsgType::kUnschedulable:
       handle(Unschedulable{}, [&](const Unschedulable& m) { submitter_.OnUnschedulable(m); });

@@ -37,13 +37,14 @@ void Executor::OnPush(const Address& from, Push& m) {
                 "worker " + ToString(objects_->self()) + " was sent a task without its template");
     return;
   }
-  const std::optional<uint32_t> group = ready_.Find(item->tmpl->group);
+  const std::optional<uint32_t> group = ready_.Find(item->tmpl->concurrency_group);
   if (!group) {
     // In Ray this is the actor's end, hence this error; here it is the end of the call.
     AnswerError(*item, ErrorType::kActorDied,
-                "the actor has no concurrency group '" + item->tmpl->group + "', which the call of " +
-                    item->tmpl->function_name + " names: declare it, @ray.remote(concurrency_groups={\"" +
-                    item->tmpl->group + "\": 1}). (The actor is alive.)");
+                "the actor has no concurrency group '" + item->tmpl->concurrency_group +
+                    "', which the call of " + item->tmpl->function_name +
+                    " names: declare it, @ray.remote(concurrency_groups={\"" + item->tmpl->concurrency_group +
+                    "\": 1}). (The actor is alive.)");
     return;
   }
   item->group = *group;

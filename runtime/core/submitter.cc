@@ -268,8 +268,20 @@ void Submitter::OnGrant(const Address& from, const Grant& m, TimeNs now) {
   Pump(q, now);
 }
 
-void Submitter::OnReclaim(TimeNs now) {
-  for (auto& [key, q] : shapes_) ReturnIdle(q.get(), now + 1);
+void Submitter::OnReclaim(const Address& from, const Reclaim& m, TimeNs now) {
+  for (auto& [key, q] : shapes_) {
+    ReturnIdle(q.get(), now + 1);
+    if (m.leases.empty()) continue;
+    for (auto& lease : q->leases) {
+      const bool recalled =
+          lease->granter == from && std::find(m.leases.begin(), m.leases.end(), lease->id) != m.leases.end();
+      if (!recalled || lease->inflight.empty()) continue;
+      lease->give_back = true;
+      if (lease->inflight.size() == 1 || lease->revoking || lease->blocked) continue;
+      lease->revoking = true;  // what waits behind the running task goes elsewhere
+      outbox_->Send(lease->worker, MsgType::kRevoke, Revoke{});
+    }
+  }
 }
 
 void Submitter::OnUnschedulable(const Unschedulable& m) {
@@ -277,7 +289,10 @@ void Submitter::OnUnschedulable(const Unschedulable& m) {
   if (it == shapes_.end()) return;
   ShapeQueue* q = it->second.get();
   NewEpoch(q);
-  const ErrorType type = q->shape.actor ? ErrorType::kActorUnschedulable : ErrorType::kTaskUnschedulable;
+  const bool actor = q->shape.actor;
+  const ErrorType type = m.group_removed
+                             ? (actor ? ErrorType::kActorGroupRemoved : ErrorType::kTaskGroupRemoved)
+                             : (actor ? ErrorType::kActorUnschedulable : ErrorType::kTaskUnschedulable);
   while (!q->queue.empty()) tasks_->FailWith(q->queue.head, type, m.reason);
 }
 

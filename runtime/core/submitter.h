@@ -67,7 +67,7 @@ class Submitter {
   void Settle(TimeNs now);
 
   void OnGrant(const Address& from, const Grant& m, TimeNs now);
-  void OnReclaim(TimeNs now);
+  void OnReclaim(const Address& from, const Reclaim& m, TimeNs now);
   void OnUnschedulable(const Unschedulable& m);
   void OnResult(const Address& from, Result& m, TimeNs now);
   void OnReturned(const Address& from, const Returned& m, TimeNs now);

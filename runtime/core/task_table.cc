@@ -64,6 +64,8 @@ std::shared_ptr<Template> TaskTable::Prepare(const TaskTemplate& t) {
   p->shape.language = t.language;
   p->shape.job = objects_->job();
   p->shape.actor = t.creates_actor;
+  p->shape.group = t.group;
+  p->shape.bundle = t.group == 0 ? -1 : t.bundle;
   WireTemplate w;
   w.function_id = t.function_id;
   w.function_name = t.function_name;
@@ -72,7 +74,9 @@ std::shared_ptr<Template> TaskTable::Prepare(const TaskTemplate& t) {
   w.language = t.language;
   w.retry_exceptions = t.retry_exceptions;
   w.ordered = t.ordered;
+  w.concurrency_group = t.concurrency_group;
   w.group = t.group;
+  w.capture = t.capture;
   w.num_returns = t.num_returns;
   w.max_calls = t.max_calls;
   w.stream = t.stream;

@@ -48,6 +48,7 @@ uint32_t Gcs::OnJoin(const NodeRecord& in, TimeNs now) {
     outbox_->Send(RayletOf(record.node), MsgType::kJobStartReply, job.start);
   }
   scheduler_.AddNode(record.node, record.total);
+  groups_.OnNodeAdded(now);
   if (!complete()) {
     Arm(bringup_at_);
   } else {
@@ -87,6 +88,15 @@ void Gcs::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {
     case MsgType::kActorName:
       Handle<ActorName>(body, [&](const ActorName& m) { actor_names_.OnRequest(from, m); });
       break;
+    case MsgType::kGroupRequest:
+      Handle<GroupRequest>(body, [&](const GroupRequest& m) {
+        const auto job = jobs_.find(m.group.job.value);
+        groups_.OnRequest(from, m, job != jobs_.end() && !job->second.ending, now);
+      });
+      break;
+    case MsgType::kGroupReserved:
+      Handle<Reserved>(body, [&](const Reserved& m) { groups_.OnReserved(from.node, m, now); });
+      break;
     case MsgType::kNodesRequest:
       Handle<Nonce>(body, [&](const Nonce& m) {
         if (complete()) {
@@ -101,6 +111,7 @@ void Gcs::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {
         kv_.OnEof(m.who);
         actor_names_.OnEof(m.who);
         scheduler_.OnOwnerGone(m.who);
+        groups_.OnEof(m.who);
         EndJobsOf([&](const Address& driver) { return driver == m.who; }, now);
       });
       break;
@@ -115,12 +126,14 @@ void Gcs::OnHeartbeat(const Address& from, const Heartbeat& m, TimeNs now) {
   last_heard_[from.node] = now;
   if (m.changed) {
     it->second.available = sched::WithoutHints(m.available);
-    scheduler_.OnReport(from.node, m.available);
+    scheduler_.OnReport(from.node, m.available, m.kept, m.bundles);
+    groups_.OnReport(now);
   }
   if (from.node != kHeadNode) outbox_->Send(from, MsgType::kHeartbeatAck, Nonce{m.sequence});
 }
 
 void Gcs::OnTimer(TimeNs now) {
+  groups_.OnTimer(now);
   if (now < deadline_) return;
   deadline_ = kNever;
   // After a suspension of the whole job nobody has been silent: only time in which we ran counts.
@@ -197,6 +210,7 @@ void Gcs::DeclareDead(uint32_t node, const std::string& reason, TimeNs now) {
     if (other.alive) outbox_->Send(RayletOf(id), MsgType::kNodeDead, Join{it->second});
   }
   scheduler_.RemoveNode(node);
+  groups_.OnNodeDead(node, now);
   actor_names_.OnNodeDead(node);
   std::vector<uint32_t> done;
   for (auto& [id, job] : jobs_) {
@@ -211,7 +225,10 @@ void Gcs::DeclareDead(uint32_t node, const std::string& reason, TimeNs now) {
 void Gcs::SendNodes(const Address& to, uint64_t nonce) {
   NodesReply reply;
   reply.nonce = nonce;
-  for (const auto& [id, record] : nodes_) reply.nodes.push_back(record);
+  for (const auto& [id, record] : nodes_) {
+    reply.nodes.push_back(record);
+    groups_.ShowOn(&reply.nodes.back());
+  }
   outbox_->Send(to, MsgType::kNodesReply, reply);
 }
 
@@ -264,6 +281,7 @@ void Gcs::OnJobEnd(const JobMessage& m, TimeNs now) {
   out.driver = job.start.driver;
   for (uint32_t node : std::set<uint32_t>(job.waiting_for))
     outbox_->Send(RayletOf(node), MsgType::kJobEnd, out);
+  groups_.OnJobEnd(m.job, now);
 }
 
 void Gcs::EndJobsOf(const std::function<bool(const Address& driver)>& gone, TimeNs now) {

@@ -3,6 +3,7 @@
 // start and end here; it places what raylets could not. Fed by the head's raylet, in its control thread.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <optional>
@@ -13,6 +14,7 @@
 #include "runtime/base/time.h"
 #include "runtime/gcs/actor_names.h"
 #include "runtime/gcs/kv_store.h"
+#include "runtime/gcs/placement_groups.h"
 #include "sched/global_scheduler.h"
 
 namespace rmpi {
@@ -43,7 +45,9 @@ class Gcs : private sched::GlobalScheduler::Host {
         host_(host),
         kv_(outbox),
         actor_names_(outbox),
-        scheduler_(this) {}
+        scheduler_(this),
+        groups_(options.run_id, outbox, &scheduler_, [this](const std::string& text) { host_->Warn(text); }) {
+  }
 
   // A raylet introduces itself. `from_rank` names it until it has a node id. Returns the id.
   uint32_t OnJoin(const NodeRecord& record, TimeNs now);
@@ -51,7 +55,7 @@ class Gcs : private sched::GlobalScheduler::Host {
   void OnTimer(TimeNs now);
   // The connection of that rank's raylet closed: it is dead, whether it has joined or not.
   void OnRankClosed(int rank, TimeNs now);
-  TimeNs NextDeadline() const { return deadline_; }
+  TimeNs NextDeadline() const { return std::min(deadline_, groups_.NextDeadline()); }
 
   // The run is over: tells every raylet.
   void Shutdown(int status, const std::string& reason);
@@ -62,6 +66,7 @@ class Gcs : private sched::GlobalScheduler::Host {
   size_t pending_demands() const { return scheduler_.pending(); }
 
   ActorNames& actor_names() { return actor_names_; }
+  const PlacementGroups& groups() const { return groups_; }
   // A job beside the one of that number, with its settings, that lasts until it is ended. None: that job is
   // over.
   std::optional<JobId> StartDetachedJob(JobId of);
@@ -107,6 +112,7 @@ class Gcs : private sched::GlobalScheduler::Host {
   KvStore kv_;
   ActorNames actor_names_;
   sched::GlobalScheduler scheduler_;
+  PlacementGroups groups_;
   std::map<uint32_t, NodeRecord> nodes_;
   std::map<uint32_t, TimeNs> last_heard_;
   std::map<uint32_t, Job> jobs_;

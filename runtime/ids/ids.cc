@@ -86,6 +86,15 @@ std::string NodeHex(uint64_t run, uint32_t node) {
   return HexOf(bytes);
 }
 
+std::string GroupHex(uint64_t run, JobId job, uint32_t group) {
+  std::array<uint8_t, 18> bytes{};
+  const uint64_t word = Mix(run);
+  std::memcpy(bytes.data(), &word, 8);
+  std::memcpy(bytes.data() + 10, &group, 4);
+  std::memcpy(bytes.data() + 14, &job.value, 4);
+  return HexOf(bytes);
+}
+
 std::string ToString(const Address& a) {
   return std::to_string(a.node) + "." + std::to_string(a.slot) + "#" + std::to_string(a.generation);
 }

@@ -100,6 +100,13 @@ enum class MsgType : uint16_t {
   kNodesReply = 147,
   kActorName = 148,
   kActorNameReply = 149,
+  // placement groups: anyone <-> GCS <-> raylets
+  kGroupRequest = 160,
+  kGroupReply = 161,
+  kGroupReady = 162,
+  kGroupReserve = 163,
+  kGroupReserved = 164,
+  kGroupRelease = 165,
 };
 
 // Stands before every message, on lanes and inside frames.

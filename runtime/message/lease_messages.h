@@ -21,12 +21,14 @@ struct Shape {
   bool actor = false;  // the worker is an actor's, to the end of both
   // kNodeAffinity; or, for kDefault, the node that holds most argument bytes (a wish)
   uint32_t affinity_node = 0;
-  uint32_t depth = 0;  // nesting depth of the task: deeper ones go first
+  uint32_t depth = 0;   // nesting depth of the task: deeper ones go first
+  uint32_t group = 0;   // placement group; 0: none
+  int32_t bundle = -1;  // of the group; -1: any
   JobId job;
 
   template <class C>
   void Fields(C& c) {
-    c(resources, strategy, affinity_soft, language, actor, affinity_node, depth, job);
+    c(resources, strategy, affinity_soft, language, actor, affinity_node, depth, group, bundle, job);
   }
   auto operator<=>(const Shape&) const = default;
 };
@@ -73,22 +75,23 @@ struct LeaseReturn {  // owner -> granting raylet
   }
 };
 
-struct Reclaim {  // raylet -> owner: others wait, give back what is idle
-  uint32_t unused = 0;
+struct Reclaim {                 // raylet -> owner: others wait, give back what is idle
+  std::vector<uint64_t> leases;  // of this raylet: these as soon as what runs there has ended
 
   template <class C>
   void Fields(C& c) {
-    c(unused);
+    c(leases);
   }
 };
 
 struct Unschedulable {  // raylet or GCS -> owner: tasks of this shape can never start
   uint32_t shape_key = 0;
   std::string reason;
+  bool group_removed = false;  // their placement group is gone
 
   template <class C>
   void Fields(C& c) {
-    c(shape_key, reason);
+    c(shape_key, reason, group_removed);
   }
 };
 

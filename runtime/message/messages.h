@@ -4,6 +4,7 @@
 #pragma once
 
 #include "runtime/message/actor_messages.h"
+#include "runtime/message/group_messages.h"
 #include "runtime/message/header.h"
 #include "runtime/message/lease_messages.h"
 #include "runtime/message/node_messages.h"

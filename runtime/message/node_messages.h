@@ -9,6 +9,7 @@
 
 #include "runtime/base/blob.h"
 #include "runtime/ids/ids.h"
+#include "runtime/message/group_messages.h"
 #include "runtime/message/lease_messages.h"
 
 namespace rmpi {
@@ -53,10 +54,12 @@ struct Heartbeat {  // raylet -> GCS, also the load report: only what changed si
   uint64_t sequence = 0;
   bool changed = false;
   std::vector<std::pair<std::string, int64_t>> available;
+  std::vector<std::pair<std::string, int64_t>> kept;  // by actors: no end of it is in sight
+  std::vector<BundleReport> bundles;                  // those that changed
 
   template <class C>
   void Fields(C& c) {
-    c(sequence, changed, available);
+    c(sequence, changed, available, kept, bundles);
   }
 };
 
@@ -68,10 +71,11 @@ struct Demand {
   // a rejection: that many.
   uint64_t count = 0;
   Shape shape;
+  bool stays = false;  // an assignment that has nowhere else to go: it is not rejected for lack of room
 
   template <class C>
   void Fields(C& c) {
-    c(owner, shape_key, epoch, count, shape);
+    c(owner, shape_key, epoch, count, shape, stays);
   }
 };
 

@@ -23,12 +23,14 @@ struct WireTemplate {  // the part of a task that its remote function and option
   StreamKind stream = StreamKind::kNone;
   uint32_t window = 0;  // of a stream: so many items may be unread; 0: any number
   std::vector<std::pair<std::string, int64_t>> resources;
-  std::string group;  // of an actor's method: its concurrency group
+  std::string concurrency_group;  // of an actor's method
+  uint32_t group = 0;             // placement group that it runs in
+  bool capture = false;           // and what it submits, too
 
   template <class C>
   void Fields(C& c) {
     c(function_id, function_name, name, retry_list, language, retry_exceptions, ordered, num_returns,
-      max_calls, stream, window, resources, group);
+      max_calls, stream, window, resources, concurrency_group, group, capture);
   }
 };
 

@@ -136,7 +136,7 @@ void Raylet::SendHeartbeat(TimeNs now) {
   m.sequence = ++heartbeat_sequence_;
   if (!head_) fence_.OnHeartbeatSent(m.sequence, now);
   m.changed = changed;
-  if (changed) m.available = scheduler_->TakeReport();
+  if (changed) scheduler_->TakeReport(&m);
   next_heartbeat_ = head_ ? kNever : now + kHeartbeatPeriod;
   router_.Send(GcsAddress(), MsgType::kHeartbeat, m);
 }

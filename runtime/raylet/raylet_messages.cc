@@ -376,6 +376,14 @@ void Raylet::OnClusterMessage(const MessageHeader& header, Bytes body) {
     case MsgType::kHandedOff:
       Handle<HandedOff>(body, [&](const HandedOff& m) { scheduler_->OnHandedOff(m, now); });
       break;
+    case MsgType::kGroupReserve:
+      Handle<Reserve>(body, [&](const Reserve& m) { scheduler_->OnReserve(m, now); });
+      break;
+    case MsgType::kGroupRelease:
+      Handle<Release>(body, [&](const Release& m) {
+        for (const Address& w : scheduler_->OnRelease(m, now)) Kill(w, "its placement group was removed");
+      });
+      break;
     case MsgType::kShutdown:
       Handle<Shutdown>(body, [&](const Shutdown& m) { Stop(m.status, m.reason); });
       break;
@@ -413,7 +421,10 @@ void Raylet::SendGrant(const Address& owner, const Grant& grant) {
   c->job = scheduler_->JobOf(grant.worker);
   if (WorkerOutput* out = logs_.Find(c->token)) out->job = c->job;
 }
-void Raylet::SendReclaim(const Address& owner) { router_.Send(owner, MsgType::kReclaim, Reclaim{}); }
+void Raylet::SendReclaim(const Address& owner, const Reclaim& m) {
+  router_.Send(owner, MsgType::kReclaim, m);
+}
+void Raylet::SendReserved(const Reserved& m) { router_.Send(GcsAddress(), MsgType::kGroupReserved, m); }
 void Raylet::SendDemand(const Demand& demand) { router_.Send(GcsAddress(), MsgType::kDemand, demand); }
 void Raylet::SendUnschedulable(const Address& owner, const Unschedulable& m) {
   router_.Send(owner, MsgType::kUnschedulable, m);

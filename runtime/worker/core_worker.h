@@ -83,6 +83,8 @@ enum class ErrorType : uint8_t {
   kActorUnschedulable,
   kEndOfStream,         // of an item: the stream ended before it
   kStreamInconsistent,  // of an item: the task ran again, and gave fewer
+  kTaskGroupRemoved,    // its placement group is no more
+  kActorGroupRemoved,
   // A lost object that is not made again, and why (O7).
   kLostPut = 32,   // no task made it
   kLostNoRetries,  // max_retries=0
@@ -153,10 +155,13 @@ struct TaskTemplate {
   Strategy strategy = Strategy::kDefault;
   uint32_t affinity_node = 0;  // node number, for kNodeAffinity
   bool affinity_soft = false;
-  bool creates_actor = false;  // `function_id` is a class: its instance is an actor
-  bool ordered = true;         // methods: the actor starts the calls of one caller in their order
-  std::string group;           // methods: the concurrency group that they run in
-  std::string retry_list;      // the binding's own form of a list of exception classes; travels with the task
+  uint32_t group = 0;             // placement group, by its number; 0: none
+  int32_t bundle = -1;            // of that group; -1: any
+  bool capture = false;           // what it submits is meant for its own group, unless it says otherwise
+  bool creates_actor = false;     // `function_id` is a class: its instance is an actor
+  bool ordered = true;            // methods: the actor starts the calls of one caller in their order
+  std::string concurrency_group;  // methods: the concurrency group that they run in
+  std::string retry_list;  // the binding's own form of a list of exception classes; travels with the task
 };
 
 // One argument list: opaque bytes made by the binding, plus the refs that the runtime must resolve (top

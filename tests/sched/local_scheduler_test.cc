@@ -56,7 +56,11 @@ class LocalSchedulerTest : public testing::Test, public LocalScheduler::Host {
   void AssignDevices(const Address& worker, uint64_t lease, const Devices& devices) override {
     assigned_.push_back({worker, lease, devices});
   }
-  void SendReclaim(const Address& owner) override { reclaims_.push_back(owner); }
+  void SendReclaim(const Address& owner, const Reclaim& m) override {
+    reclaims_.push_back(owner);
+    recalled_.insert(recalled_.end(), m.leases.begin(), m.leases.end());
+  }
+  void SendReserved(const Reserved& m) override { reserved_.push_back(m); }
   void SendDemand(const Demand& d) override { demands_.push_back(d); }
   void SendReject(const Demand& d) override { rejects_.push_back(d); }
   void StartWorker(JobId, uint8_t language) override {
@@ -81,6 +85,8 @@ class LocalSchedulerTest : public testing::Test, public LocalScheduler::Host {
   std::vector<Address> reclaims_, stopped_;
   std::vector<Demand> demands_, rejects_;
   std::vector<std::pair<Address, Unschedulable>> refused_;
+  std::vector<uint64_t> recalled_;
+  std::vector<Reserved> reserved_;
   int starts_ = 0;
   uint8_t last_language_ = 0;
 };
@@ -226,7 +232,9 @@ TEST_F(LocalSchedulerTest, HardAffinityIsNeverRejectedNorPolledFor) {
 TEST_F(LocalSchedulerTest, APromiseIsReportedEvenIfNothingSeemsToHaveChanged) {
   Start(1);
   AddWorkers(1);
-  EXPECT_EQ(scheduler_->TakeReport(), (Amounts{{"CPU", kResourceUnit}}));
+  Heartbeat report;
+  scheduler_->TakeReport(&report);
+  EXPECT_EQ(report.available, (Amounts{{"CPU", kResourceUnit}}));
   EXPECT_FALSE(scheduler_->ReportDue());
   scheduler_->OnAssign(Assigned(1), now_);
   scheduler_->OnLeaseReturn(grants_[0].second.lease, WorkerAfter::kIdle, now_);  // between two reports

@@ -64,7 +64,7 @@ void SimProcess::CallActor() {
     t.ordered = methods_.size() % 2 == 0;
     t.retry_exceptions = !t.ordered && rng.Percent(50);  // a retried exception goes behind the calls after it
     t.num_returns = rng.Percent(80) ? 1 : static_cast<uint32_t>(rng.Below(3));
-    t.group = kGroups[rng.Below(std::size(kGroups))];
+    t.concurrency_group = kGroups[rng.Below(std::size(kGroups))];
     methods_.push_back(core_.tasks().Prepare(t));
   }
   Entry* actor = frame_->actors[rng.Below(frame_->actors.size())];

@@ -109,6 +109,12 @@ void SimProcess::CreateDetached() {
 }
 
 void SimProcess::OnReply(MsgType type, Bytes body) {
+  if (type == MsgType::kGroupReply) {
+    GroupReply reply;
+    Reader in(body);
+    in(reply);
+    return in.Done() && reply.nonce != 0 ? OnGroupReply(reply) : world_->Fail("a group's answer is damaged");
+  }
   if (type != MsgType::kAdoptActorReply) return;
   AdoptActorReply m;
   Reader reader(body);

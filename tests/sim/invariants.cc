@@ -92,6 +92,9 @@ std::string World::WhyNotLegitimate(ErrorType type, const std::string& message, 
     case ErrorType::kTaskUnschedulable:
     case ErrorType::kActorUnschedulable:
       return "";
+    case ErrorType::kTaskGroupRemoved:
+    case ErrorType::kActorGroupRemoved:
+      return unless(groups_removed_ != 0 || deaths_ != 0, "though no group was removed");
     case ErrorType::kActorDied:  // on purpose, but never while somebody holds it
       if (message.find("all references") == std::string::npos) return "";
       break;
@@ -200,10 +203,13 @@ void World::CheckEmpty() {
     if (p->alive()) CheckEmpty(a, p->core());
   }
   CheckEmpty(DetachedOwner(), *CoreAt(DetachedOwner()));
+  if (const size_t left = RayletAt(kHeadNode)->gcs()->groups().count(); left != 0)
+    Fail(std::to_string(left) + " placement groups are there at the end (5)");
   if (const size_t left = RayletAt(kHeadNode)->detached().count(); left != 0)
     Fail(std::to_string(left) + " detached actors live at the end (5)");
   for (const auto& [node, r] : raylets_) {
     const auto& s = r->scheduler();
+    if (s.bundles().count() != 0) Fail("bundles at the end (9):\n" + r->Describe());
     if (s.lease_count() != 0 || s.demand_count() != 0)
       Fail("leases or demands at the end (5):\n" + r->Describe());
     for (const auto& [name, amount] : s.total()) {

@@ -135,6 +135,16 @@ class SimProcess : public Outbox, public core::Core::Host {
   void MakeManyActors(uint32_t count);
   void Park();
 
+  // ---- placement groups (groups.cc)
+  void GroupStep();
+  void CreateGroup();
+  void OnGroupReply(const GroupReply& m);
+  void RemoveGroup(size_t i);
+  void RemoveAllGroups();
+  void AskOfGroup(TaskTemplate* t);
+  void SubmitToGroup();
+  void CreateActorInGroup();
+
   // ---- streams (streams.cc)
   void YieldItem();
   bool HasItemsLeft() const;
@@ -206,6 +216,9 @@ class SimProcess : public Outbox, public core::Core::Host {
   bool exit_requested_ = false;
   bool retire_ = false;
   uint32_t calls_ = 0;
+  std::vector<GroupRecord> groups_;  // that it knows
+  uint64_t group_nonce_ = 0;
+  bool groups_over_ = false;             // none is used any more
   std::map<ObjectId, uint32_t> called_;  // actors, and how often
   // As an actor: the last call of each caller in each concurrency group, how many of each may run at once,
   // and what runs beside frame_.

@@ -163,6 +163,11 @@ void SimProcess::Step() {
     if (frame_->item == nullptr) return EndDriver();
     return FinishTask();
   }
+  if (world_->features().groups && driver_ && frame_->rng.Percent(25)) {
+    GroupStep();
+    Wake(++token_, world_->now() + static_cast<TimeNs>(1 + frame_->rng.Below(100)) * kMicrosecond);
+    return;
+  }
   if (world_->features().streams && frame_->rng.Percent(world_->features().stream_steps)) return StreamStep();
   if (world_->features().actors && frame_->rng.Percent(25)) {
     ActorStep();
@@ -458,6 +463,7 @@ void SimProcess::Answer() {
 
 // Everything the driver still holds is got; what can never run is cancelled first.
 void SimProcess::EndDriver() {
+  RemoveAllGroups();
   if (!frame_->drained && DrainStream()) return;
   if (!frame_->drained) {
     frame_->drained = true;

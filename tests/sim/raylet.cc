@@ -186,6 +186,14 @@ void SimRaylet::OnMessage(const MessageHeader& header, Bytes body) {
     case MsgType::kJobEnd:
       Handle<JobMessage>(world_, body, [&](const JobMessage& m) { OnJobEnd(m); });
       break;
+    case MsgType::kGroupReserve:
+      Handle<Reserve>(world_, body, [&](const Reserve& m) { scheduler_.OnReserve(m, now); });
+      break;
+    case MsgType::kGroupRelease:
+      Handle<Release>(world_, body, [&](const Release& m) {
+        for (const Address& w : scheduler_.OnRelease(m, now)) Kill(w);
+      });
+      break;
     case MsgType::kHandedOff:
       Handle<HandedOff>(world_, body, [&](const HandedOff& m) { scheduler_.OnHandedOff(m, now); });
       break;
@@ -297,7 +305,7 @@ void SimRaylet::Heartbeat() {
   m.sequence = ++heartbeat_;
   if (!gcs_) fence_.OnHeartbeatSent(m.sequence, now);
   m.changed = changed;
-  if (changed) m.available = scheduler_.TakeReport();
+  if (changed) scheduler_.TakeReport(&m);
   if (!gcs_) next_heartbeat_ = now + kHeartbeatPeriod;
   Send(GcsAddress(), MsgType::kHeartbeat, m);
 }
@@ -344,8 +352,8 @@ void SimRaylet::SendGrant(const Address& owner, const Grant& grant) {
       world_->Fail("a grant for a shape that its owner does not know (15)");
     } else {
       for (const auto& [name, amount] : q->second->shape.resources) {
-        if (amount > 0 && sched::AmountOf(scheduler_.available(), name) < 0) {
-          world_->Fail("node " + std::to_string(node_) + " granted more " + name + " than it has (8)");
+        if (amount > 0 && sched::AmountOf(scheduler_.PoolOfLease(grant.lease).available(), name) < 0) {
+          world_->Fail("node " + std::to_string(node_) + " granted more " + name + " than it has (8, 9)");
         }
       }
     }

@@ -126,7 +126,8 @@ class SimRaylet : public Outbox,
   void AssignDevices(const Address& worker, uint64_t lease, const sched::Devices& devices) override {
     assigned_[worker] = {lease, devices};
   }
-  void SendReclaim(const Address& owner) override { Send(owner, MsgType::kReclaim, Reclaim{}); }
+  void SendReclaim(const Address& owner, const Reclaim& m) override { Send(owner, MsgType::kReclaim, m); }
+  void SendReserved(const Reserved& m) override { Send(GcsAddress(), MsgType::kGroupReserved, m); }
   void SendDemand(const Demand& demand) override { Send(GcsAddress(), MsgType::kDemand, demand); }
   void SendReject(const Demand& demand) override { Send(GcsAddress(), MsgType::kAssignReject, demand); }
   void StartWorker(JobId job, uint8_t language) override;

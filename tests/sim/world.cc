@@ -64,6 +64,7 @@ void World::ChooseFeatures() {
     if (rng.Percent(20)) f.lineage_cap = 500 + rng.Below(20000);
     if (rng.Percent(40)) f.streams = true, f.stream_steps = 50;
   }
+  f.groups = seed_ % 7 == 3 || seed_ % 7 == 5;
   f.tasks = std::min(f.tasks, limits_.tasks);
   f.nodes = std::min(f.nodes, limits_.nodes);
   f.node_kills &= f.nodes > 1;
@@ -83,7 +84,8 @@ std::vector<std::pair<const char*, bool*>> Switches(Features* f) {
           {"jitter", &f->jitter},
           {"slow-links", &f->slow_links},
           {"actors", &f->actors},
-          {"streams", &f->streams}};
+          {"streams", &f->streams},
+          {"groups", &f->groups}};
 }
 
 void World::Build() {
@@ -115,6 +117,7 @@ std::string World::Run() {
   finishing_ = true;
   RunUntil([&] { return Quiet(); }, now_ + kLimit, "what the driver left behind");
   KillDetached();
+  RemoveGroups();
   RunUntil([&] { return Quiet(); }, now_ + kLimit, "the end of the detached actors");
   // Whatever executors kept goes; leases, idle workers and paced starts run out.
   ForEachProcess([](SimProcess* p) { p->DropKept(); });
@@ -139,6 +142,7 @@ void World::RunUntil(const std::function<bool()>& done, TimeNs limit, const char
     events_.pop();
     fn();
     if (++steps_ % kCheckEvery == 0) CheckReferences();
+    if (steps_ % 64 == 0) CheckGroups();
   }
 }
 

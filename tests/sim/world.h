@@ -49,6 +49,7 @@ struct Features {
   bool start_failures = false;
   bool actors = false;
   bool streams = false;
+  bool groups = false;
   bool jitter = false;      // half of all messages are late by milliseconds: FIFOs overtake one another
   bool slow_links = false;  // a quarter of all links is slow from beginning to end
   uint32_t guests = 0;  // drivers that come and end while the first one runs; then there are detached actors
@@ -116,6 +117,8 @@ class World {
   }  // by an executor that does not run it
   void OnGone(const Address& borrower, const ObjectId& id);
   void OnDeath() { ++deaths_; }
+  void EndStrayGroups();
+  void OnGroupRemoved() { ++groups_removed_; }
   uint64_t deaths() const { return deaths_; }
   void OnError(const Address& reader, const ObjectId& id, uint8_t kind, Bytes value);
   void OnJobStarted(const JobMessage& m);
@@ -167,6 +170,8 @@ class World {
   void StartJob(const Address& driver);
   void ScheduleGuests();
   void KillDetached();
+  void RemoveGroups();
+  void CheckGroups();
   TimeNs Delay(const Address& from, const Address& to);
   TimeNs Slowness(const Address& from, const Address& to) const;
   TimeNs CutUntil(const Address& from, const Address& to) const;
@@ -199,6 +204,7 @@ class World {
   std::unordered_set<TaskId> cancelled_;
   std::map<uint32_t, TimeNs> cut_;  // nodes whose links carry nothing until then
   uint64_t deaths_ = 0;
+  uint64_t groups_removed_ = 0;
   uint64_t steps_ = 0;
   uint64_t started_ = 0;
   std::vector<ObjectId> detached_;

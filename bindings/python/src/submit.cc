@@ -195,7 +195,7 @@ TaskTemplate TemplateOf(const nb::dict& options) {
   t.affinity_soft = nb::cast<bool>(options["affinity_soft"]);
   t.creates_actor = nb::cast<bool>(options["creates_actor"]);
   t.ordered = nb::cast<bool>(options["ordered"]);
-  t.group = nb::cast<std::string>(options["group"]);
+  t.concurrency_group = nb::cast<std::string>(options["group"]);
   return t;
 }
 

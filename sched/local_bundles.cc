@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// LocalScheduler: the bundles of placement groups (PROTOCOL A3).
+#include <algorithm>
+
+#include "sched/local_scheduler.h"
+
+namespace rmpi::sched {
+
+// Where a lease for this could come from now.
+std::optional<BundleKey> LocalScheduler::RoomFor(const Shape& shape) {
+  if (shape.group != 0) {
+    const BundleKey* key = bundles_.Fitting(shape.group, shape.bundle, shape.resources);
+    return key == nullptr ? std::nullopt : std::optional<BundleKey>(*key);
+  }
+  if (!pool_.Fits(shape.resources) || !SparesEarmark(shape.resources)) return std::nullopt;
+  return BundleKey{0, 0};
+}
+
+void LocalScheduler::Use(const BundleKey& from) {
+  if (from.first == 0) return;
+  bundles_.Use(from);
+  bundles_.Changed(from);
+}
+
+void LocalScheduler::GiveTo(const BundleKey& from, const Amounts& what, const Devices& devices) {
+  PoolOf(from).Give(what, devices);
+  if (from.first != 0) bundles_.Unuse(from);
+}
+
+// ---- earmarks ---------------------------------------------------------------------------------------------
+
+// Whether what the earmark waits for is still there without this.
+bool LocalScheduler::SparesEarmark(const Amounts& want) const {
+  if (!earmark_) return true;
+  return std::all_of(want.begin(), want.end(), [&](const auto& w) {
+    const auto& [name, amount] = w;
+    const int64_t reserved = AmountOf(earmarked_, name);
+    return amount <= 0 || reserved == 0 || AmountOf(pool_.available(), name) - amount >= reserved;
+  });
+}
+
+bool LocalScheduler::FitsAll(const Reserve& m) const {
+  Pool left = pool_;
+  return std::all_of(m.bundles.begin(), m.bundles.end(), [&](const auto& b) {
+    if (!left.Fits(b.second)) return false;
+    left.Take(b.second);
+    return true;
+  });
+}
+
+void LocalScheduler::OnReserve(const Reserve& m, TimeNs now) {
+  const bool there = std::all_of(m.bundles.begin(), m.bundles.end(), [&](const auto& b) {
+    return bundles_.Has({m.group, b.first});
+  });
+  if (there) return host_->SendReserved({m.group, m.epoch, true});
+  // One that is being released stays until its last process has ended.
+  const bool clear = std::none_of(m.bundles.begin(), m.bundles.end(), [&](const auto& b) {
+    const auto of = bundles_.Of(m.group);
+    return std::find(of.begin(), of.end(), BundleKey{m.group, b.first}) != of.end();
+  });
+  promised_ = true;  // the head has deducted it already
+  Amounts sum;
+  for (const auto& [index, amounts] : m.bundles) Add(&sum, amounts);
+  if (clear && FitsAll(m) && SparesEarmark(sum)) {
+    bundles_.Take(m);
+    return host_->SendReserved({m.group, m.epoch, true});
+  }
+  if (!m.earmark || !clear) return host_->SendReserved({m.group, m.epoch, false});
+  earmark_ = m;
+  earmarked_ = std::move(sum);
+  Recall();
+  Dispatch(now);
+}
+
+void LocalScheduler::ServeEarmark() {
+  if (!earmark_ || !FitsAll(*earmark_)) return;
+  bundles_.Take(*earmark_);
+  const Reserved done{earmark_->group, earmark_->epoch, true};
+  earmark_.reset();
+  host_->SendReserved(done);
+}
+
+// Owners would run task after task on their leases: these come back after the running one, as many as it
+// takes.
+void LocalScheduler::Recall() {
+  Amounts missing = earmarked_;
+  Subtract(&missing, pool_.available());
+  std::map<Address, Reclaim> recalls;
+  for (const auto& [id, lease] : leases_) {
+    if (lease.actor || lease.from.first != 0) continue;
+    const bool helps = std::any_of(lease.resources.begin(), lease.resources.end(), [&](const auto& r) {
+      return r.second > 0 && AmountOf(missing, r.first) > 0;
+    });
+    if (!helps) continue;
+    Subtract(&missing, lease.resources);
+    recalls[lease.owner].leases.push_back(id);
+  }
+  for (const auto& [owner, recall] : recalls) host_->SendReclaim(owner, recall);
+}
+
+// ---- the end of a bundle ----------------------------------------------------------------------------------
+
+std::vector<Address> LocalScheduler::OnRelease(const Release& m, TimeNs now) {
+  std::vector<BundleKey> released = bundles_.Of(m.group);
+  if (!m.bundles.empty()) {
+    std::erase_if(released, [&](const BundleKey& key) {
+      return std::find(m.bundles.begin(), m.bundles.end(), key.second) == m.bundles.end();
+    });
+  }
+  promised_ = true;
+  if (earmark_ && earmark_->group == m.group) earmark_.reset();
+  std::vector<Address> ran;
+  for (const auto& [id, lease] : leases_) {
+    if (std::find(released.begin(), released.end(), lease.from) == released.end()) continue;
+    ran.push_back(lease.worker);
+    const auto w = workers_.find(lease.worker);
+    if (w != workers_.end()) w->second.retiring = true;  // no second lease before it is ended
+  }
+  for (const BundleKey& key : released) bundles_.Release(key);
+  // What was assigned to them and has not begun: the head knows what becomes of it.
+  for (LocalDemand& d : demands_) {
+    if (d.assigned() && d.shape.group == m.group && d.count > 0 &&
+        bundles_.PoolsOf(m.group, d.shape.bundle).empty())
+      Reject(&d);
+  }
+  Dispatch(now);
+  return ran;
+}
+
+}  // namespace rmpi::sched
