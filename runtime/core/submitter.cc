@@ -293,7 +293,11 @@ void Submitter::OnUnschedulable(const Unschedulable& m) {
   const ErrorType type = m.group_removed
                              ? (actor ? ErrorType::kActorGroupRemoved : ErrorType::kTaskGroupRemoved)
                              : (actor ? ErrorType::kActorUnschedulable : ErrorType::kTaskUnschedulable);
-  while (!q->queue.empty()) tasks_->FailWith(q->queue.head, type, m.reason);
+  const std::string reason =
+      m.group_removed && actor
+          ? "Could not create the actor because its associated placement group was removed."
+          : m.reason;
+  while (!q->queue.empty()) tasks_->FailWith(q->queue.head, type, reason);
 }
 
 Task* Submitter::PushedTask(const TaskRef& ref, const Address& worker) const {

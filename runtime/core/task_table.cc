@@ -104,6 +104,24 @@ std::shared_ptr<Template> TaskTable::Prepare(const Shape& shape, const Blob& wir
   return p;
 }
 
+std::shared_ptr<Template> TaskTable::InGroup(const Template& of, uint32_t group) {
+  auto p = std::make_shared<Template>(of);
+  p->number = next_template_++;
+  p->by_depth.clear();
+  p->shape.group = group;
+  p->shape.bundle = -1;
+  p->shape.strategy = static_cast<uint8_t>(Strategy::kDefault);
+  WireTemplate w;
+  Reader reader(of.wire.bytes());
+  reader(w);
+  w.group = group;
+  w.capture = true;
+  Writer writer;
+  writer(w);
+  p->wire = Blob::Copy(writer.bytes());
+  return p;
+}
+
 Task* TaskTable::New(TaskKind kind, const std::shared_ptr<Template>& tmpl, Blob args,
                      std::vector<Entry*> refs, uint32_t top_level, uint32_t depth, uint32_t parent) {
   Record* record = objects_->NewRecord(kind, tmpl->num_returns);

@@ -40,6 +40,8 @@ class TaskTable {
   std::shared_ptr<Template> Prepare(const TaskTemplate& t);
   // The same of what another process has prepared. Null: `wire` is not a template.
   std::shared_ptr<Template> Prepare(const Shape& shape, const Blob& wire, int32_t max_retries);
+  // The same, to run in any bundle of that group, as what it submits.
+  std::shared_ptr<Template> InGroup(const Template& of, uint32_t group);
   // refs: one hold each, taken over. Nothing happens before it is started, so that the caller can take
   // handles on the returns first. An actor's creation has one return that nobody holds: it stands for the
   // actor (R6).

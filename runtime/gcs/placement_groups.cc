@@ -176,7 +176,7 @@ void PlacementGroups::CheckFeasible(Group* g) {
   if (!scheduler_->FindNodes(all, g->record.strategy, 0, {}, When::kEver).empty()) return;
   g->infeasible = true;
   std::string text = "no nodes can ever hold the placement group " +
-                     GroupHex(run_id_, g->record.job, g->record.group) +
+                     GroupHex(run_id_, g->record.group) +
                      (g->record.name.empty() ? "" : " (" + g->record.name + ")") + ", " +
                      kStrategies[static_cast<size_t>(g->record.strategy) % 4] + " of " +
                      std::to_string(all.size()) + " bundles:";
@@ -324,7 +324,7 @@ void PlacementGroups::OnTimer(TimeNs now) {
 
 void PlacementGroups::ShowOn(NodeRecord* node) const {
   for (const auto& [number, g] : groups_) {
-    const std::string id = GroupHex(run_id_, g.record.job, number);
+    const std::string id = GroupHex(run_id_, number);
     for (uint32_t i = 0; i < g.record.bundles.size(); ++i) {
       const GroupBundle& b = g.record.bundles[i];
       if (b.node != node->node) continue;

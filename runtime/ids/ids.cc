@@ -86,12 +86,13 @@ std::string NodeHex(uint64_t run, uint32_t node) {
   return HexOf(bytes);
 }
 
-std::string GroupHex(uint64_t run, JobId job, uint32_t group) {
+std::string GroupHex(uint64_t run, uint32_t group) {
   std::array<uint8_t, 18> bytes{};
   const uint64_t word = Mix(run);
   std::memcpy(bytes.data(), &word, 8);
-  std::memcpy(bytes.data() + 10, &group, 4);
-  std::memcpy(bytes.data() + 14, &job.value, 4);
+  const uint64_t second = Mix(run + 1);
+  std::memcpy(bytes.data() + 8, &second, 6);
+  std::memcpy(bytes.data() + 14, &group, 4);
   return HexOf(bytes);
 }
 

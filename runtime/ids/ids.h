@@ -101,9 +101,8 @@ std::array<uint8_t, 16> ActorBinary(const ObjectId& actor);
 std::string ActorHex(const ObjectId& actor);
 // A node's public id: 28 bytes (56 hex digits) as Ray's, made of the run's random id and the node number.
 std::string NodeHex(uint64_t run, uint32_t node);
-// A placement group's public id: 18 bytes (36 hex digits) as Ray's: the run's id, the group's number, its
-// job.
-std::string GroupHex(uint64_t run, JobId job, uint32_t group);
+// A placement group's public id: 18 bytes (36 hex digits) as Ray's, made of the run's id and its number.
+std::string GroupHex(uint64_t run, uint32_t group);
 std::string ToString(const Address& a);  // "node.slot#generation", for messages to people
 
 inline uint64_t Mix(uint64_t x) {  // finaliser of splitmix64: spreads consecutive sequences over buckets

@@ -22,6 +22,7 @@
 #include "runtime/base/status.h"
 #include "runtime/base/time.h"
 #include "runtime/ids/ids.h"
+#include "runtime/message/group_messages.h"
 
 namespace rmpi {
 
@@ -158,6 +159,7 @@ struct TaskTemplate {
   uint32_t group = 0;             // placement group, by its number; 0: none
   int32_t bundle = -1;            // of that group; -1: any
   bool capture = false;           // what it submits is meant for its own group, unless it says otherwise
+  bool inherits = false;          // without a group: to that of the task that submits it, if that captures
   bool creates_actor = false;     // `function_id` is a class: its instance is an actor
   bool ordered = true;            // methods: the actor starts the calls of one caller in their order
   std::string concurrency_group;  // methods: the concurrency group that they run in
@@ -186,6 +188,11 @@ struct ConcurrencyGroup {
   uint32_t most = 1;
 };
 constexpr uint32_t kAnyGroup = UINT32_MAX;
+
+struct CurrentGroup {
+  uint32_t group = 0;  // 0: none
+  bool capture = false;
+};
 
 struct PreparedTemplate;  // made by CoreWorker::Prepare
 using TemplateHandle = std::shared_ptr<const PreparedTemplate>;
@@ -352,6 +359,19 @@ class CoreWorker {
   // This worker's actor, nil: it has none; and which life of it this is, from 0.
   ObjectId actor() const;
   uint32_t actor_incarnation() const;
+
+  // ---- placement groups. Fills in number and job of `group`, of which bundles, strategy, name, namespace,
+  // detached and soft_node are read. Returns before there is room for it. kExists: the name is taken.
+  Status CreateGroup(GroupRecord* group);
+  Status RemoveGroup(uint32_t group);
+  Status FindGroup(const std::string& ray_namespace, const std::string& name, GroupRecord* out);  // kNotFound
+  // One, or with 0 all, those that were removed of late included.
+  Status ListGroups(uint32_t group, std::vector<GroupRecord>* out);
+  std::string GroupId(uint32_t group) const;  // its public id, in hex
+  // An object that has this value when the group is created, and is an error when it is removed before.
+  Status GroupReady(uint32_t group, const Blob& value, Ref* out);
+  // The one that this thread's task, or this worker's actor, runs in.
+  CurrentGroup current_group() const;
 
   // ---- execution (workers, main thread)
   // Blocks until there is a task, of that group. kUnavailable: the runtime is gone or this worker was told to

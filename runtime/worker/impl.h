@@ -13,6 +13,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <map>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
@@ -39,6 +40,8 @@ Blob BytesOf(const TaskArgs& args);
 
 struct PreparedTemplate {
   std::shared_ptr<core::Template> tmpl;
+  bool inherits = false;
+  mutable std::map<uint32_t, std::shared_ptr<core::Template>> captured;  // by group: the same in there
 };
 
 struct CoreWorker::Impl : public Outbox, public core::Core::Host {
@@ -97,6 +100,12 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   void Started(TimeNs now);
   bool RoomNow() const;  // as HasRoom() should say
   void HandleOwnMail();  // what this process sent to itself
+
+  // ---- placement groups (groups.cc)
+  Status AskForGroups(GroupOp op, GroupRecord about, GroupReply* reply);
+  void OnGroupReady(Bytes body);
+  CurrentGroup GroupOfThis() const;
+  const std::shared_ptr<core::Template>& TemplateHere(const PreparedTemplate& t);
 
   // ---- streams (streams.cc)
   ItemPlan PlanItem(const core::StreamRun& stream) const;
@@ -157,6 +166,12 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   std::unordered_map<uint64_t, Blob> replies_;  // to calls that wait
   std::unordered_map<uint64_t, bool> asked_;    // nonces that somebody waits for
   std::unordered_map<uint64_t, ExtentReply> extents_;
+  struct AwaitedGroup {
+    core::Entry* entry = nullptr;  // one hold
+    Blob value;
+  };
+  std::unordered_map<uint32_t, AwaitedGroup> awaited_groups_;
+  CurrentGroup actor_group_;                              // of this worker's actor
   std::unordered_map<ObjectId, std::string> fetch_full_;  // gets that found no room here
   std::vector<core::Entry*> pinned_for_job_;
 

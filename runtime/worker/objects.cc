@@ -221,11 +221,10 @@ void CoreWorker::PinForJob(const Ref& ref) {
 // ---- put --------------------------------------------------------------------------------------------------
 
 void CoreWorker::Impl::OnReply(MsgType type, Bytes body) {
-  // Every answer to a call starts with the nonce of the call.
-  uint64_t nonce = 0;
+  if (type == MsgType::kGroupReady) return OnGroupReady(body);
+  uint64_t nonce = 0;  // every answer to a call starts with that of the call
   Reader reader(body);
   reader(nonce);
-  (void)type;
   if (asked_.count(nonce) != 0) replies_[nonce] = Blob::Copy(body);
 }
 

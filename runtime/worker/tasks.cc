@@ -39,6 +39,7 @@ TemplateHandle CoreWorker::Prepare(const TaskTemplate& t) {
   const std::lock_guard<std::mutex> lock(impl_->mutex_);
   auto prepared = std::make_shared<PreparedTemplate>();
   prepared->tmpl = impl_->core_.tasks().Prepare(t);
+  prepared->inherits = t.inherits;
   return prepared;
 }
 
@@ -61,7 +62,7 @@ core::Task* CoreWorker::Impl::NewTask(TaskKind kind, const PreparedTemplate& t, 
   }
   const core::ExecItem* current = Current();
   const uint32_t depth = current == nullptr ? 0 : current->depth + 1;
-  return core_.tasks().New(kind, t.tmpl, std::move(bytes), std::move(refs),
+  return core_.tasks().New(kind, TemplateHere(t), std::move(bytes), std::move(refs),
                            static_cast<uint32_t>(args.refs.size()), depth,
                            current == nullptr ? 0 : current->serial);
 }
@@ -145,6 +146,7 @@ std::vector<TaskDevices> CoreWorker::current_devices() const {
 // ---- execution --------------------------------------------------------------------------------------------
 
 bool CoreWorker::Impl::Claim(core::ExecItem& item) {
+  if (item.task.kind() == TaskKind::kActorCreation) actor_group_ = {item.tmpl->group, item.tmpl->capture};
   auto entry = claims_->Put({item.task, item.attempt});
   if (!entry) {
     FlushLanes();  // all are taken: tell that what was answered is answered

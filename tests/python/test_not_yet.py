@@ -33,11 +33,6 @@ def test_options_of_actors(options):
         ray.remote(**options)(Plain).remote()
 
 
-def test_placement_groups():
-    with refused("[Pp]lacement"):
-        ray.util.placement_group([{"CPU": 1}])
-
-
 def test_runtime_env():
     with refused("runtime_env"):
         ray.remote(runtime_env={"env_vars": {"A": "b"}})(one).remote()

@@ -64,6 +64,8 @@ abi::Code FailWithSystemError(const ValueView& view, const Ref& ref) {
     case ErrorType::kObjectStoreFull:
       return Fail(abi::kStoreFull, e.message);
     case ErrorType::kTaskUnschedulable:
+    case ErrorType::kTaskGroupRemoved:
+    case ErrorType::kActorGroupRemoved:
     case ErrorType::kActorUnschedulable:
       return Fail(abi::kUnschedulable, e.message);
     case ErrorType::kFunctionMissing:

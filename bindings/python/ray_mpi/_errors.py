@@ -57,6 +57,8 @@ def raise_system(kind, message, context, object_hex):
         raise exceptions.ObjectReconstructionFailedError(context or object_hex, _NOT_MADE_AGAIN[kind], message)
     if kind == 12:
         raise exceptions.ActorUnavailableError(message, None)
+    if kind == 16:
+        raise exceptions.TaskPlacementGroupRemoved
     makers = {
         5: exceptions.NodeDiedError,
         6: exceptions.ObjectStoreFullError,
@@ -66,6 +68,7 @@ def raise_system(kind, message, context, object_hex):
         13: exceptions.ActorUnschedulableError,
         14: exceptions.ObjectRefStreamEndOfStreamError,
         15: exceptions.StreamingGeneratorReplayInconsistentError,
+        17: exceptions.ActorPlacementGroupRemoved,
     }
     raise makers.get(kind, exceptions.RaySystemError)(message)
 

@@ -152,9 +152,21 @@ def _positive_or_off(keyword):
 
 
 def _group_error(value):
-    if not isinstance(value, (str, type(None))):
-        raise TypeError(f"The type of keyword 'placement_group' must be a string or None, but received {type(value)}")
+    from ray_mpi.util.placement_group import PlacementGroup
+
+    if not isinstance(value, (PlacementGroup, str, type(None))):
+        raise TypeError(
+            f"The type of keyword 'placement_group' must be a PlacementGroup, a string or None, but received {type(value)}"
+        )
     return None
+
+
+def _one_way_to_groups(options):
+    if options.get("placement_group", "default") not in ("default", None) and options.get("scheduling_strategy"):
+        raise ValueError(
+            "Placement groups should be specified via the scheduling_strategy option. "
+            "The placement_group option is deprecated."
+        )
 
 
 _COMMON = {
@@ -215,14 +227,13 @@ def _validate(what, known, options, in_options, decorator_only):
 def validate_task_options(options, in_options):
     """Raise for what a remote function does not take. in_options: from .options(), not from the decorator."""
     _validate("remote functions", task_options, options, in_options, "max_calls")
-    group = options.get("placement_group", "default")
-    if group not in ("default", None) and options.get("scheduling_strategy") is not None:
-        raise ValueError("Placement groups should be specified via the scheduling_strategy option, not beside it.")
+    _one_way_to_groups(options)
 
 
 def validate_actor_options(options, in_options):
     """The same for actor classes."""
     _validate("actors", actor_options, options, in_options, "concurrency_groups")
+    _one_way_to_groups(options)
     if options.get("get_if_exists") and not in_options and options.get("name") is None:
         raise ValueError("The actor name must be specified to use `get_if_exists`.")
 

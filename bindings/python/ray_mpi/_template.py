@@ -23,7 +23,11 @@ _DEFAULTS = {
     "affinity_soft": False,
     "creates_actor": False,
     "ordered": True,
-    "group": "",
+    "concurrency_group": "",
+    "group": 0,  # placement group
+    "bundle": -1,
+    "capture": False,
+    "inherits": False,
 }
 
 
@@ -36,6 +40,8 @@ def of_task(code, options, generator=False):
         max_retries = _options.default_of("max_retries")
     if "max_retries" not in options:
         max_retries = int(os.environ.get("RAY_TASK_MAX_RETRIES", max_retries))
+    resources = _options.task_resources(options)
+    placement = _place(options, resources, 0, code.name)
     return {
         **_DEFAULTS,
         "function_id": code.export(),
@@ -44,10 +50,11 @@ def of_task(code, options, generator=False):
         "name": get("name") or code.name,
         "max_retries": max_retries,
         "max_calls": get("max_calls"),
-        "resources": _options.task_resources(options),
+        "resources": resources,
         **_results(options, generator),
         **_retry_exceptions(options),
         **_strategy(options.get("scheduling_strategy")),
+        **placement,
     }
 
 
@@ -60,6 +67,8 @@ def of_creation(code, options, name, namespace, groups):
     # Without a number an actor needs no CPU while it runs. Such actors fill no node: they are spread.
     resources = _options.task_resources({**options, "num_cpus": options.get("num_cpus") or 0})
     strategy = options.get("scheduling_strategy")
+    unasked = all(options.get(word) is None for word in ("num_cpus", "num_gpus", "resources"))
+    placement = _place(options, resources, 1 if unasked else 0, code.name)
     if not resources and strategy in (None, "DEFAULT"):
         strategy = "SPREAD"
     return {
@@ -73,6 +82,7 @@ def of_creation(code, options, name, namespace, groups):
         "resources": resources,
         "creates_actor": True,
         **_strategy(strategy),
+        **placement,
     }
 
 
@@ -92,7 +102,7 @@ def of_method(class_name, method, options):
         "name": options.get("name") or full_name,
         "max_retries": options["max_task_retries"],
         "ordered": options["ordered"],
-        "group": options.get("concurrency_group") or "",
+        "concurrency_group": options.get("concurrency_group") or "",
         **_results(options, options.get("generator")),
         **_retry_exceptions(options),
     }
@@ -102,8 +112,12 @@ def _refuse(what, options, keywords):
     for keyword in keywords:
         if options.get(keyword):
             raise NotImplementedError(f"the option {keyword} of {what} {NOT_YET}")
-    if options.get("placement_group", "default") not in ("default", None):
-        raise NotImplementedError(f"the option placement_group: placement groups {NOT_YET}")
+
+
+def _place(options, resources, cpus_to_start, what):
+    from ray_mpi.util.placement_group import place
+
+    return place(options, dict(resources), cpus_to_start, what)
 
 
 _STREAMS = {"streaming": 1, "dynamic": 2}  # StreamKind of ids.h
@@ -135,7 +149,7 @@ def _retry_exceptions(options):
 def _strategy(strategy):
     from ray_mpi.util import scheduling_strategies as known
 
-    if strategy in (None, "DEFAULT"):
+    if strategy in (None, "DEFAULT") or isinstance(strategy, known.PlacementGroupSchedulingStrategy):
         return {}
     if strategy == "SPREAD":
         return {"strategy": 1}

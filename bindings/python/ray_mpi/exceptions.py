@@ -270,13 +270,6 @@ class TaskPlacementGroupRemoved(RayError):
         return "The placement group corresponding to this task has been removed."
 
 
-class ActorPlacementGroupRemoved(RayError):
-    """The placement group that the actor was to live in is gone."""
-
-    def __str__(self):
-        return "The placement group corresponding to this Actor has been removed."
-
-
 class PendingCallsLimitExceeded(RayError):
     """More calls wait at the actor than max_pending_calls."""
 
@@ -301,6 +294,10 @@ class ActorUnschedulableError(RayError):
 
     def __str__(self):
         return f"The actor is not schedulable: {self.error_message}"
+
+
+class ActorPlacementGroupRemoved(ActorUnschedulableError):
+    """The placement group that the actor was to live in is gone. (Ray raises ActorUnschedulableError.)"""
 
 
 class ActorAlreadyExistsError(ValueError, RayError):

@@ -5,7 +5,7 @@ import os
 import warnings
 
 from ray_mpi import _core, _worker
-from ray_mpi._ids import ActorID, JobID, NodeID, TaskID
+from ray_mpi._ids import ActorID, JobID, NodeID, PlacementGroupID, TaskID
 from ray_mpi._options import UNIT_RESOURCES
 from ray_mpi._worker import WORKER_MODE, current_call, global_worker
 
@@ -57,7 +57,9 @@ class RuntimeContext:
         return None if _current_actor() is None else global_worker.actor_name or ""
 
     def get_placement_group_id(self):
-        return None
+        """In hex, of the group that this task or actor runs in, or None."""
+        number, _ = _core.current_group()
+        return _core.group_id(number) if number else None
 
     def get_assigned_resources(self):
         """{resource: amount} of the running task."""
@@ -138,11 +140,13 @@ class RuntimeContext:
 
     @property
     def current_placement_group_id(self):
-        return None
+        text = self.get_placement_group_id()
+        return PlacementGroupID.from_hex(text) if text else PlacementGroupID.nil()
 
     @property
     def should_capture_child_tasks_in_placement_group(self):
-        return False
+        """Whether what this task submits is meant for its own placement group."""
+        return _core.current_group()[1]
 
     @property
     def was_current_actor_reconstructed(self):

@@ -13,6 +13,7 @@ NB_MODULE(_core, m) {
   InitObjectRef(m);
   InitSubmit(m);
   InitActors(m);
+  InitGroups(m);
   InitObjects(m);
   InitCompletion(m);
   InitStreams(m);

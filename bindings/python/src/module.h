@@ -15,6 +15,7 @@ using namespace nanobind::literals;
 
 void InitSubmit(nb::module_& m);      // Caller, bind
 void InitActors(nb::module_& m);      // create_actor, kill_actor, find_actor, list_actors
+void InitGroups(nb::module_& m);      // create_group, remove_group, groups, group_ready, current_group
 void InitObjects(nb::module_& m);     // get, wait, put, cancel, encode, decode
 void InitCompletion(nb::module_& m);  // Completions
 void InitStreams(nb::module_& m);     // the items of generators

@@ -195,7 +195,11 @@ TaskTemplate TemplateOf(const nb::dict& options) {
   t.affinity_soft = nb::cast<bool>(options["affinity_soft"]);
   t.creates_actor = nb::cast<bool>(options["creates_actor"]);
   t.ordered = nb::cast<bool>(options["ordered"]);
-  t.concurrency_group = nb::cast<std::string>(options["group"]);
+  t.concurrency_group = nb::cast<std::string>(options["concurrency_group"]);
+  t.group = nb::cast<uint32_t>(options["group"]);
+  t.bundle = nb::cast<int32_t>(options["bundle"]);
+  t.capture = nb::cast<bool>(options["capture"]);
+  t.inherits = nb::cast<bool>(options["inherits"]);
   return t;
 }
 

@@ -122,4 +122,19 @@ MUTATIONS = [
         "detached_job_ends_with_driver",
         ("runtime/gcs/gcs.cc", "if (job.start.detached || !gone(job.start.driver)) continue;", "if (!gone(job.start.driver)) continue;"),
     ),
+    # A3: a group is created when the first of its nodes has said yes.
+    Mutation(
+        "group_created_too_early",
+        ("runtime/gcs/placement_groups.cc", "if (g.unanswered.empty()) Created(&g, now);", "Created(&g, now);"),
+    ),
+    # A3: when one node has no room, what the others have reserved is kept.
+    Mutation(
+        "failed_group_not_released",
+        ("runtime/gcs/placement_groups.cc", "    m.group = g->record.group;\n    outbox_->Send(RayletOf(node), MsgType::kGroupRelease, m);", "    m.group = g->record.group;"),
+    ),
+    # T7: a task of a bundle that waits lends its CPU to the node.
+    Mutation(
+        "bundle_lends_to_node",
+        ("sched/local_scheduler.cc", "PoolOf(record.from).Lend(CpuOf(record.resources));", "pool_.Lend(CpuOf(record.resources));"),
+    ),
 ]

@@ -9,9 +9,14 @@ from ray_mpi.util import debug, scheduling_strategies, serialization
 from ray_mpi.util.actor_pool import ActorPool
 from ray_mpi.util.check_serialize import inspect_serializability
 from ray_mpi.util.debug import disable_log_once_globally, enable_periodic_logging, log_once
+from ray_mpi.util.placement_group import (
+    get_current_placement_group,
+    get_placement_group,
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
 from ray_mpi.util.serialization import deregister_serializer, register_serializer
-
-_NO_GROUPS = "Placement groups are not there yet in this version of ray-mpi"
 
 
 def get_node_ip_address(address="8.8.8.8:53"):
@@ -52,28 +57,6 @@ def map_unordered(function, items, backpressure_size=None, chunk_size=10):
             yield from (_core.get(ref) for ref in ready)
         pending.append(function.remote(item))
     yield from as_completed(pending, chunk_size)
-
-
-def placement_group(bundles, strategy=None, name="", lifetime=None, **others):
-    raise NotImplementedError(_NO_GROUPS)
-
-
-def remove_placement_group(placement_group):
-    raise NotImplementedError(_NO_GROUPS)
-
-
-def get_placement_group(placement_group_name):
-    raise NotImplementedError(_NO_GROUPS)
-
-
-def placement_group_table(placement_group=None):
-    """No groups: an empty table."""
-    return {}
-
-
-def get_current_placement_group():
-    """Nothing runs in a group."""
-    return None
 
 
 def get_node_instance_id():
