@@ -64,7 +64,7 @@ ShapeQueue* Submitter::QueueOf(Template* tmpl, uint32_t depth) {
 // Arguments are all known: a failed one fails the task, big ones pull the task towards their node.
 ShapeQueue* Submitter::Enqueue(Task* t, bool front) {
   if (!tasks_->CheckArgs(t)) return nullptr;
-  if (t->shape->shape.affinity_node == 0 &&
+  if (t->shape->shape.affinity_node == 0 && t->shape->shape.group == 0 &&
       t->shape->shape.strategy == static_cast<uint8_t>(Strategy::kDefault)) {
     PullTowardsArgs(t);
   }

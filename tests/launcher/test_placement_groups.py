@@ -83,7 +83,7 @@ ray.get([meet.options(scheduling_strategy=InGroup(group)).remote() for _ in rang
 def test_bundles_of_a_dead_node_are_placed_anew(ray_mpi):
     """The others stay, with the actor that lives there; what was lost comes back when there is room."""
     assert run(ray_mpi, """
-@ray.remote(num_cpus=1)
+@ray.remote(num_cpus=0)
 class Counter:
     def __init__(self):
         self.n = 0

@@ -213,7 +213,7 @@ def test_children_go_there_only_if_they_are_captured(make):
 
     @ray.remote
     def parent():
-        return get([current.remote(), current.options(placement_group=None).remote()])
+        return get([current.remote(), current.options(num_cpus=0, placement_group=None).remote()])
 
     captured = InGroup(group, placement_group_capture_child_tasks=True)
     assert get(parent.options(num_cpus=1, scheduling_strategy=captured).remote()) == [group, None]
