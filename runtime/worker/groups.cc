@@ -29,11 +29,16 @@ Status CoreWorker::CreateGroup(GroupRecord* group) {
   return Status::Ok();
 }
 
+// Nobody waits for it: what this process asks of the head later comes there later.
 Status CoreWorker::RemoveGroup(uint32_t group) {
-  GroupRecord about;
-  about.group = group;
-  GroupReply reply;
-  return impl_->AskForGroups(GroupOp::kRemove, std::move(about), &reply);
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);
+  if (impl_->gone_) return Status::Unavailable(kRuntimeGone);
+  GroupRequest m;
+  m.op = GroupOp::kRemove;
+  m.group.group = group;
+  impl_->Send(GcsAddress(), MsgType::kGroupRequest, m);
+  impl_->FlushLanes();
+  return Status::Ok();
 }
 
 Status CoreWorker::FindGroup(const std::string& ray_namespace, const std::string& name, GroupRecord* out) {
