@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "bindings/cpp/src/groups.h"
 #include "bindings/cpp/src/objects.h"
 #include "bindings/cpp/src/registry.h"
 #include "bindings/cpp/src/session.h"
@@ -59,6 +60,8 @@ TaskTemplate CreationTemplate(const Function& f, const abi::ActorOptions& option
   t.retry_list = Facts(options, ray_namespace);
   t.resources = ResourcesOf(options.resources, options.resource_count);
   if (t.resources.empty()) t.strategy = Strategy::kSpread;  // it fills no node
+  t.group = GroupNumber(options.placement.group);
+  t.bundle = options.placement.bundle;
   return t;
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "bindings/cpp/src/groups.h"
 #include "bindings/cpp/src/objects.h"
 #include "bindings/cpp/src/registry.h"
 #include "bindings/cpp/src/session.h"
@@ -24,6 +25,8 @@ TaskTemplate Template(const Function& f, const abi::TaskOptions& options) {
       std::any_of(t.resources.begin(), t.resources.end(), [](const auto& r) { return r.first == "CPU"; });
   if (!has_cpu) t.resources.emplace_back("CPU", 1.0);
   std::sort(t.resources.begin(), t.resources.end());
+  t.group = GroupNumber(options.placement.group);
+  t.bundle = options.placement.bundle;
   return t;
 }
 
@@ -48,6 +51,7 @@ ResourceList ResourcesOf(const abi::Resource* resources, uint64_t count) {
 std::string KeyOf(const TaskTemplate& t) {
   std::string key = t.name;
   key.append(1, '\0').append(std::to_string(t.max_retries)).append(t.retry_exceptions ? "r" : "");
+  key.append(1, '\0').append(std::to_string(t.group)).append(1, '.').append(std::to_string(t.bundle));
   for (const auto& [name, amount] : t.resources) {
     key.append(1, '\0').append(name).append(1, '=').append(std::to_string(amount));
   }

@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "bindings/cpp/src/actors.h"
+#include "bindings/cpp/src/groups.h"
 #include "bindings/cpp/src/objects.h"
 #include "bindings/cpp/src/registry.h"
 #include "bindings/cpp/src/session.h"
@@ -97,6 +98,10 @@ abi::Api MakeTable() {
   api.find_actor = &FindActor;
   api.check_in_actor = &CheckInActor;
   api.actor_was_restarted = &ActorWasRestarted;
+  api.create_group = &CreateGroup;
+  api.remove_group = &RemoveGroup;
+  api.find_groups = &FindGroups;
+  api.group_ready = &GroupReady;
   api.set_instance = &SetInstance;
   api.finish = &FinishTask;
   api.fail = &FailTask;

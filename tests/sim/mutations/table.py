@@ -115,7 +115,7 @@ MUTATIONS = [
     # T7: a task that goes on takes no CPU back.
     Mutation(
         "unblocked_without_debt",
-        ("sched/local_scheduler.cc", "pool_.TakeBack(CpuOf(leases_.at(it->second.lease).resources));", ""),
+        ("sched/local_scheduler.cc", "PoolOf(record.from).TakeBack(CpuOf(record.resources));  // may be a debt", ""),
     ),
     # C5: the end of a driver is the end of the job of its detached actors.
     Mutation(

@@ -20,6 +20,7 @@
 #include <ray/api/actor_handle.h>
 #include <ray/api/logging.h>
 #include <ray/api/object_ref.h>
+#include <ray/api/placement_group.h>
 #include <ray/api/ray_config.h>
 #include <ray/api/ray_exception.h>
 #include <ray/api/ray_remote.h>
@@ -32,7 +33,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v2 {
+inline namespace v3 {
 
 /// Connects this program to its runtime, see RayConfig::address. A second call does nothing. In a worker
 /// process it runs tasks until the worker's end, and does not return. \throws RayException when there is no
@@ -145,5 +146,5 @@ inline std::string GetNamespace() {
   return text.str();
 }
 
-}  // namespace v2
+}  // namespace v3
 }  // namespace ray

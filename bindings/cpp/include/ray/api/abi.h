@@ -16,13 +16,13 @@
 #define RAY_MPI_VERSION "0.1.0"  ///< of these headers
 
 namespace ray {
-inline namespace v2 {
+inline namespace v3 {
 namespace internal {
 namespace abi {
 
 /// Grows with every change to this file, value_tags.h, or what a function of the table means; and with it the
 /// inline namespace of all headers, so that code of two versions in one process never shares a function.
-constexpr uint32_t kVersion = 2;
+constexpr uint32_t kVersion = 3;
 
 enum Code : int32_t {
   kOk = 0,
@@ -91,12 +91,34 @@ struct Resource {
   double amount = 0;
 };
 
+struct Bundle {
+  const Resource* resources = nullptr;
+  uint64_t count = 0;
+};
+
+/// A placement group. As a result it is valid until the thread's next call that has one.
+struct Group {
+  Text id;    ///< 36 hexadecimal digits
+  Text name;  ///< empty: it has none
+  const Bundle* bundles = nullptr;
+  uint64_t bundle_count = 0;
+  int32_t strategy = 0;  ///< PlacementStrategy
+  int32_t state = 0;     ///< PlacementGroupState
+};
+
+/// Where a task or an actor runs.
+struct InGroup {
+  Text group;           ///< its id; empty: in none
+  int32_t bundle = -1;  ///< -1: any
+};
+
 struct TaskOptions {
   Text name;
   const Resource* resources = nullptr;
   uint64_t resource_count = 0;
   int32_t max_retries = 3;
   uint32_t retry_exceptions = 0;
+  InGroup placement;
 };
 
 /// How long an actor lives.
@@ -114,6 +136,7 @@ struct ActorOptions {
   int32_t max_restarts = 0;
   uint32_t max_concurrency = 1;
   Lifetime lifetime = kDefaultLifetime;
+  InGroup placement;
 };
 
 /// An actor as its handles know it.
@@ -232,6 +255,14 @@ struct Api {
   Code (*find_actor)(Text ray_namespace, Text name, Actor* out) = nullptr;
   Code (*check_in_actor)() = nullptr;  ///< fails in a process that is no actor's
   uint32_t (*actor_was_restarted)() = nullptr;
+  // Placement groups. Of create_group's argument name, bundles and strategy are read.
+  Code (*create_group)(const Group*, Group* out) = nullptr;
+  Code (*remove_group)(Text id) = nullptr;
+  /// By id, by name, or, with both empty, all.
+  Code (*find_groups)(Text id, Text name, const Group** out, uint64_t* count) = nullptr;
+  /// An object that is there when the group is created; an error when it was removed.
+  Code (*group_ready)(Text id, Handle* out) = nullptr;
+
   uint64_t inline_limit = 0;  ///< an argument list longer than this must put its longest values
 
   // For thunks. Of finish and fail: exactly one, once.
@@ -244,7 +275,7 @@ struct Api {
 
 }  // namespace abi
 }  // namespace internal
-}  // namespace v2
+}  // namespace v3
 }  // namespace ray
 
 extern "C" {

@@ -14,7 +14,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v2 {
+inline namespace v3 {
 namespace internal {
 
 /// \cond internal
@@ -88,6 +88,7 @@ class ActorCreator : public CallOptions<ActorCreator<F>> {
     options.max_restarts = max_restarts_;
     options.max_concurrency = static_cast<uint32_t>(max_concurrency_);
     options.lifetime = lifetime_;
+    options.placement = this->Placement();
     abi::Actor actor;
     Check(GetApi().create_actor(factory_, &options, &in, &actor));
     return Handle(ActorRef::From(actor));
@@ -173,5 +174,5 @@ inline internal::FoundActor<ActorHandleXlang> GetActor(const std::string& name,
 /// Whether the actor of this process has been restarted; false where there is no actor.
 inline bool WasCurrentActorRestarted() { return internal::GetApi().actor_was_restarted() != 0; }
 
-}  // namespace v2
+}  // namespace v3
 }  // namespace ray

@@ -12,7 +12,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v2 {
+inline namespace v3 {
 /// \cond internal
 namespace internal {
 
@@ -148,5 +148,5 @@ struct ArgumentsOf<std::tuple<P...>> {
 
 }  // namespace internal
 /// \endcond
-}  // namespace v2
+}  // namespace v3
 }  // namespace ray

@@ -3,37 +3,16 @@
 /// CallOptions: the setters that tasks, actors and calls of actors have in common.
 #pragma once
 
-#include <ray/api/runtime.h>
+#include <ray/api/placement_group.h>
 
-#include <cmath>
 #include <string>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
 namespace ray {
-inline namespace v2 {
+inline namespace v3 {
 namespace internal {
-/// \cond internal
-
-/// Rules on amounts, as Ray has them.
-inline void CheckResources(const std::unordered_map<std::string, double>& resources) {
-  for (const auto& [name, amount] : resources) {
-    double whole = 0;
-    if (name.empty() || !(amount > 0)) {
-      throw RayException("Resource values should be positive, and have a name. Specified resource: " + name +
-                         " = " + std::to_string(amount) + ".");
-    }
-    if (amount > 1 && std::modf(amount, &whole) != 0.0) {
-      throw RayException(
-          "A resource value should be an integer if it is greater than 1.0. Specified resource: " + name +
-          " = " + std::to_string(amount) + ".");
-    }
-  }
-}
-
-/// \endcond
-
 /// A name and resources; Self is the class that derives from it. Each setter returns the call, so that they
 /// can be chained.
 template <typename Self>
@@ -57,8 +36,22 @@ class CallOptions {
     return Changed();
   }
 
+  /// In that bundle of a placement group; -1: in any. Of an actor's method it changes nothing: that runs
+  /// where the actor is. \throws RayException for a bundle that the group does not have.
+  Self& SetPlacementGroup(const PlacementGroup& group, int bundle_index = -1) {
+    const int bundles = static_cast<int>(group.GetBundles().size());
+    if (bundle_index < -1 || (bundle_index >= bundles && !group.Empty())) {
+      throw RayException("placement group bundle index " + std::to_string(bundle_index) +
+                         " is invalid: the group has " + std::to_string(bundles) + " bundles");
+    }
+    group_ = group.GetID();
+    bundle_ = bundle_index;
+    return Changed();
+  }
+
  protected:
   /// \cond internal
+  abi::InGroup Placement() const { return {group_, bundle_}; }
   Self& Changed() {
     has_options_ = true;
     return static_cast<Self&>(*this);
@@ -79,11 +72,12 @@ class CallOptions {
   }
 
   bool has_options_ = false;
-  std::string name_;
+  std::string name_, group_;
+  int bundle_ = -1;
   std::unordered_map<std::string, double> resources_;
   /// \endcond
 };
 
 }  // namespace internal
-}  // namespace v2
+}  // namespace v3
 }  // namespace ray

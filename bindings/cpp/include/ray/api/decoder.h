@@ -16,7 +16,7 @@
 #include <type_traits>
 
 namespace ray {
-inline namespace v2 {
+inline namespace v3 {
 namespace internal {
 
 /// A value that cannot be read as the type that was asked for. Whoever knows the function or object adds
@@ -366,5 +366,5 @@ inline std::string Show(const msgpack::object& o) {
 }
 
 }  // namespace internal
-}  // namespace v2
+}  // namespace v3
 }  // namespace ray

@@ -15,7 +15,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v2 {
+inline namespace v3 {
 namespace internal {
 
 /// Counted handles in a row; the first few need no memory of their own.
@@ -190,5 +190,5 @@ class Encoder {
 };
 
 }  // namespace internal
-}  // namespace v2
+}  // namespace v3
 }  // namespace ray

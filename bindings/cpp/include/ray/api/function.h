@@ -13,7 +13,7 @@
 #include <utility>
 
 namespace ray {
-inline namespace v2 {
+inline namespace v3 {
 namespace internal {
 
 /// Free functions and static member functions; everything else has kIsFunction false.
@@ -315,5 +315,5 @@ const void* FindMethod(F method) {
 }
 
 }  // namespace internal
-}  // namespace v2
+}  // namespace v3
 }  // namespace ray

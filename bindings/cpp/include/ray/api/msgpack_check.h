@@ -10,7 +10,7 @@
 #include <utility>
 
 namespace ray {
-inline namespace v2 {
+inline namespace v3 {
 namespace internal {
 
 template <typename T>
@@ -48,7 +48,7 @@ struct Missing {
 };
 
 }  // namespace internal
-}  // namespace v2
+}  // namespace v3
 }  // namespace ray
 
 namespace msgpack {

@@ -14,7 +14,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v2 {
+inline namespace v3 {
 
 template <typename T>
 class ObjectRef;
@@ -414,5 +414,5 @@ auto GetView(const ObjectRef<T>& object, int timeout_ms = -1) {
   return object.View(timeout_ms);
 }
 
-}  // namespace v2
+}  // namespace v3
 }  // namespace ray

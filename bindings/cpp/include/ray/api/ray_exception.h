@@ -10,7 +10,7 @@
 #include <utility>
 
 namespace ray {
-inline namespace v2 {
+inline namespace v3 {
 
 /// The base of all of them, and what is thrown when no other fits: wrong use, no runtime.
 class RayException : public std::exception {
@@ -98,15 +98,15 @@ class RayTaskUnschedulableException : public RayException {
 /// \cond internal
 // Ray's programs know the exceptions under these names.
 namespace internal {
-using ray::v2::RayActorException;
-using ray::v2::RayException;
-using ray::v2::RayFunctionNotFound;
-using ray::v2::RayTaskException;
-using ray::v2::RayTimeoutException;
-using ray::v2::RayWorkerException;
-using ray::v2::UnreconstructableException;
+using ray::v3::RayActorException;
+using ray::v3::RayException;
+using ray::v3::RayFunctionNotFound;
+using ray::v3::RayTaskException;
+using ray::v3::RayTimeoutException;
+using ray::v3::RayWorkerException;
+using ray::v3::UnreconstructableException;
 }  // namespace internal
 /// \endcond
 
-}  // namespace v2
+}  // namespace v3
 }  // namespace ray

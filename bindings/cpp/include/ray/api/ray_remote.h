@@ -11,7 +11,7 @@
 #include <utility>
 
 namespace ray {
-inline namespace v2 {
+inline namespace v3 {
 /// \cond internal
 namespace internal {
 
@@ -101,7 +101,7 @@ constexpr typename OverloadTypes<std::tuple<>, A...>::type kOverload{};
 
 }  // namespace internal
 /// \endcond
-}  // namespace v2
+}  // namespace v3
 }  // namespace ray
 
 /// \cond

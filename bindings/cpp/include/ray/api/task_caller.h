@@ -13,7 +13,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v2 {
+inline namespace v3 {
 namespace internal {
 /// \cond internal
 
@@ -82,6 +82,7 @@ class TaskCaller : public CallOptions<TaskCaller<F>> {
     options.resource_count = resources.size();
     options.max_retries = max_retries_;
     options.retry_exceptions = retry_exceptions_ ? 1 : 0;
+    options.placement = this->Placement();
     Check(GetApi().submit(function_, &options, &args, &h));
     return ObjectRef<Result>(RefHandle(h, function_));
   }
@@ -117,5 +118,5 @@ internal::TaskCaller<PyFunction<R>> Task(PyFunction<R> function) {
       internal::GetApi().find_python_function(function.module_name, function.function_name));
 }
 
-}  // namespace v2
+}  // namespace v3
 }  // namespace ray

@@ -18,7 +18,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v2 {
+inline namespace v3 {
 namespace internal {
 
 // ---- what a type is ---------------------------------------------------------------------------------------
@@ -357,5 +357,5 @@ struct Value<View<E>> {
 };
 
 }  // namespace internal
-}  // namespace v2
+}  // namespace v3
 }  // namespace ray
