@@ -24,11 +24,11 @@ enum class PlacementStrategy {
 
 /// How far a group is.
 enum class PlacementGroupState {
-  PENDING = 0,  ///< waits for room
-  CREATED = 1,
-  REMOVED = 2,
-  RESCHEDULING = 3,  ///< a node died; its bundles wait for room
-  UNRECOGNIZED = -1,
+  PENDING = 0,        ///< waits for room
+  CREATED = 1,        ///< its bundles are there
+  REMOVED = 2,        ///< by RemovePlacementGroup, or with its job
+  RESCHEDULING = 3,   ///< a node died; its bundles wait for room
+  UNRECOGNIZED = -1,  ///< of no group
 };
 
 /// What ray::CreatePlacementGroup makes.
