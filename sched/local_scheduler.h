@@ -199,8 +199,8 @@ class LocalScheduler {
   Pool pool_;
   Bundles bundles_;
   std::optional<Reserve> earmark_;
-  Amounts earmarked_;                                       // what that wants in all
-  Amounts kept_, reported_kept_;                            // of the node's own pool, by actors
+  Amounts earmarked_;               // what that wants in all
+  Amounts kept_, reported_kept_;    // of the node's own pool, by actors
   std::list<LocalDemand> demands_;  // deeper first, then oldest
   LedgersByOwner<Ledger> ledgers_;
   std::unordered_map<Address, Worker> workers_;

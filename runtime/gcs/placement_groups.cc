@@ -175,8 +175,7 @@ void PlacementGroups::CheckFeasible(Group* g) {
   for (const GroupBundle& b : g->record.bundles) all.push_back(b.resources);
   if (!scheduler_->FindNodes(all, g->record.strategy, 0, {}, When::kEver).empty()) return;
   g->infeasible = true;
-  std::string text = "no nodes can ever hold the placement group " +
-                     GroupHex(run_id_, g->record.group) +
+  std::string text = "no nodes can ever hold the placement group " + GroupHex(run_id_, g->record.group) +
                      (g->record.name.empty() ? "" : " (" + g->record.name + ")") + ", " +
                      kStrategies[static_cast<size_t>(g->record.strategy) % 4] + " of " +
                      std::to_string(all.size()) + " bundles:";
