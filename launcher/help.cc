@@ -39,7 +39,9 @@ constexpr Row kLaunch[] = {
     {"bringup-timeout", kValue, "S", "give up when the ranks have not met after S seconds (60)"},
     {"serve", kFlag, "",
      "stay up after the program, or without one, for others that join\nwith ray.init(\"auto\")"},
-    {"config", kValue, "FILE", "an INI file with any of these options, name = value"},
+    {"config", kValue, "FILE",
+     "an INI file with any of these options, name = value; below\n[rank 2] or [rank 0,4-7] those of some "
+     "ranks"},
 };
 constexpr Row kResources[] = {
     {"num-cpus", kValue, "N", "CPUs for tasks"},
@@ -47,6 +49,9 @@ constexpr Row kResources[] = {
     {"memory", kValue, "SIZE", "memory for tasks that ask for it: 8G"},
     {"resources", kValue, "JSON", "more of your own, as '{\"ssd\": 1}'"},
     {"labels", kValue, "K=V,..", "labels of the node"},
+    {"bind", kValue, "core|none",
+     "bind a worker to the cores of its task, near its GPU, if it\nhas whole CPUs (core), or let it run "
+     "anywhere"},
     {"object-store-memory", kValue, "SIZE",
      "shared memory for objects (default: 30 % of the memory granted)"},
 };

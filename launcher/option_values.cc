@@ -9,6 +9,8 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "sched/labels.h"
+
 namespace rmpi::launcher {
 namespace {
 
@@ -130,7 +132,11 @@ void ReadLabels(Reader& reader, Options* out) {
     if (equals == std::string::npos || equals == 0) {
       return reader.Fail(BadValue("labels", *text, "key=value,key=value"));
     }
-    out->labels[pair.substr(0, equals)] = pair.substr(equals + 1);
+    const std::string key = pair.substr(0, equals), value = pair.substr(equals + 1);
+    if (Status s = sched::CheckLabel(key, value); !s.ok()) {
+      return reader.Fail(Status::Invalid("--labels: " + s.message()));
+    }
+    out->labels[key] = value;
     begin = comma + 1;
   }
 }
@@ -186,6 +192,7 @@ Status ApplyValues(const po::variables_map& values, Options* out) {
   reader.Bytes("object-store-memory", 16u << 20, uint64_t{1} << 46, &out->object_store_bytes);
   ReadResources(reader, out);
   ReadLabels(reader, out);
+  reader.Choice("bind", {"none", "core"}, &out->bind);
   reader.Number("max-workers", 1, 4000, &out->max_workers);
   reader.Number("prestart-workers", 0, 60000, &out->prestart_workers);
   ReadLogLevel(reader, out);

@@ -8,6 +8,8 @@
 
 #include "launcher/help.h"
 #include "launcher/option_values.h"
+#include "runtime/node/cpu_list.h"
+#include "slurm/environment.h"
 
 namespace rmpi::launcher {
 namespace {
@@ -79,22 +81,44 @@ Status Split(const std::vector<std::string>& args, Words* out) {
   return Status::Ok();
 }
 
-Status ReadFile(const std::string& path, po::variables_map* values) {
+// Of a section "rank 0,4-7"; false: it is not about ranks, or about this one.
+Status AboutOthers(const std::string& section, int rank, bool* others) {
+  constexpr std::string_view kRank = "rank ";
+  *others = false;
+  if (!section.starts_with(kRank)) return Status::Ok();
+  const std::string list = section.substr(kRank.size());
+  const CpuList ranks = ParseCpuList(list);
+  if (ranks.empty() || list.find_first_not_of("0123456789,-") != std::string::npos) {
+    return Status::Invalid(fmt::format("[{}]: '{}' is no list of ranks, such as 0,4-7", section, list));
+  }
+  *others = !std::binary_search(ranks.begin(), ranks.end(), rank);
+  return Status::Ok();
+}
+
+// What stands below [rank ..] goes before what is for all.
+Status ReadFile(const std::string& path, int rank, po::variables_map* values) {
   std::ifstream file(path);
   if (!file) return Status::Invalid(fmt::format("--config {}: cannot be read", path));
   try {
     po::parsed_options parsed = po::parse_config_file(file, Table().all, /*allow_unregistered=*/true);
+    po::parsed_options ours(&Table().all), all(&Table().all);
     for (po::option& option : parsed.options) {
-      // [any section] is allowed and means nothing: "section.num-cpus" is num-cpus.
+      // Any other [section] means nothing: "section.num-cpus" is num-cpus.
+      bool of_rank = false, others = false;
       if (const size_t dot = option.string_key.rfind('.'); dot != std::string::npos) {
+        of_rank = option.string_key.starts_with("rank ");
+        if (Status s = AboutOthers(option.string_key.substr(0, dot), rank, &others); !s.ok())
+          return Status::Invalid(path + ": " + s.message());
         option.string_key.erase(0, dot + 1);
       }
       if (Find(option.string_key) == nullptr || CommandLineOnly(option.string_key)) {
         return Unknown(option.string_key, path + ": ");
       }
       option.unregistered = false;
+      if (!others) (of_rank ? ours : all).options.push_back(option);
     }
-    po::store(parsed, *values);
+    po::store(ours, *values);
+    po::store(all, *values);
   } catch (const po::error& e) {
     return Status::Invalid(fmt::format("{}: {}", path, e.what()));
   }
@@ -131,7 +155,7 @@ Status ReadAll(const std::vector<std::string>& words, const Environment& environ
   } else if (const auto it = environment.find("RAY_MPI_CONFIG"); it != environment.end()) {
     config = it->second;
   }
-  return config.empty() ? Status::Ok() : ReadFile(config, values);
+  return config.empty() ? Status::Ok() : ReadFile(config, ParseJobEnvironment(environment).rank, values);
 }
 
 // The same words without -n and its value: the ranks are started with them.

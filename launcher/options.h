@@ -52,6 +52,8 @@ struct Options {
   std::vector<std::pair<std::string, double>> resources;
   std::map<std::string, std::string> labels;
 
+  std::string bind = "core";  // workers, to the CPUs of their lease; or none
+
   // Workers and logs.
   uint32_t max_workers = 0;  // 0: no limit of its own
   std::optional<uint32_t> prestart_workers;

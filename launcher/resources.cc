@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "runtime/node/files.h"
+#include "runtime/node/topology.h"
 #include "runtime/raylet/handshake.h"
 #include "sched/pool.h"
 
@@ -51,6 +52,24 @@ Status DecideResources(const Options& options, const NodeResources& node, Raylet
   if (!type.empty()) raylet->labels["ray.io/accelerator-type"] = type;
   for (const auto& [key, value] : options.labels) raylet->labels[key] = value;  // the user's word is the last
   return Status::Ok();
+}
+
+void DecideBinding(const Options& options, const NodeResources& node, const DeviceKinds& devices,
+                   RayletConfig* raylet) {
+  const double cpus = options.num_cpus.value_or(node.cpus);
+  const bool few = cpus > static_cast<double>(node.cpu_ids.size());
+  Topology topology;
+  if (options.bind == "none" || few || node.cpu_ids.back() >= static_cast<int>(kMaxBoundCpus) ||
+      !LoadTopology("", &topology).ok()) {
+    return;
+  }
+  raylet->cpus = PlacesOf(topology, node.cpu_ids);
+  for (const DeviceKind& kind : devices) {
+    for (size_t i = 0; i < kind.ids.size(); ++i) {
+      const bool known = kind.resource == "GPU" && i < node.gpu_numa.size();
+      raylet->device_numa.push_back(known ? node.gpu_numa[i] : sched::kAnyNuma);
+    }
+  }
 }
 
 Status DecideDevices(const NodeResources& node, const Environment& environment, const RayletConfig& raylet,

@@ -12,6 +12,11 @@
 
 namespace rmpi::launcher {
 
+// Fills in the CPUs that workers are bound to, and which devices are near them. None are bound if the user
+// does not want it, or if there are more CPUs for tasks than real ones.
+void DecideBinding(const Options& options, const NodeResources& node, const DeviceKinds& devices,
+                   RayletConfig* raylet);
+
 // Fills in resources, labels and object_store_bytes. `notices` are for the user (once, on rank 0). An error:
 // what is asked for contradicts the devices that the node was given.
 Status DecideResources(const Options& options, const NodeResources& node, RayletConfig* raylet,

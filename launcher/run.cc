@@ -17,7 +17,9 @@
 #include "launcher/mpirun.h"
 #include "launcher/process.h"
 #include "launcher/resources.h"
+#include "runtime/node/command.h"
 #include "runtime/node/cpu_list.h"
+#include "slurm/features.h"
 #include "slurm/launch.h"
 #include "slurm/scrub.h"
 
@@ -174,6 +176,15 @@ std::function<void()> LaunchEnder(const Environment& environment, const LaunchIn
   return [=] { EndStep(scancel, step, environment); };
 }
 
+// One question for all nodes of the job.
+std::map<std::string, std::vector<std::string>> NodeFeatures(const Environment& environment) {
+  constexpr int kPatienceMs = 1000;
+  const std::string scontrol = FindProgram("scontrol", environment);
+  const std::string& nodes = Get(environment, "SLURM_JOB_NODELIST");
+  if (scontrol.empty() || nodes.empty()) return {};
+  return ParseNodeFeatures(OutputOf({scontrol, "-o", "show", "node", nodes}, kPatienceMs).value_or(""));
+}
+
 Status MakeConfig(const Options& options, const Paths& paths, const Environment& environment,
                   const LaunchInfo& launch, KeeperConfig* out) {
   KeeperConfig& config = *out;
@@ -206,6 +217,8 @@ Status MakeConfig(const Options& options, const Paths& paths, const Environment&
   if (Status s = DecideResources(options, node, &raylet, &notices); !s.ok()) return s;
   DeviceKinds devices;
   if (Status s = DecideDevices(node, environment, raylet, &devices); !s.ok()) return s;
+  if (config.rank == 0) raylet.host_features = NodeFeatures(environment);
+  DecideBinding(options, node, devices, &raylet);
   if (Status s = BindToCpus(node.cpu_ids); !s.ok()) notices.push_back(s.message());
   const bool offers = !(raylet.dedicated_head && config.rank == 0);
   raylet.prestart_workers = offers ? options.prestart_workers.value_or(DefaultPrestart(raylet)) : 0;

@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // The head's choice of a node for demand that a raylet could not place itself. Works on its own view of the
 // nodes: what they last reported, less what it has assigned since. A node that turns out to be fuller than
-// believed rejects, and the demand is placed again. Demand for a placement group goes to the nodes that keep
-// its bundles.
+// believed rejects, and the demand is placed again. No decision looks at all nodes (NodeIndex). Demand for a
+// placement group goes to the nodes that keep its bundles.
 #pragma once
 
 #include <list>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "runtime/base/time.h"
 #include "runtime/message/messages.h"
 #include "sched/bundle_placement.h"
+#include "sched/labels.h"
 #include "sched/ledgers.h"
+#include "sched/node_index.h"
 #include "sched/pool.h"
 #include "sched/resources.h"
 
@@ -33,7 +36,7 @@ class GlobalScheduler {
 
   explicit GlobalScheduler(Host* host) : host_(host) {}
 
-  void AddNode(uint32_t node, const Amounts& total);
+  void AddNode(uint32_t node, const Amounts& total, const Labels& labels = {});
   void RemoveNode(uint32_t node);
   void OnReport(uint32_t node, const Amounts& available, const Amounts& kept = {},
                 const std::vector<BundleReport>& bundles = {});
@@ -63,8 +66,12 @@ class GlobalScheduler {
  private:
   struct Node {
     Amounts total, available;
-    Amounts kept;        // by actors
-    Amounts in_bundles;  // of groups
+    Labels labels;
+    uint32_t queued = 0;  // assigned to it though it was full, since it reported
+
+    bool Feasible(const Shape& shape) const;  // ever, by what it is
+    Amounts kept;                             // by actors
+    Amounts in_bundles;                       // of groups
   };
   struct Bundle {
     Amounts total, available;
@@ -74,7 +81,7 @@ class GlobalScheduler {
   struct Waiting {
     uint32_t origin = 0;
     Demand demand;
-    bool warned = false;
+    uint32_t looked_at = 0;  // what nodes there were when it was found to be feasible or not
     // By a node it was assigned to: its origin no longer counts it, and may serve it too.
     bool rejected = false;
   };
@@ -87,8 +94,11 @@ class GlobalScheduler {
 
   void Schedule();
   bool Place(Waiting* w);  // false: nothing more can be placed now
-  uint32_t PickDefault(const Waiting& w);
-  uint32_t PickSpread(const Waiting& w);
+  uint32_t Pick(const Waiting& w, const LabelRules& rules);
+  bool WorthWaiting(const Waiting& w, const Node& wish) const;
+  bool ServesItself(const Waiting& w) const;
+  uint64_t TakeMany(const Waiting& w, Node* n, uint64_t most) const;
+  void WarnIfInfeasible(Waiting* w);
   void Assign(Waiting* w, uint32_t node, uint64_t count);
   void HandOff(const Waiting& w, uint64_t count);
   void Refuse(Waiting* w, const std::string& reason, bool group_removed);
@@ -103,7 +113,11 @@ class GlobalScheduler {
   std::map<uint32_t, std::vector<Bundle>> groups_;
   std::list<Waiting> demands_;
   LedgersByOwner<Ledger> ledgers_;
+  NodeIndex index_;
+  uint32_t nodes_version_ = 1;
+  std::set<std::string> warned_;
   uint32_t spread_cursor_ = 0;
+  bool waits_for_a_node_ = false;  // some demand, for a certain one
   bool scheduling_ = false;
 };
 

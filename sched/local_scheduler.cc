@@ -28,7 +28,24 @@ Amounts LocalScheduler::CpuOf(const Amounts& a) const {
 // Whether we may serve the shape without asking the head.
 bool LocalScheduler::Local(const Shape& shape) const {
   return shape.group == 0 && shape.strategy == kDefaultStrategy &&
-         (shape.affinity_node == 0 || shape.affinity_node == options_.node);
+         (shape.affinity_node == 0 || shape.affinity_node == options_.node) &&
+         (shape.labels.empty() || Matches(options_.labels, shape.labels.front()));
+}
+
+// Whether we serve it now. Ours is packed here until half of the node is used; from there on the head spreads
+// it, unless its arguments lie here. What needs no GPU leaves those that have some to others.
+bool LocalScheduler::Serves(const LocalDemand& d, const Amounts& available) const {
+  if (d.assigned()) return true;
+  if (!Local(d.shape)) return false;
+  if (others_.empty() || d.shape.affinity_node != 0) return true;
+  const bool leave = HasGpus(options_.total) && !HasGpus(d.shape.resources) &&
+                     std::any_of(others_.begin(), others_.end(), [](const auto& o) { return !o.second; });
+  return !leave && !Crowded(options_.total, available);
+}
+
+void LocalScheduler::RemoveOther(uint32_t node, TimeNs now) {
+  others_.erase(node);
+  Dispatch(now);
 }
 
 // ---- demand -----------------------------------------------------------------------------------------------
@@ -55,6 +72,7 @@ void LocalScheduler::OnLeaseRequest(const Address& owner, const LeaseRequest& m,
   }
   it->epoch = m.epoch;
   it->count = ledger.left();
+  it->run_us = m.run_us;
   it->since = now;
   Dispatch(now);
 }
@@ -84,7 +102,7 @@ void LocalScheduler::OnJobEnd(JobId job) {
 void LocalScheduler::OnAssign(const Demand& m, TimeNs now) {
   promised_ = true;
   if (ended_jobs_.count(m.shape.job) != 0) return;
-  Insert({m.owner, m.shape_key, m.shape, m.epoch, m.count, /*ledger=*/nullptr, now, m.stays});
+  Insert({m.owner, m.shape_key, m.shape, m.epoch, m.count, /*ledger=*/nullptr, now, m.stays, m.run_us});
   for (const BundleKey& key : bundles_.Of(m.shape.group)) bundles_.Changed(key);
   Dispatch(now);
 }
@@ -105,7 +123,7 @@ void LocalScheduler::Report(LocalDemand* d) {
   const uint64_t elsewhere = ledger.wanted - std::min(ledger.wanted, ledger.here);
   if (elsewhere == ledger.reported) return;
   ledger.reported = elsewhere;
-  host_->SendDemand({d->owner, d->shape_key, d->epoch, elsewhere, d->shape, false});
+  host_->SendDemand({d->owner, d->shape_key, d->epoch, elsewhere, d->run_us, d->shape, false});
 }
 
 Amounts LocalScheduler::Promisable() const {
@@ -169,6 +187,19 @@ void LocalScheduler::StopIdleOn(const Devices& devices) {
   }
 }
 
+// Whole CPUs are bound, near the devices if there are any.
+void LocalScheduler::BindWorker(const Shape& shape, LeaseRecord* lease, uint64_t number) {
+  const int64_t cpu = AmountOf(shape.resources, "CPU");
+  const auto whole = cpu % kResourceUnit == 0 ? static_cast<uint32_t>(cpu / kResourceUnit) : 0;
+  const size_t device = lease->devices.empty() ? SIZE_MAX : lease->devices.front();
+  const int near = device < options_.device_numa.size() ? options_.device_numa[device] : kAnyNuma;
+  Worker& worker = workers_.at(lease->worker);
+  lease->cpus = cpu_slots_.Take(whole, worker.cpus, near);
+  if (lease->cpus.empty()) return;
+  worker.cpus = lease->cpus;
+  host_->AssignCpus(lease->worker, number, lease->cpus);
+}
+
 bool LocalScheduler::GrantOne(LocalDemand* d, const BundleKey& from) {
   Pool& pool = PoolOf(from);
   Devices devices = pool.Take(d->shape.resources);
@@ -184,8 +215,9 @@ bool LocalScheduler::GrantOne(LocalDemand* d, const BundleKey& from) {
     StopIdleOn(devices);
     host_->AssignDevices(w->address, lease, devices);
   }
-  leases_.emplace(
-      lease, LeaseRecord{d->owner, w->address, d->shape.resources, std::move(devices), d->shape.actor, from});
+  LeaseRecord record{d->owner, w->address, d->shape.resources, std::move(devices), {}, d->shape.actor, from};
+  BindWorker(d->shape, &record, lease);
+  leases_.emplace(lease, std::move(record));
   if (d->shape.actor) ++actor_leases_;
   if (d->shape.actor && from.first == 0) Add(&kept_, d->shape.resources);
   --d->count;
@@ -235,7 +267,7 @@ void LocalScheduler::StartWorkersFor(const LocalDemand& d, std::map<uint8_t, uin
   for (uint64_t i = 0; i < d.count; ++i) {
     const auto room =
         std::find_if(left.begin(), left.end(), [&](const Pool& p) { return p.Fits(d.shape.resources); });
-    if (room == left.end()) return;
+    if (room == left.end() || !Serves(d, room->available())) return;
     room->Take(d.shape.resources);
     if (++(*wanted)[d.shape.language] <= starting_[d.shape.language]) continue;
     if (!MayStart(d, now)) return;
@@ -245,7 +277,7 @@ void LocalScheduler::StartWorkersFor(const LocalDemand& d, std::map<uint8_t, uin
 }
 
 void LocalScheduler::Reject(LocalDemand* d) {
-  const Demand back{d->owner, d->shape_key, d->epoch, d->count, d->shape, false};
+  const Demand back{d->owner, d->shape_key, d->epoch, d->count, d->run_us, d->shape, false};
   d->count = 0;
   promised_ = true;  // the head takes us for full until we say otherwise
   for (const BundleKey& key : bundles_.Of(d->shape.group)) bundles_.Changed(key);
@@ -261,7 +293,8 @@ void LocalScheduler::Dispatch(TimeNs now) {
   for (auto it = demands_.begin(); it != demands_.end();) {
     LocalDemand& d = *it;
     if (d.assigned() || Local(d.shape)) {
-      for (auto room = RoomFor(d.shape); d.count > 0 && room; room = RoomFor(d.shape)) {
+      for (auto room = RoomFor(d.shape); d.count > 0 && room && Serves(d, pool_.available());
+           room = RoomFor(d.shape)) {
         if (GrantOne(&d, *room)) continue;
         StartWorkersFor(d, &starts_wanted, now);
         break;
@@ -280,7 +313,8 @@ void LocalScheduler::Dispatch(TimeNs now) {
       }
     }
     // What fits here but waits for a process of ours to start is not the head's business.
-    if (!d.assigned() && (!Local(d.shape) || d.count == 0 || !RoomFor(d.shape))) Report(&d);
+    const bool served = d.count != 0 && RoomFor(d.shape) && Serves(d, pool_.available());
+    if (!d.assigned() && !served) Report(&d);
     it = d.count == 0 ? demands_.erase(it) : std::next(it);
   }
   if (starved) {
@@ -305,6 +339,7 @@ void LocalScheduler::EndLease(uint64_t lease, bool gone, TimeNs now) {
   leases_.erase(it);
   if (record.actor) --actor_leases_;
   if (record.actor && record.from.first == 0) Subtract(&kept_, record.resources);
+  cpu_slots_.Give(record.cpus);
   const auto w = workers_.find(record.worker);
   if (!record.devices.empty() && !gone && w != workers_.end() && w->second.retiring) {
     const Amounts units = UnitsOf(record.resources);

@@ -21,7 +21,10 @@
 #include "runtime/base/time.h"
 #include "runtime/message/messages.h"
 #include "sched/bundles.h"
+#include "sched/cpu_slots.h"
+#include "sched/labels.h"
 #include "sched/ledgers.h"
+#include "sched/node_index.h"
 #include "sched/pool.h"
 #include "sched/resources.h"
 
@@ -30,7 +33,10 @@ namespace rmpi::sched {
 struct LocalOptions {
   uint32_t node = 0;
   Amounts total;
+  Labels labels;
   uint32_t max_workers = 200;
+  std::vector<CpuPlace> cpus;    // that workers are bound to; none: they are not bound
+  std::vector<int> device_numa;  // by number: near which NUMA domain; those beyond its end: not known
 };
 
 class LocalScheduler {
@@ -41,6 +47,8 @@ class LocalScheduler {
     virtual void SendGrant(const Address& owner, const Grant& grant) = 0;
     // Just before the grant of a lease with devices: the worker must know them before its first task.
     virtual void AssignDevices(const Address& worker, uint64_t lease, const Devices& devices) = 0;
+    // Just before the grant of a lease whose worker is to run on these CPUs only.
+    virtual void AssignCpus(const Address& worker, uint64_t lease, const CpuSet& cpus) = 0;
     virtual void SendReclaim(const Address& owner, const Reclaim& m) = 0;
     virtual void SendReserved(const Reserved& m) = 0;
     // To the head: this much of the demand, counted from its epoch's beginning, is not served here.
@@ -53,9 +61,16 @@ class LocalScheduler {
   };
 
   LocalScheduler(const LocalOptions& options, Host* host)
-      : options_(options), host_(host), pool_(options.total), bundles_(&pool_) {}
+      : options_(options), host_(host), pool_(options.total), bundles_(&pool_), cpu_slots_(options.cpus) {}
 
-  void SetNode(uint32_t node) { options_.node = node; }
+  // The other nodes of the run come and go: alone we serve all that fits.
+  void AddOther(uint32_t node, const Amounts& total) { others_[node] = HasGpus(total); }
+  void RemoveOther(uint32_t node, TimeNs now);
+  // Who we are, once the head has said so.
+  void SetNode(uint32_t node, Labels labels) {
+    options_.node = node;
+    options_.labels = std::move(labels);
+  }
 
   void OnLeaseRequest(const Address& owner, const LeaseRequest& m, TimeNs now);
   void OnAssign(const Demand& m, TimeNs now);  // the head chose us for somebody's demand
@@ -93,6 +108,7 @@ class LocalScheduler {
   const Bundles& bundles() const { return bundles_; }
   // What that lease was taken from: the node's, or a bundle's.
   const Pool& PoolOfLease(uint64_t lease) { return PoolOf(leases_.at(lease).from); }
+  const CpuSlots& cpu_slots() const { return cpu_slots_; }
   // What the head should know: free, less what it has promised here and what still waits for a process. Due
   // when it changed, and after every promise, since the head has already subtracted that from its own view.
   bool ReportDue() const {
@@ -127,7 +143,8 @@ class LocalScheduler {
     // Null: assigned by the head. Such is never passed on, and rejected when it waits for long.
     Ledger* ledger = nullptr;
     TimeNs since = 0;
-    bool stays = false;  // assigned, and there is nowhere else to go
+    bool stays = false;   // assigned, and there is nowhere else to go
+    uint32_t run_us = 0;  // of such tasks, as their owner says
 
     bool assigned() const { return ledger == nullptr; }
   };
@@ -139,6 +156,7 @@ class LocalScheduler {
     bool retiring = false;
     bool used = false;  // has had a lease: from then on bound to `devices`
     Devices devices;
+    CpuSet cpus;  // that it was bound to last
     bool blocked = false;
     uint32_t blocked_depth = 0;
     TimeNs idle_since = 0;
@@ -148,6 +166,7 @@ class LocalScheduler {
     Address worker;
     Amounts resources;
     Devices devices;
+    CpuSet cpus;
     bool actor = false;
     BundleKey from;
   };
@@ -163,7 +182,9 @@ class LocalScheduler {
   std::list<LocalDemand>::iterator Insert(LocalDemand d);
   void Withdraw(LocalDemand* d);
   bool GrantOne(LocalDemand* d, const BundleKey& from);
+  void BindWorker(const Shape& shape, LeaseRecord* lease, uint64_t number);
   bool Local(const Shape& shape) const;
+  bool Serves(const LocalDemand& d, const Amounts& available) const;
   Worker* IdleWorker(const Shape& shape, const Devices& devices);
   uint32_t Starting() const;
   void EndStart(uint8_t language);
@@ -195,12 +216,14 @@ class LocalScheduler {
   }
 
   LocalOptions options_;
+  std::map<uint32_t, bool> others_;  // whether they have GPUs
   Host* host_;
   Pool pool_;
   Bundles bundles_;
   std::optional<Reserve> earmark_;
-  Amounts earmarked_;               // what that wants in all
-  Amounts kept_, reported_kept_;    // of the node's own pool, by actors
+  Amounts earmarked_;             // what that wants in all
+  Amounts kept_, reported_kept_;  // of the node's own pool, by actors
+  CpuSlots cpu_slots_;
   std::list<LocalDemand> demands_;  // deeper first, then oldest
   LedgersByOwner<Ledger> ledgers_;
   std::unordered_map<Address, Worker> workers_;

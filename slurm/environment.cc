@@ -43,6 +43,10 @@ void ParseJob(const Environment& env, JobEnvironment* job) {
   job->het_size = FirstInt(env, {"SLURM_HET_SIZE"}).value_or(0);
   if (job->het_size > 0) job->het_group = FirstInt(env, {"SLURM_HET_GROUP_ID", "SLURM_PACK_GROUP_ID"});
   job->partition = Get(env, "SLURM_JOB_PARTITION");
+  // "core.leaf3.n7", with the pattern "switch.switch.node". Without a tree it is the node alone.
+  const std::string& path = Get(env, "SLURM_TOPOLOGY_ADDR");
+  if (Get(env, "SLURM_TOPOLOGY_ADDR_PATTERN").ends_with(".node"))
+    job->topology = path.substr(0, path.rfind('.'));
   job->nodes = Expanded<std::string>(ExpandHostlist, FirstOf(env, {"SLURM_JOB_NODELIST", "SLURM_NODELIST"}));
   job->node_name = Get(env, "SLURMD_NODENAME");
   job->cpus_per_node = Expanded<int>(ExpandCounts, Get(env, "SLURM_JOB_CPUS_PER_NODE"));

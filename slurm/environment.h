@@ -33,6 +33,7 @@ struct JobEnvironment {
   std::optional<int> het_group;  // which component of a heterogeneous job
   int het_size = 0;
   std::string partition;
+  std::string topology;               // the switches above this node, with dots between them
   std::vector<std::string> nodes;     // of the job, in Slurm's order
   std::string node_name;              // this node, as Slurm calls it
   std::vector<int> cpus_per_node;     // of the job, per node

@@ -2,6 +2,7 @@
 #include "runtime/core/submitter.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -79,24 +80,36 @@ ShapeQueue* Submitter::Enqueue(Task* t, bool front) {
   return q;
 }
 
+// The node that holds most bytes of its large arguments, ours if that is as good.
 void Submitter::PullTowardsArgs(Task* t) {
   const uint32_t self = objects_->self().node;
-  uint64_t best_bytes = kLocalityBytes;
-  uint32_t best_node = 0;
+  std::vector<std::pair<uint32_t, uint64_t>> held;  // by node; few, so it is searched from the front
   for (uint32_t i = 0; i < t->top_level; ++i) {
     const Entry* e = (*t->refs)[i];
     if (e->state.load(std::memory_order_relaxed) != EntryState::kStored) continue;
     const Details& d = *e->details;
-    const bool here = d.fetch == Fetch::kLocal || std::any_of(d.places.begin(), d.places.end(),
-                                                              [&](const Place& p) { return p.node == self; });
-    if (d.size >= best_bytes && !d.places.empty()) {
-      best_bytes = d.size;
-      best_node = here ? self : d.places.front().node;
+    if (d.size < kLocalityBytes) continue;
+    const auto holds = [&](uint32_t node) {
+      const auto it = std::find_if(held.begin(), held.end(), [&](const auto& h) { return h.first == node; });
+      (it == held.end() ? held.emplace_back(node, 0) : *it).second += d.size;
+    };
+    const bool here = d.fetch == Fetch::kLocal;
+    if (here) holds(self);
+    for (const Place& p : d.places) {
+      if (!here || p.node != self) holds(p.node);
     }
   }
-  if (best_node == 0 || best_node == self) return;
+  uint64_t here_bytes = 0;
+  std::pair<uint32_t, uint64_t> best;
+  for (const auto& [node, bytes] : held) {
+    if (node == self) here_bytes = bytes;
+    if (bytes > best.second) best = {node, bytes};
+  }
+  if (best.second <= here_bytes) return;
   Shape shape = t->shape->shape;
-  shape.affinity_node = best_node;
+  shape.affinity_node = best.first;
+  // What would travel if it ran here, coarsely: each size is a shape of its own.
+  shape.wish_log2_bytes = static_cast<uint8_t>((std::bit_width(best.second - here_bytes) + 3) & ~3);
   t->shape = QueueOf(shape);
 }
 
@@ -182,6 +195,7 @@ void Submitter::AskFor(ShapeQueue* q, uint64_t more) {
   m.shape_key = q->key;
   m.epoch = q->epoch;
   m.wanted = q->wanted;
+  m.run_us = static_cast<uint32_t>(std::min(q->run_us, 4e9));
   m.shape = q->shape;
   outbox_->Send(RayletOf(objects_->self().node), MsgType::kLeaseRequest, m);
 }
@@ -335,6 +349,7 @@ void Submitter::OnResult(const Address& from, Result& m, TimeNs now) {
   const double run_us = std::max<double>(0.3, m.run_us);
   TakeOff(t, now);
   t->tmpl->mean_us = t->tmpl->mean_us < 0 ? run_us : 0.8 * t->tmpl->mean_us + 0.2 * run_us;
+  q->run_us = t->tmpl->mean_us;
   if (m.retryable_error && !t->cancelled && TaskTable::ChargeRetry(t)) {
     tasks_->DropResult(from, m);
     // Where its arguments lie may have changed since: the queue need not be this lease's.

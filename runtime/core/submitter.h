@@ -46,6 +46,7 @@ struct ShapeQueue {
   std::vector<std::unique_ptr<Lease>> leases;
   std::vector<Lease*> idle;  // of leases: nothing in flight
   size_t cursor = 0;
+  double run_us = 0;  // of its tasks, those of the latest runs; 0: none yet
   // Leases asked for and come, counted from the epoch's beginning (LeaseRequest).
   uint32_t epoch = 1;
   uint64_t wanted = 0;

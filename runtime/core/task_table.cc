@@ -61,6 +61,8 @@ std::shared_ptr<Template> TaskTable::Prepare(const TaskTemplate& t) {
   p->shape.strategy = static_cast<uint8_t>(t.strategy);
   p->shape.affinity_node = t.strategy == Strategy::kNodeAffinity ? t.affinity_node : 0;
   p->shape.affinity_soft = t.affinity_soft;
+  p->shape.affinity_now = t.affinity_now;
+  p->shape.labels = t.labels;
   p->shape.language = t.language;
   p->shape.job = objects_->job();
   p->shape.actor = t.creates_actor;

@@ -30,10 +30,12 @@ uint32_t Gcs::OnJoin(const NodeRecord& in, TimeNs now) {
   record.node = next_node_++;
   record.alive = true;
   record.available = record.total;
+  AddLabels(&record);
   host_->OnNodeJoined(record);
   Joined reply;
   reply.node = record.node;
   reply.run_id = options_.run_id;
+  reply.labels = record.labels;
   for (const auto& [id, other] : nodes_) {
     reply.nodes.push_back(other);
     if (other.alive) outbox_->Send(RayletOf(id), MsgType::kNodeAdded, Join{record});
@@ -47,7 +49,7 @@ uint32_t Gcs::OnJoin(const NodeRecord& in, TimeNs now) {
   for (const auto& [id, job] : jobs_) {
     outbox_->Send(RayletOf(record.node), MsgType::kJobStartReply, job.start);
   }
-  scheduler_.AddNode(record.node, record.total);
+  scheduler_.AddNode(record.node, record.total, record.labels);
   groups_.OnNodeAdded(now);
   if (!complete()) {
     Arm(bringup_at_);
@@ -59,6 +61,18 @@ uint32_t Gcs::OnJoin(const NodeRecord& in, TimeNs now) {
   }
   if (record.node != kHeadNode) Arm(now + kCheckPeriod);
   return record.node;
+}
+
+void Gcs::AddLabels(NodeRecord* record) const {
+  const std::string* host = sched::LabelOf(record->labels, sched::kHostLabel);
+  const auto it = host == nullptr ? options_.host_features.end() : options_.host_features.find(*host);
+  if (it != options_.host_features.end()) {
+    for (const std::string& name : it->second) {
+      const std::string key = "slurm.feature/" + name;
+      if (sched::CheckLabel(key, "").ok()) sched::SetLabel(&record->labels, key, "true");
+    }
+  }
+  sched::SetLabel(&record->labels, sched::kNodeIdLabel, NodeHex(options_.run_id, record->node));
 }
 
 void Gcs::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {

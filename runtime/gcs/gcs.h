@@ -25,6 +25,8 @@ struct GcsOptions {
   TimeNs dead_after = 4 * kSecond;        // silence of a node, counted only while we ran ourselves
   TimeNs bringup_timeout = 60 * kSecond;  // for all nodes to join, from the head's own joining on
   std::vector<std::string> hosts;         // of each rank, as far as known
+  // Slurm's, by the node's label ray-mpi/host. Each becomes a label, slurm.feature/NAME=true.
+  std::map<std::string, std::vector<std::string>> host_features;
 };
 
 class Gcs : private sched::GlobalScheduler::Host {
@@ -99,6 +101,7 @@ class Gcs : private sched::GlobalScheduler::Host {
   void EndJobsOf(const std::function<bool(const Address& driver)>& gone, TimeNs now);
   void OnJobEndAck(const Address& from, const JobMessage& m);
   void FinishJob(uint32_t job);
+  void AddLabels(NodeRecord* record) const;
   std::string NameOf(int rank) const;
   void FailBringUp();
   void SendNodes(const Address& to, uint64_t nonce);

@@ -11,24 +11,43 @@
 
 namespace rmpi {
 
+enum class LabelOp : uint8_t { kIn = 0, kNotIn = 1, kExists = 2, kDoesNotExist = 3 };
+
+struct LabelRule {  // about one label of a node
+  std::string key;
+  LabelOp op = LabelOp::kIn;
+  std::vector<std::string> values;  // of kIn and kNotIn
+
+  template <class C>
+  void Fields(C& c) {
+    c(key, op, values);
+  }
+  auto operator<=>(const LabelRule&) const = default;
+};
+using LabelRules = std::vector<LabelRule>;  // all must hold
+
 // What a lease asks for. Two tasks of one shape may use each other's leases. Amounts are fixed point,
 // 1/10000.
 struct Shape {
   std::vector<std::pair<std::string, int64_t>> resources;  // sorted by name
   uint8_t strategy = 0;                                    // Strategy of core_worker.h
   bool affinity_soft = false;
+  bool affinity_now = false;  // what is free there now decides, not what the node is
   uint8_t language = kPythonLanguage;
   bool actor = false;  // the worker is an actor's, to the end of both
   // kNodeAffinity; or, for kDefault, the node that holds most argument bytes (a wish)
   uint32_t affinity_node = 0;
-  uint32_t depth = 0;   // nesting depth of the task: deeper ones go first
-  uint32_t group = 0;   // placement group; 0: none
-  int32_t bundle = -1;  // of the group; -1: any
+  uint8_t wish_log2_bytes = 0;  // of the arguments that lie there, for a wish
+  uint32_t depth = 0;           // nesting depth of the task: deeper ones go first
+  uint32_t group = 0;           // placement group; 0: none
+  int32_t bundle = -1;          // of the group; -1: any
   JobId job;
+  std::vector<LabelRules> labels;  // of the node: alternatives, the preferred one first; none: any node
 
   template <class C>
   void Fields(C& c) {
-    c(resources, strategy, affinity_soft, language, actor, affinity_node, depth, group, bundle, job);
+    c(resources, strategy, affinity_soft, affinity_now, language, actor, affinity_node, wish_log2_bytes,
+      depth, group, bundle, job, labels);
   }
   auto operator<=>(const Shape&) const = default;
 };
@@ -39,11 +58,12 @@ struct LeaseRequest {
   uint32_t shape_key = 0;  // the owner's own number for the shape
   uint32_t epoch = 0;      // a new one begins when some of what was asked for may be lost
   uint64_t wanted = 0;
+  uint32_t run_us = 0;  // of such tasks, on the average; 0: not known
   Shape shape;
 
   template <class C>
   void Fields(C& c) {
-    c(shape_key, epoch, wanted, shape);
+    c(shape_key, epoch, wanted, run_us, shape);
   }
 };
 

@@ -42,11 +42,12 @@ struct Join {  // kJoin: raylet -> GCS; kNodeAdded, kNodeDead: GCS -> raylets
 struct Joined {  // GCS -> raylet: your node id, and everybody who is here
   uint32_t node = 0;
   uint64_t run_id = 0;
+  std::vector<std::pair<std::string, std::string>> labels;  // yours, with those that the head has added
   std::vector<NodeRecord> nodes;
 
   template <class C>
   void Fields(C& c) {
-    c(node, run_id, nodes);
+    c(node, run_id, labels, nodes);
   }
 };
 
@@ -70,12 +71,13 @@ struct Demand {
   // raylet -> GCS: what the raylet does not serve itself, since the epoch's beginning. With an assignment or
   // a rejection: that many.
   uint64_t count = 0;
+  uint32_t run_us = 0;  // of such tasks, on the average; 0: not known
   Shape shape;
   bool stays = false;  // an assignment that has nowhere else to go: it is not rejected for lack of room
 
   template <class C>
   void Fields(C& c) {
-    c(owner, shape_key, epoch, count, shape, stays);
+    c(owner, shape_key, epoch, count, run_us, shape, stays);
   }
 };
 

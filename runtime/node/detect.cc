@@ -118,6 +118,7 @@ std::map<std::string, std::string> Labels(const JobEnvironment& job) {
   ::gethostname(host, sizeof host - 1);
   std::map<std::string, std::string> labels{{"ray-mpi/host", job.node_name.empty() ? host : job.node_name}};
   if (!job.partition.empty()) labels["ray-mpi/partition"] = job.partition;
+  if (!job.topology.empty()) labels["ray-mpi/switch"] = job.topology;
   if (job.het_group) labels["ray-mpi/het-group"] = std::to_string(*job.het_group);
   return labels;
 }
@@ -148,6 +149,7 @@ NodeResources DetectNode(const DetectOptions& given) {
   GpuGrant gpus = GrantGpus(options.environment, options.root, options.local_rank, options.local_size);
   node.gpus = static_cast<double>(gpus.ids.size());
   node.gpu_ids = std::move(gpus.ids);
+  node.gpu_numa = std::move(gpus.numa);
   node.gpu_variable = std::move(gpus.variable);
   node.gpus_masked = gpus.masked;
   node.gpu_type = std::move(gpus.type);

@@ -38,9 +38,10 @@ struct NodeResources {
   uint64_t memlock_bytes = 0;       // RLIMIT_MEMLOCK; UINT64_MAX: no limit
   double gpus = 0;
   std::vector<std::string> gpu_ids;
-  std::string gpu_variable;  // that shows them to a worker
-  bool gpus_masked = false;  // the ids were given to us in that variable
-  std::string gpu_type;      // Ray's name of the model; empty: not known
+  std::vector<int> gpu_numa;  // by id: the domain that it is near; -1: not known
+  std::string gpu_variable;   // that shows them to a worker
+  bool gpus_masked = false;   // the ids were given to us in that variable
+  std::string gpu_type;       // Ray's name of the model; empty: not known
   std::map<std::string, std::string> labels;
   std::vector<std::string> notices;  // for the user, one line each
 };

@@ -2,6 +2,7 @@
 #include "runtime/node/gpus.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <optional>
 #include <string_view>
@@ -29,7 +30,8 @@ std::vector<std::string> Numbered(size_t count) {
 
 struct Found {
   size_t count = 0;
-  std::string model;  // of the first
+  std::vector<std::string> buses, uuids;  // of each, where that is known
+  std::string model;                      // of the first
 };
 
 std::vector<std::string> NamesIn(const std::string& folder) {
@@ -64,6 +66,8 @@ Found NvidiaDevices(const std::string& root) {
     const std::string minor = ValueOf(folder + bus + "/information", "Device Minor");
     if (!minor.empty() && !std::filesystem::exists(root + "/dev/nvidia" + minor)) continue;
     if (found.count++ == 0) found.model = ValueOf(folder + bus + "/information", "Model");
+    found.buses.push_back(bus);
+    found.uuids.push_back(ValueOf(folder + bus + "/information", "GPU UUID"));
   }
   if (found.count != 0) return found;
   for (const std::string& name : NamesIn(root + "/dev")) {
@@ -79,6 +83,19 @@ Found AmdDevices(const std::string& root) {
     found.count += ReadNumber(folder + node + "/gpu_id").value_or(0) != 0 ? 1 : 0;  // 0: a CPU
   }
   return found;
+}
+
+// An id is a number, or the beginning of a UUID.
+int NumaOf(const Found& found, const std::string& id, const std::string& root) {
+  size_t at = 0;
+  if (IsNumber(id)) {
+    at = static_cast<size_t>(std::strtoul(id.c_str(), nullptr, 10));
+  } else {
+    while (at < found.uuids.size() && !found.uuids[at].starts_with(id)) ++at;
+  }
+  if (at >= found.buses.size()) return -1;
+  return static_cast<int>(
+      ReadNumber(root + "/sys/bus/pci/devices/" + found.buses[at] + "/numa_node").value_or(-1));
 }
 
 }  // namespace
@@ -135,6 +152,7 @@ GpuGrant GrantGpus(const Environment& env, const std::string& root, int local_ra
     const auto part = [&](int64_t rank) { return grant.ids.begin() + visible * rank / local_size; };
     grant.ids = std::vector<std::string>(part(local_rank), part(local_rank + 1));
   }
+  for (const std::string& id : grant.ids) grant.numa.push_back(NumaOf(found, id, root));
   return grant;
 }
 

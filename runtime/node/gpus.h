@@ -14,9 +14,10 @@ namespace rmpi {
 
 struct GpuGrant {
   std::vector<std::string> ids;  // as they stand in `variable`: numbers or UUIDs
-  std::string variable;  // the variable that makes them visible to a worker, e.g. CUDA_VISIBLE_DEVICES
-  bool masked = false;   // that variable was given to us
-  std::string type;      // Ray's name of the model, e.g. H200; empty: not known
+  std::string variable;   // the variable that makes them visible to a worker, e.g. CUDA_VISIBLE_DEVICES
+  bool masked = false;    // that variable was given to us
+  std::vector<int> numa;  // by id: the domain that it is near; -1: not known
+  std::string type;       // Ray's name of the model, e.g. H200; empty: not known
 };
 
 // "NVIDIA A100-SXM4-40GB" -> "A100", "Tesla V100-SXM2-16GB" -> "V100", "NVIDIA GeForce RTX 5090" ->

@@ -38,7 +38,8 @@ struct ClientWelcome {
 
 constexpr int kWelcomeFds = 5;
 
-constexpr uint32_t kMaxDevices = 1024;  // of a node, all kinds together
+constexpr uint32_t kMaxDevices = 1024;    // of a node, all kinds together
+constexpr uint32_t kMaxBoundCpus = 1024;  // with higher numbers nobody is bound
 
 // One per slot: what a process and its raylet tell each other without messages.
 struct SlotNotes {
@@ -52,6 +53,9 @@ struct SlotNotes {
   // the worker under that lease. A task under another lease has none.
   std::atomic<uint64_t> device_lease;
   uint64_t devices[kMaxDevices / 64];  // a set of numbers
+  // The same for a lease whose worker is bound: to these CPUs, by the kernel's numbers.
+  std::atomic<uint64_t> cpu_lease;
+  uint64_t cpus[kMaxBoundCpus / 64];
 };
 static_assert(std::atomic<uint64_t>::is_always_lock_free);
 

@@ -140,9 +140,12 @@ Status Raylet::MapMemory() {
 void Raylet::MakeScheduler() {
   sched::LocalOptions options;
   if (!(config_.dedicated_head && rank_ == 0)) options.total = FixedPoint(config_.resources);
-  // Two that every node of Ray's has: for show, and for tasks that must run beside this address.
+  // What every node of Ray's has, and its head: for show, and for tasks that must run just there.
   const auto store = static_cast<int64_t>(arena_->size()) * sched::kResourceUnit;
   sched::Add(&options.total, {{"node:" + ip_, sched::kResourceUnit}, {"object_store_memory", store}});
+  if (rank_ == 0) sched::Add(&options.total, {{"node:__internal_head__", sched::kResourceUnit}});
+  options.cpus = config_.cpus;
+  options.device_numa = config_.device_numa;
   options.max_workers =
       config_.max_workers != 0 ? config_.max_workers : static_cast<uint32_t>(board_->slots() - 8);
   scheduler_ = std::make_unique<sched::LocalScheduler>(options, this);
@@ -279,6 +282,7 @@ Status Raylet::BringUp() {
     GcsOptions options;
     options.run_id = config_.run_id;
     options.hosts = hosts_;
+    options.host_features = config_.host_features;
     options.bringup_timeout = static_cast<TimeNs>(config_.bringup_timeout_s * 1e9);
     options.expected_nodes = transport_ ? static_cast<uint32_t>(transport_->size()) : 1;
     router_.SetUnreachable([this](const MessageHeader& header) {
@@ -288,7 +292,7 @@ Status Raylet::BringUp() {
     detached_ = std::make_unique<DetachedActors>(&detached_outbox_, &gcs_->actor_names(), this);
     router_.SetIdentity(kHeadNode, true);
     gcs_->OnJoin(OwnRecord(), MonotonicNow());
-    BecomeNode(kHeadNode, config_.run_id);
+    BecomeNode(kHeadNode, config_.run_id, gcs_->nodes().at(kHeadNode).labels);
   } else {
     Join join{OwnRecord()};
     Writer body;
@@ -304,11 +308,11 @@ Status Raylet::BringUp() {
 }
 
 // From here on this raylet has a name, and clients may come.
-void Raylet::BecomeNode(uint32_t node, uint64_t run_id) {
+void Raylet::BecomeNode(uint32_t node, uint64_t run_id, const sched::Labels& labels) {
   node_ = node;
   run_id_ = run_id;
   router_.SetIdentity(node, head_);
-  scheduler_->SetNode(node);
+  scheduler_->SetNode(node, labels);
   store_ = std::make_unique<objstore::Store>(arena_.get(), pins_.get(), node);
   pulls_ = std::make_unique<PullManager>(node, store_.get(), &router_, this);
   StartPrefault();

@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "sched/cpu_slots.h"
+
 namespace rmpi {
 
 struct RayletConfig {
@@ -25,6 +27,10 @@ struct RayletConfig {
   uint64_t object_store_bytes = 0;
   std::vector<std::pair<std::string, double>> resources;  // CPU, GPU, memory, custom
   std::map<std::string, std::string> labels;
+  // On rank 0: labels of all nodes, by their label ray-mpi/host, that only the head has found out.
+  std::map<std::string, std::vector<std::string>> host_features;
+  std::vector<sched::CpuPlace> cpus;  // that workers are bound to; none: they are not bound
+  std::vector<int> device_numa;       // by number of the device: near which NUMA domain
   uint32_t prestart_workers = 0;  // started before anybody asks: Python ones at once, C++ ones with their job
   bool prestart_python = true;    // a C++ program may never need any
   uint32_t max_workers = 0;       // 0: as many as the board has slots

@@ -92,6 +92,7 @@ void Raylet::OnHello(int fd) {
   c->pidfd.reset(static_cast<int>(syscall(SYS_pidfd_open, c->pid, 0)));
   std::memset(notes_[slot].name, 0, sizeof notes_[slot].name);
   notes_[slot].device_lease.store(0, std::memory_order_relaxed);  // leases are counted from 1
+  notes_[slot].cpu_lease.store(0, std::memory_order_relaxed);
   notes_[slot].started_ns.store(0, std::memory_order_relaxed);
   const auto died = [this, slot](uint32_t) {
     const auto it = clients_.find(slot);

@@ -97,7 +97,7 @@ class Raylet : public sched::LocalScheduler::Host,
   Status StartTransfer();
   void OnTransfers();
   NodeRecord OwnRecord() const;
-  void BecomeNode(uint32_t node, uint64_t run_id);
+  void BecomeNode(uint32_t node, uint64_t run_id, const sched::Labels& labels);
   void StartPrefault();
   void Fatal(const std::string& text, int status);
   void Tell(KeeperMessage::Type type, int32_t pid, int32_t status, const std::string& text);
@@ -171,6 +171,7 @@ class Raylet : public sched::LocalScheduler::Host,
   // ---- LocalScheduler::Host
   void SendGrant(const Address& owner, const Grant& grant) override;
   void AssignDevices(const Address& worker, uint64_t lease, const sched::Devices& devices) override;
+  void AssignCpus(const Address& worker, uint64_t lease, const sched::CpuSet& cpus) override;
   void SendReclaim(const Address& owner, const Reclaim& m) override;
   void SendReserved(const Reserved& m) override;
   void SendDemand(const Demand& demand) override;

@@ -81,7 +81,9 @@ void Raylet::Unreachable(const MessageHeader& header) {
   const auto node = nodes_.find(header.dst.node);
   Eof eof;
   eof.who = header.dst;
-  eof.claims_known = false;
+  // What came from there earlier is in the EOF of then, which is before this one; of this nothing was
+  // claimed.
+  eof.claims_known = header.dst.node == node_;
   eof.cause = "process " + ToString(header.dst) + " is gone";
   const auto known = std::find_if(causes_.begin(), causes_.end(),
                                   [&](const auto& cause) { return cause.first == header.dst; });
@@ -343,7 +345,7 @@ void Raylet::OnClusterMessage(const MessageHeader& header, Bytes body) {
       if (node_ != 0) break;
       Handle<Joined>(body, [&](const Joined& m) {
         for (const NodeRecord& r : m.nodes) OnNodeJoined(r);
-        BecomeNode(m.node, m.run_id);
+        BecomeNode(m.node, m.run_id, m.labels);
         if (prefaulter_) prefaulter_->Pump(store_->allocator());
       });
       break;
@@ -359,6 +361,7 @@ void Raylet::OnClusterMessage(const MessageHeader& header, Bytes body) {
         if (!head_) OnNodeDead(m.record.node);
         std::vector<Address> workers;
         scheduler_->OnOwnerNodeGone(m.record.node, &workers, now);
+        scheduler_->RemoveOther(m.record.node, now);
         for (const Address& w : workers) Kill(w, "its owner's node died");
         pulls_->OnNodeDead(m.record.node, now);
         store_->NodeGone(m.record.node);
@@ -439,6 +442,7 @@ void Raylet::Fetch(uint64_t request, uint32_t node, const ObjectId& id, uint32_t
 void Raylet::OnNodeJoined(const NodeRecord& record) {
   nodes_[record.node] = record;
   if (record.rank == rank_) return;
+  if (record.alive) scheduler_->AddOther(record.node, record.total);
   router_.AddNode(record.node, record.rank);
   if (!transfer_) return;
   if (Status s = transfer_->AddPeer(record.node, record.data_address); !s.ok()) {

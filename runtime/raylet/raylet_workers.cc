@@ -185,4 +185,11 @@ void Raylet::AssignDevices(const Address& worker, uint64_t lease, const sched::D
   notes.device_lease.store(lease, std::memory_order_release);
 }
 
+void Raylet::AssignCpus(const Address& worker, uint64_t lease, const sched::CpuSet& cpus) {
+  SlotNotes& notes = notes_[worker.slot];
+  std::memset(notes.cpus, 0, sizeof notes.cpus);
+  for (int cpu : cpus) notes.cpus[cpu / 64] |= uint64_t{1} << (cpu % 64);
+  notes.cpu_lease.store(lease, std::memory_order_release);
+}
+
 }  // namespace rmpi

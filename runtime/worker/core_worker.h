@@ -23,6 +23,7 @@
 #include "runtime/base/time.h"
 #include "runtime/ids/ids.h"
 #include "runtime/message/group_messages.h"
+#include "runtime/message/lease_messages.h"
 
 namespace rmpi {
 
@@ -156,13 +157,15 @@ struct TaskTemplate {
   Strategy strategy = Strategy::kDefault;
   uint32_t affinity_node = 0;  // node number, for kNodeAffinity
   bool affinity_soft = false;
-  uint32_t group = 0;             // placement group, by its number; 0: none
-  int32_t bundle = -1;            // of that group; -1: any
-  bool capture = false;           // what it submits is meant for its own group, unless it says otherwise
-  bool inherits = false;          // without a group: to that of the task that submits it, if that captures
-  bool creates_actor = false;     // `function_id` is a class: its instance is an actor
-  bool ordered = true;            // methods: the actor starts the calls of one caller in their order
-  std::string concurrency_group;  // methods: the concurrency group that they run in
+  bool affinity_now = false;       // what is free there now decides: another node (soft), or an error
+  std::vector<LabelRules> labels;  // of the node: alternatives, the preferred one first; none: any node
+  uint32_t group = 0;              // placement group, by its number; 0: none
+  int32_t bundle = -1;             // of that group; -1: any
+  bool capture = false;            // what it submits is meant for its own group, unless it says otherwise
+  bool inherits = false;           // without a group: to that of the task that submits it, if that captures
+  bool creates_actor = false;      // `function_id` is a class: its instance is an actor
+  bool ordered = true;             // methods: the actor starts the calls of one caller in their order
+  std::string concurrency_group;   // methods: the concurrency group that they run in
   std::string retry_list;  // the binding's own form of a list of exception classes; travels with the task
 };
 

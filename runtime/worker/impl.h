@@ -115,6 +115,9 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   Status ReadDeviceNames();
   std::vector<HeldDevices> DevicesOf(uint64_t lease) const;
 
+  // ---- CPUs (binding.cc)
+  void BindFor(uint64_t lease);
+
   // ---- core::Core::Host
   bool Claim(core::ExecItem& item) override;
   void Answered(uint32_t claim) override { answered_.push_back(claim); }
@@ -144,6 +147,9 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   std::unique_ptr<objstore::PinTable> pins_;
   std::unique_ptr<objstore::Client> client_;
   SlotNotes* notes_ = nullptr;
+  uint64_t bound_lease_ = 0;     // that the binding was looked up for
+  std::vector<int> bound_cpus_;  // that this process is bound to; none: it runs where its node may
+  std::vector<int> node_cpus_;   // where that is
   size_t notes_bytes_ = 0;
   std::unique_ptr<LogPrinter> printer_;
 

@@ -248,6 +248,7 @@ Status CoreWorker::NextTask(ExecTask* out, uint32_t group) {
   impl.cancel_reported_ = false;
   // An actor's lines bear its class, which its creation named; it is as old as that.
   if (item->task.kind() != TaskKind::kActorCall) {
+    impl.BindFor(item->lease);
     SlotNotes& slot = impl.notes_[impl.self_.slot];
     slot.started_ns.store(static_cast<uint64_t>(item->started), std::memory_order_relaxed);
     slot.retriable.store(item->retries_left != 0, std::memory_order_relaxed);

@@ -19,12 +19,14 @@ class GcsTest : public testing::Test, public Gcs::Host {
     options.run_id = 9;
     options.expected_nodes = expected;
     options.hosts = {"a", "b", "c"};
+    options.host_features = {{"b", {"ib", "not a name", "avx512"}}};
     gcs_ = std::make_unique<Gcs>(options, &out_, this);
   }
   uint32_t Join(const std::string& host) {
     NodeRecord r;
     r.rank = joined_;
     r.hostname = host;
+    r.labels = {{sched::kHostLabel, host}};
     r.total = {{"CPU", 20000}};
     return gcs_->OnJoin(r, now_);
   }
@@ -117,6 +119,19 @@ TEST_F(GcsTest, NodesAreNumberedAndIntroduced) {
   EXPECT_EQ(reply.run_id, 9U);
   ASSERT_EQ(reply.nodes.size(), 1U);
   EXPECT_EQ(reply.nodes[0].hostname, "a");
+}
+
+TEST_F(GcsTest, ANodeIsToldTheLabelsThatTheHeadAdds) {
+  Start(2);
+  Join("a");
+  EXPECT_EQ(out_.Last<Joined>(MsgType::kJoined).labels,
+            (sched::Labels{{sched::kHostLabel, "a"}, {sched::kNodeIdLabel, NodeHex(9, 1)}}));
+  Join("b");
+  const sched::Labels labels = out_.Last<Joined>(MsgType::kJoined).labels;
+  ASSERT_EQ(labels.size(), 4U) << "one feature is no label";
+  EXPECT_NE(sched::LabelOf(labels, "slurm.feature/ib"), nullptr);
+  EXPECT_EQ(*sched::LabelOf(labels, "slurm.feature/avx512"), "true");
+  EXPECT_EQ(gcs_->nodes().at(2).labels, labels);
 }
 
 TEST_F(GcsTest, AskedForTheNodesItWaitsForAllOfThem) {

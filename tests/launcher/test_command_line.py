@@ -53,6 +53,10 @@ def test_version_and_paths(ray_mpi):
         (["no-such-program"], "there is no program 'no-such-program' on PATH"),
         (["--python", "/no/python", "/dev/null.py"], "--python: there is no /no/python"),
         (["--config", "/no/file", "a.py"], "--config /no/file: cannot be read"),
+        (["--bind", "numa", "a.py"], "--bind: 'numa' is not one of: none, core"),
+        (["--labels", "zone=a b", "a.py"], "--labels: the value of label 'zone', 'a b', is not"),
+        (["--labels", "-zone=a", "a.py"], "--labels: the name of label '-zone' is not"),
+        (["--labels", "zone", "a.py"], "--labels: 'zone' is not key=value"),
         (["--log-dir", "/dev/null/logs", "a.py"], "--log-dir: '/dev/null/logs' cannot be written to: Not a directory"),
     ],
 )
@@ -159,3 +163,12 @@ def test_doctor(ray_mpi):
     (line,) = [line for line in done.stdout.splitlines() if line.split()[1] == "run"]
     assert "ray-mpi app.py" in line and "python" in done.stdout
     assert done.returncode == 0, done.stdout
+
+
+def test_a_section_of_ranks(fake):
+    config = fake.write("run.ini", "[rank 1,3]\nmax-workers = nonsense\n")
+    assert fake("--config", config, "true").returncode == 0, "it is not about rank 0"
+    done = fake("--config", config, "true", env={"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "3"})
+    assert done.returncode == 2 and "max-workers" in done.stderr
+    done = fake("--config", fake.write("bad.ini", "[rank one]\nnum-cpus = 1\n"), "true")
+    assert done.returncode == 2 and "'one' is no list of ranks" in done.stderr

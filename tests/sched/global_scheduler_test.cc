@@ -163,5 +163,75 @@ TEST_F(GlobalSchedulerTest, ADeadOwnerWantsNothing) {
   EXPECT_EQ(scheduler_.pending(), 0U);
 }
 
+TEST_F(GlobalSchedulerTest, ManyGoToANodeAtOnceUntilHalfOfItIsUsed) {
+  AddNodes(4, 8);
+  scheduler_.OnReport(1, {{"CPU", 0}});
+  scheduler_.OnDemand(1, Wants(10));
+  ASSERT_EQ(assigns_.size(), 3U) << "4 and 4 and 2";
+  EXPECT_EQ(AssignedTo(2), 4U);
+  EXPECT_EQ(AssignedTo(3), 4U);
+  EXPECT_EQ(AssignedTo(4), 2U);
+  scheduler_.OnDemand(1, Wants(30));
+  EXPECT_EQ(AssignedTo(2) + AssignedTo(3) + AssignedTo(4), 24U);
+}
+
+TEST_F(GlobalSchedulerTest, ACrowdedOriginIsAsGoodAsAny) {
+  AddNodes(2, 4);
+  scheduler_.OnReport(2, {{"CPU", 0}});
+  scheduler_.OnDemand(1, Wants(1));
+  EXPECT_EQ(AssignedTo(1), 0U) << "it serves that by itself";
+  scheduler_.OnReport(1, {{"CPU", 2 * kResourceUnit}});
+  EXPECT_EQ(AssignedTo(1), 1U);
+}
+
+TEST_F(GlobalSchedulerTest, WaitsForItsArgumentsNodeIfTheyWouldTakeLonger) {
+  AddNodes(3, 1);
+  scheduler_.OnReport(2, {{"CPU", 0}});
+  Demand d = Wants(1, Strategy::kDefault, 2);
+  d.shape.wish_log2_bytes = 24;  // 17 ms
+  d.run_us = 5000;
+  scheduler_.OnDemand(1, d);
+  EXPECT_EQ(AssignedTo(2), 1U) << "5 ms there, then it is free";
+  d.shape_key = 2;
+  d.count = 5;
+  scheduler_.OnDemand(1, d);
+  EXPECT_EQ(AssignedTo(2), 3U) << "10 ms, 15 ms, and the next one would wait for 20";
+  EXPECT_EQ(AssignedTo(1) + AssignedTo(3), 2U);
+  scheduler_.OnReject(2, assigns_[0].second);
+  EXPECT_EQ(AssignedTo(2), 3U) << "it has waited once";
+}
+
+TEST_F(GlobalSchedulerTest, TheNearestNodeIsNamed) {
+  scheduler_.AddNode(1, {{"CPU", kResourceUnit}}, {{"zone", "a"}});
+  scheduler_.AddNode(2, {{"CPU", 4 * kResourceUnit}}, {{kHostLabel, "n2"}, {"zone", "b"}});
+  Demand d = Wants(1);
+  d.shape.resources = {{"CPU", 2 * kResourceUnit}};
+  d.shape.labels = {{{"zone", LabelOp::kIn, {"c"}}}};
+  scheduler_.OnDemand(1, d);
+  d.shape_key = 2;
+  scheduler_.OnDemand(1, d);
+  ASSERT_EQ(warnings_.size(), 1U) << "one request, said once";
+  EXPECT_NE(warnings_[0].find("node 2 on n2 has other labels"), std::string::npos) << warnings_[0];
+  scheduler_.AddNode(3, {{"CPU", 2 * kResourceUnit}}, {{"zone", "c"}});
+  EXPECT_EQ(AssignedTo(3), 1U);
+  scheduler_.OnReport(3, {{"CPU", 2 * kResourceUnit}});
+  EXPECT_EQ(AssignedTo(3), 2U);
+}
+
+TEST_F(GlobalSchedulerTest, NothingFeasibleWaitsBehindWhatIsNot) {
+  AddNodes(2, 1);
+  Demand never = Wants(1);
+  never.shape.resources = {{"CPU", 100 * kResourceUnit}};
+  scheduler_.OnDemand(1, never);
+  Demand d = Wants(1);
+  d.shape_key = 2;
+  scheduler_.OnDemand(1, d);
+  EXPECT_EQ(AssignedTo(2), 1U);
+  scheduler_.OnReport(2, {{"CPU", kResourceUnit}});
+  d.count = 2;
+  scheduler_.OnDemand(1, d);
+  EXPECT_EQ(AssignedTo(2), 2U);
+}
+
 }  // namespace
 }  // namespace rmpi::sched

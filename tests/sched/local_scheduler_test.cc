@@ -56,6 +56,9 @@ class LocalSchedulerTest : public testing::Test, public LocalScheduler::Host {
   void AssignDevices(const Address& worker, uint64_t lease, const Devices& devices) override {
     assigned_.push_back({worker, lease, devices});
   }
+  void AssignCpus(const Address& worker, uint64_t lease, const CpuSet& cpus) override {
+    bound_.push_back({worker, lease, cpus});
+  }
   void SendReclaim(const Address& owner, const Reclaim& m) override {
     reclaims_.push_back(owner);
     recalled_.insert(recalled_.end(), m.leases.begin(), m.leases.end());
@@ -77,8 +80,14 @@ class LocalSchedulerTest : public testing::Test, public LocalScheduler::Host {
     uint64_t lease = 0;
     Devices devices;
   };
+  struct Binding {
+    Address worker;
+    uint64_t lease = 0;
+    CpuSet cpus;
+  };
   std::unique_ptr<LocalScheduler> scheduler_;
   std::vector<Assignment> assigned_;
+  std::vector<Binding> bound_;
   TimeNs now_ = kSecond;
   uint16_t next_slot_ = 10;
   std::vector<std::pair<Address, Grant>> grants_;
@@ -440,6 +449,150 @@ TEST_F(LocalSchedulerTest, AnIdleProcessOfTheWrongKindMakesRoom) {
   scheduler_->OnLeaseRequest(kOwner, WantsGpu(1, 1), now_);
   EXPECT_EQ(stopped_.size(), 1U);
   EXPECT_EQ(starts_, 1);
+}
+
+// ---- the hybrid policy
+// --------------------------------------------------------------------------------------
+
+TEST_F(LocalSchedulerTest, HalfIsPackedHereAndTheRestIsTheHeads) {
+  Start(4);
+  AddWorkers(4);
+  scheduler_->AddOther(2, {{"CPU", 4 * kResourceUnit}});
+  scheduler_->OnLeaseRequest(kOwner, Wants(4), now_);
+  EXPECT_EQ(grants_.size(), 2U);
+  ASSERT_EQ(demands_.size(), 1U);
+  EXPECT_EQ(demands_[0].count, 2U);
+  EXPECT_TRUE(reclaims_.empty()) << "nobody is starved: there is room";
+  scheduler_->OnLeaseReturn(grants_[0].second.lease, WorkerAfter::kIdle, now_);
+  EXPECT_EQ(grants_.size(), 3U) << "less than half again";
+  EXPECT_EQ(demands_.back().count, 1U);
+}
+
+TEST_F(LocalSchedulerTest, AloneEverythingIsServed) {
+  Start(4);
+  AddWorkers(4);
+  scheduler_->AddOther(2, {{"CPU", 4 * kResourceUnit}});
+  scheduler_->OnLeaseRequest(kOwner, Wants(4), now_);
+  EXPECT_EQ(grants_.size(), 2U);
+  scheduler_->RemoveOther(2, now_);
+  EXPECT_EQ(grants_.size(), 4U);
+  EXPECT_EQ(demands_.back().count, 0U);
+}
+
+TEST_F(LocalSchedulerTest, ArgumentsThatLieHereKeepTheirTaskHere) {
+  Start(4);
+  AddWorkers(4);
+  scheduler_->AddOther(2, {{"CPU", 4 * kResourceUnit}});
+  LeaseRequest m = Wants(4);
+  m.shape.affinity_node = 1;
+  scheduler_->OnLeaseRequest(kOwner, m, now_);
+  EXPECT_EQ(grants_.size(), 4U);
+}
+
+TEST_F(LocalSchedulerTest, WorkForCpusLeavesGpusToOthers) {
+  Start(4, 2);
+  AddWorkers(4);
+  scheduler_->AddOther(2, {{"CPU", 4 * kResourceUnit}, {"GPU", kResourceUnit}});
+  scheduler_->OnLeaseRequest(kOwner, Wants(1), now_);
+  EXPECT_EQ(grants_.size(), 1U) << "the other node has GPUs, too";
+  scheduler_->AddOther(3, {{"CPU", kResourceUnit}});
+  scheduler_->OnLeaseRequest(kOther, Wants(1), now_);
+  EXPECT_EQ(grants_.size(), 1U);
+  EXPECT_EQ(demands_.back().owner, kOther);
+  scheduler_->OnLeaseRequest(kOther, WantsGpu(1, 1), now_);
+  EXPECT_EQ(grants_.size(), 2U);
+}
+
+TEST_F(LocalSchedulerTest, OnlyTheFirstAlternativeIsServedUnasked) {
+  Start(2);
+  AddWorkers(2);
+  scheduler_->SetNode(1, {{"zone", "a"}});
+  LeaseRequest m = Wants(1);
+  m.shape.labels = {{{"zone", LabelOp::kIn, {"b"}}}, {{"zone", LabelOp::kIn, {"a"}}}};
+  scheduler_->OnLeaseRequest(kOwner, m, now_);
+  EXPECT_TRUE(grants_.empty());
+  EXPECT_EQ(demands_.size(), 1U);
+  std::swap(m.shape.labels[0], m.shape.labels[1]);
+  m.shape_key = 2;
+  scheduler_->OnLeaseRequest(kOwner, m, now_);
+  EXPECT_EQ(grants_.size(), 1U);
+}
+
+// ---- binding
+// ------------------------------------------------------------------------------------------------
+
+class BindingTest : public LocalSchedulerTest {
+ protected:
+  // Two domains of two CPUs; the one GPU is near the second.
+  void Begin() {
+    LocalOptions options;
+    options.node = 1;
+    options.total = {{"CPU", 4 * kResourceUnit}, {"GPU", kResourceUnit}};
+    options.cpus = {{0, 0, 0}, {1, 1, 0}, {2, 2, 1}, {3, 3, 1}};
+    options.device_numa = {1};
+    scheduler_ = std::make_unique<LocalScheduler>(options, this);
+    AddWorkers(4);
+  }
+  LeaseRequest WantsCpus(double cpus, uint32_t key) {
+    LeaseRequest m = Wants(1, key);
+    m.shape.resources[0].second = static_cast<int64_t>(cpus * kResourceUnit);
+    return m;
+  }
+};
+
+TEST_F(BindingTest, WholeCpusOfOneDomain) {
+  Begin();
+  scheduler_->OnLeaseRequest(kOwner, WantsCpus(2, 1), now_);
+  scheduler_->OnLeaseRequest(kOwner, WantsCpus(1, 2), now_);
+  ASSERT_EQ(bound_.size(), 2U);
+  EXPECT_EQ(bound_[0].cpus, (CpuSet{0, 1}));
+  EXPECT_EQ(bound_[0].worker, grants_[0].second.worker);
+  EXPECT_EQ(bound_[0].lease, grants_[0].second.lease);
+  EXPECT_EQ(bound_[1].cpus, (CpuSet{2}));
+}
+
+TEST_F(BindingTest, NoneOrAPartIsNotBound) {
+  Begin();
+  scheduler_->OnLeaseRequest(kOwner, WantsCpus(0.5, 1), now_);
+  scheduler_->OnLeaseRequest(kOwner, WantsCpus(0, 2), now_);
+  scheduler_->OnLeaseRequest(kOwner, WantsCpus(1.5, 3), now_);
+  EXPECT_EQ(grants_.size(), 3U);
+  EXPECT_TRUE(bound_.empty());
+  EXPECT_EQ(scheduler_->cpu_slots().free_count(), 4U);
+}
+
+TEST_F(BindingTest, NearTheGpu) {
+  Begin();
+  scheduler_->OnLeaseRequest(kOwner, WantsGpu(1, 1), now_);
+  ASSERT_EQ(bound_.size(), 1U);
+  EXPECT_EQ(bound_[0].cpus, (CpuSet{2}));
+}
+
+TEST_F(BindingTest, TheNextLeaseOfAWorkerStaysWhereItWas) {
+  Begin();
+  for (uint32_t key : {1, 2}) scheduler_->OnLeaseRequest(kOwner, WantsCpus(1, key), now_);
+  ASSERT_EQ(bound_.size(), 2U);
+  scheduler_->OnLeaseReturn(grants_[1].second.lease, WorkerAfter::kIdle, now_);
+  scheduler_->OnLeaseReturn(grants_[0].second.lease, WorkerAfter::kIdle, now_);
+  for (uint32_t key : {3, 4}) scheduler_->OnLeaseRequest(kOwner, WantsCpus(1, key), now_);
+  ASSERT_EQ(bound_.size(), 4U);
+  EXPECT_EQ(bound_[2].worker, bound_[0].worker) << "the most recently used one";
+  EXPECT_EQ(bound_[2].cpus, bound_[0].cpus);
+  EXPECT_EQ(bound_[3].cpus, bound_[1].cpus);
+}
+
+TEST_F(BindingTest, WhoRunsOnLentCpusIsNotBound) {
+  Begin();
+  scheduler_->OnLeaseRequest(kOwner, WantsCpus(4, 1), now_);
+  ASSERT_EQ(bound_.size(), 1U);
+  scheduler_->OnBlocked(grants_[0].second.worker, grants_[0].second.lease, 0, now_);
+  scheduler_->OnLeaseRequest(kOwner, WantsCpus(2, 2), now_);
+  ASSERT_EQ(grants_.size(), 2U);
+  EXPECT_EQ(bound_.size(), 1U);
+  scheduler_->OnUnblocked(grants_[0].second.worker, grants_[0].second.lease, now_);
+  for (const auto& [owner, g] : std::vector(grants_))
+    scheduler_->OnLeaseReturn(g.lease, WorkerAfter::kIdle, now_);
+  EXPECT_EQ(scheduler_->cpu_slots().free_count(), 4U);
 }
 
 }  // namespace

@@ -216,6 +216,11 @@ void World::CheckEmpty() {
       if (sched::AmountOf(s.available(), name) != amount)
         Fail("a pool is not full at the end (8):\n" + r->Describe());
     }
+    const int64_t cpus = sched::AmountOf(s.total(), "CPU") / sched::kResourceUnit;
+    if (s.cpu_slots().free_count() != static_cast<size_t>(cpus)) {
+      Fail("node " + std::to_string(node) + " binds workers to " +
+           std::to_string(static_cast<size_t>(cpus) - s.cpu_slots().free_count()) + " CPUs at the end (8)");
+    }
     for (uint32_t d = 0; d < s.pool().device_count(); ++d) {
       if (s.pool().free_of(d) != sched::kResourceUnit)
         Fail("a device is not free at the end (8):\n" + r->Describe());

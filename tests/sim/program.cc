@@ -218,6 +218,20 @@ void SimProcess::Step() {
   Wake(++token_, world_->now() + pause);
 }
 
+namespace {
+
+// What the first node, which never dies, has: alone, or when the others have not.
+std::vector<LabelRules> SomeLabels(Rng& rng) {
+  const LabelRules even{{"parity", LabelOp::kIn, {"even"}}}, odd{{"parity", LabelOp::kNotIn, {"even", "x"}}};
+  const LabelRules ranked{{"rank", LabelOp::kExists, {}}, {"rank", LabelOp::kNotIn, {"1"}}};
+  const LabelRules first{{sched::kNodeIdLabel, LabelOp::kIn, {NodeHex(kSimRun, kHeadNode)}},
+                         {"rank", LabelOp::kDoesNotExist, {}}};
+  const std::vector<LabelRules> some[] = {{odd}, {even, {}}, {ranked, even, odd}, {first}};
+  return some[rng.Below(4)];
+}
+
+}  // namespace
+
 std::shared_ptr<core::Template> SimProcess::PickTemplate(bool* leaf, bool* fast, bool* hopeless) {
   if (templates_.size() < 40) {
     TaskTemplate t;
@@ -232,6 +246,8 @@ std::shared_ptr<core::Template> SimProcess::PickTemplate(bool* leaf, bool* fast,
     const auto most = *std::max_element(world_->features().cpus.begin(), world_->features().cpus.end());
     const auto node = static_cast<uint32_t>(1 + rng.Below(world_->features().nodes));
     if (rng.Percent(15)) t.language = kCppLanguage;
+    if (kind < 6 && rng.Percent(30)) t.labels = SomeLabels(rng);
+    if (kind == 7 && rng.Percent(30)) t.labels = SomeLabels(rng);
     if (kind == 6) t.resources = {{"CPU", static_cast<double>(std::min(2U, most))}};
     if (kind == 7) t.strategy = Strategy::kSpread;
     if (kind == 8) t.strategy = Strategy::kNodeAffinity, t.affinity_node = node;

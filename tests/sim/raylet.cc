@@ -22,19 +22,30 @@ void Handle(World* world, Bytes body, F&& fn) {
   }
 }
 
+std::vector<sched::CpuPlace> Cpus(const sched::Amounts& total) {
+  std::vector<sched::CpuPlace> cpus;
+  for (int i = 0; i < sched::AmountOf(total, "CPU") / sched::kResourceUnit; ++i)
+    cpus.push_back({i, i, i / 2});
+  return cpus;
+}
+
 }  // namespace
 
 SimRaylet::SimRaylet(World* world, uint32_t node, sched::Amounts total, uint32_t expected_nodes)
     : world_(world),
       node_(node),
-      scheduler_({node, std::move(total), world->features().many_actors != 0 ? 2040U : 200U}, this) {
+      scheduler_({node, total, {}, world->features().many_actors != 0 ? 2040U : 200U, Cpus(total), {}},
+                 this) {
   if (node == kHeadNode) {
     GcsOptions options;
-    options.run_id = 7;
+    options.run_id = kSimRun;
     options.expected_nodes = expected_nodes;
     gcs_ = std::make_unique<Gcs>(options, &head_outbox_, this);
     detached_ = std::make_unique<DetachedActors>(&detached_outbox_, &gcs_->actor_names(), this);
   }
+  labels_ = Record().labels;
+  sched::SetLabel(&labels_, sched::kNodeIdLabel, NodeHex(kSimRun, node));
+  scheduler_.SetNode(node, labels_);
   fence_.Start(world_->now());
   world_->After(0, [world, node] {
     if (SimRaylet* r = world->RayletAt(node)) r->Turn();
@@ -46,6 +57,8 @@ NodeRecord SimRaylet::Record() const {
   r.rank = static_cast<int32_t>(node_) - 1;
   r.hostname = "host" + std::to_string(node_);
   r.total = scheduler_.total();
+  r.labels = {{"parity", node_ % 2 == 0 ? "even" : "odd"}};
+  if (node_ > 1) r.labels.emplace_back("rank", std::to_string(r.rank));
   return r;
 }
 
@@ -106,7 +119,9 @@ void SimRaylet::Unreachable(const MessageHeader& header) {
   if (header.dst.node == node_ && it != clients_.end() && it->second.address == header.dst) return;
   Eof eof;
   eof.who = header.dst;
-  eof.claims_known = false;
+  // What came from there earlier is in the EOF of then, which is before this one; of this nothing was
+  // claimed.
+  eof.claims_known = header.dst.node == node_;
   eof.cause = "process " + ToString(header.dst) + " is gone";
   Send(header.src, MsgType::kEof, eof);
 }
@@ -239,6 +254,7 @@ void SimRaylet::OnNodeDeath(const NodeRecord& record, Bytes body) {
   gone_nodes_.insert(record.node);
   std::vector<Address> workers;
   scheduler_.OnOwnerNodeGone(record.node, &workers, world_->now());
+  scheduler_.RemoveOther(record.node, world_->now());
   for (const Address& w : workers) Kill(w);
   std::vector<Version> stuck;
   for (auto& [version, t] : transfers_) {
@@ -351,6 +367,10 @@ void SimRaylet::SendGrant(const Address& owner, const Grant& grant) {
     if (q == shapes.end()) {
       world_->Fail("a grant for a shape that its owner does not know (15)");
     } else {
+      if (!sched::MatchesAny(labels_, q->second->shape.labels)) {
+        world_->Fail("node " + std::to_string(node_) + " granted what asks for labels " +
+                     sched::ToString(q->second->shape.labels) + " (8)");
+      }
       for (const auto& [name, amount] : q->second->shape.resources) {
         if (amount > 0 && sched::AmountOf(scheduler_.PoolOfLease(grant.lease).available(), name) < 0) {
           world_->Fail("node " + std::to_string(node_) + " granted more " + name + " than it has (8, 9)");

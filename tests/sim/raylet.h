@@ -18,6 +18,8 @@
 
 namespace rmpi::sim {
 
+constexpr uint64_t kSimRun = 7;
+
 struct Version {
   ObjectId id;
   uint32_t attempt = 0;
@@ -45,6 +47,7 @@ class SimRaylet : public Outbox,
   DetachedActors& detached() { return *detached_; }  // on the head
   sched::LocalScheduler& scheduler() { return scheduler_; }
   NodeRecord Record() const;
+  void Meet(const SimRaylet& other) { scheduler_.AddOther(other.node_, other.scheduler_.total()); }
   void Arrive(const Packet& packet);
   // The socket of a client closed. Its EOF follows when its lanes are drained.
   void StartDeath(const Address& who);
@@ -126,6 +129,7 @@ class SimRaylet : public Outbox,
   void AssignDevices(const Address& worker, uint64_t lease, const sched::Devices& devices) override {
     assigned_[worker] = {lease, devices};
   }
+  void AssignCpus(const Address&, uint64_t, const sched::CpuSet&) override {}
   void SendReclaim(const Address& owner, const Reclaim& m) override { Send(owner, MsgType::kReclaim, m); }
   void SendReserved(const Reserved& m) override { Send(GcsAddress(), MsgType::kGroupReserved, m); }
   void SendDemand(const Demand& demand) override { Send(GcsAddress(), MsgType::kDemand, demand); }
@@ -147,6 +151,7 @@ class SimRaylet : public Outbox,
 
   World* world_;
   uint32_t node_;
+  sched::Labels labels_;
   sched::LocalScheduler scheduler_;
   HeadOutbox head_outbox_{this, GcsAddress()}, detached_outbox_{this, DetachedOwner()};
   std::unique_ptr<Gcs> gcs_;

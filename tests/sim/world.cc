@@ -97,6 +97,11 @@ void World::Build() {
     raylets_[node] = std::make_unique<SimRaylet>(this, node, total, features_.nodes);
   }
   for (auto& [node, raylet] : raylets_) raylets_.at(kHeadNode)->gcs()->OnJoin(raylet->Record(), now_);
+  for (auto& [node, raylet] : raylets_) {
+    for (auto& [other, record] : raylets_) {
+      if (other != node) raylet->Meet(*record);
+    }
+  }
   SimProcess* driver = AddProcess(raylets_.at(kHeadNode)->OpenSlot(), JobId{1}, true);
   StartJob(driver->self());
   driver->StartDriver(features_.tasks);

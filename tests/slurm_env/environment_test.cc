@@ -119,5 +119,15 @@ TEST(Environment, ParsesLines) {
   EXPECT_FALSE(HasPrefix(env, "EMPTYX"));
 }
 
+TEST(JobEnvironment, SwitchesAboveTheNode) {
+  Environment env = {{"SLURM_JOB_ID", "7"},
+                     {"SLURM_TOPOLOGY_ADDR", "core.leaf3.n7"},
+                     {"SLURM_TOPOLOGY_ADDR_PATTERN", "switch.switch.node"}};
+  EXPECT_EQ(ParseJobEnvironment(env).topology, "core.leaf3");
+  env["SLURM_TOPOLOGY_ADDR"] = "n7";
+  env["SLURM_TOPOLOGY_ADDR_PATTERN"] = "node";
+  EXPECT_EQ(ParseJobEnvironment(env).topology, "") << "no tree";
+}
+
 }  // namespace
 }  // namespace rmpi

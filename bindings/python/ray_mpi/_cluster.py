@@ -4,8 +4,6 @@
 from ray_mpi import _core, _worker
 from ray_mpi.runtime_context import device_ids
 
-_LABEL_NODE_ID = "ray.io/node-id"
-
 
 def nodes():
     """A list of dicts, one per node that is or was in the run."""
@@ -34,7 +32,7 @@ def _node(node):
         "DeathReasonMessage": node["death_reason"],
         "alive": node["alive"],
         "Resources": node["total"] if node["alive"] else {},
-        "Labels": {_LABEL_NODE_ID: node["hex_id"], **node["labels"]},
+        "Labels": node["labels"],
     }
 
 

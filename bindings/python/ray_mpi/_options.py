@@ -5,6 +5,8 @@ import inspect
 import math
 from numbers import Real
 
+from ray_mpi import _labels
+
 _NUMBER = (float, int, type(None))
 _RESOURCE_STEP = 1e-4  # amounts are fixed point
 # What comes in devices with ids: whole ones, or a part of one. Some cannot be shared at all.
@@ -33,6 +35,8 @@ class Option:
 def _amount_error(name, value):
     if value is None:
         return None
+    if math.isinf(value):
+        raise OverflowError(f"The quantity of resource {name} cannot be infinite")
     if math.isnan(value) or value < 0:
         return f"The quantity of resource {name} cannot be negative"
     if value > 0 and round(value / _RESOURCE_STEP) * _RESOURCE_STEP < _RESOURCE_STEP:
@@ -170,8 +174,8 @@ def _one_way_to_groups(options):
 
 
 _COMMON = {
-    "label_selector": Option((dict, type(None))),
-    "fallback_strategy": Option((list, type(None))),
+    "label_selector": Option((dict, type(None)), _labels.selector_error),
+    "fallback_strategy": Option((list, type(None)), _labels.fallback_error),
     "accelerator_type": Option((str, type(None))),
     "memory": _amount("memory"),
     "name": Option((str, type(None))),
@@ -306,6 +310,8 @@ def update_options(old, new):
 def task_resources(options):
     """The sorted [(name, amount)] that a task needs; zero amounts are left out. ValueError: one and a half GPUs."""
     amounts = dict(options.get("resources") or {})
+    if "memory" in amounts or "object_store_memory" in amounts:
+        raise ValueError("The resources dictionary must not contain the key 'memory' or 'object_store_memory'")
     cpus = options.get("num_cpus")
     amounts["CPU"] = 1 if cpus is None else cpus
     amounts["GPU"] = options.get("num_gpus") or 0
@@ -319,3 +325,13 @@ def task_resources(options):
     if options.get("accelerator_type"):
         amounts[f"accelerator_type:{options['accelerator_type']}"] = 0.001
     return sorted((name, float(amount)) for name, amount in amounts.items() if amount)
+
+
+def actor_resources(options):
+    """The same for an actor, for life: one CPU if it asks for anything but memory, and does not say how many."""
+    if options.get("num_cpus") is not None:
+        return task_resources(options)
+    needs = task_resources({**options, "num_cpus": 0})
+    if any(name != "memory" for name, _ in needs):
+        return task_resources({**options, "num_cpus": 1})
+    return needs

@@ -13,7 +13,8 @@ def remote(*args, **kwargs):
     """Make a function remote: @ray.remote, or @ray.remote(num_cpus=2, num_returns=3, ...).
 
     The words: num_cpus, num_gpus, memory, resources, accelerator_type, name, num_returns, max_retries,
-    retry_exceptions, max_calls, scheduling_strategy, enable_task_events, runtime_env, label_selector.
+    retry_exceptions, max_calls, scheduling_strategy, enable_task_events, runtime_env,
+    label_selector, fallback_strategy.
     """
     if len(args) == 1 and not kwargs and (inspect.isclass(args[0]) or _is_function(args[0])):
         return _make(args[0], {})

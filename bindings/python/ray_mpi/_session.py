@@ -192,7 +192,7 @@ def start_embedded(num_cpus, num_gpus, resources, labels, object_store_memory, m
     if resources:
         options.append(f"--resources={json.dumps(resources)}")
     if labels:
-        options.append("--labels=" + ",".join(f"{key}={value}" for key, value in labels.items()))
+        options.append(f"--labels={json.dumps(labels)}")
     if object_store_memory is not None:
         options.append(f"--object-store-memory={int(object_store_memory)}")
     if memory is not None:

@@ -5,7 +5,7 @@ runtime/worker/core_worker.h, as a dict."""
 import json
 import os
 
-from ray_mpi import _options, _serialization
+from ray_mpi import _labels, _options, _serialization
 
 NOT_YET = "is not there yet in this version of ray-mpi"
 _DEFAULTS = {
@@ -21,6 +21,8 @@ _DEFAULTS = {
     "strategy": 0,
     "affinity_node": 0,
     "affinity_soft": False,
+    "affinity_now": False,
+    "labels": [],
     "creates_actor": False,
     "ordered": True,
     "concurrency_group": "",
@@ -34,7 +36,7 @@ _DEFAULTS = {
 def of_task(code, options, generator=False):
     """A remote function, in Python or another language."""
     get = lambda keyword: options.get(keyword, _options.default_of(keyword))  # noqa: E731
-    _refuse("remote functions", options, ("runtime_env", "label_selector", "fallback_strategy"))
+    _refuse("remote functions", options, ("runtime_env",))
     max_retries = get("max_retries")
     if max_retries is None:
         max_retries = _options.default_of("max_retries")
@@ -53,6 +55,7 @@ def of_task(code, options, generator=False):
         "resources": resources,
         **_results(options, generator),
         **_retry_exceptions(options),
+        "labels": _labels.alternatives(options),
         **_strategy(options.get("scheduling_strategy")),
         **placement,
     }
@@ -60,12 +63,11 @@ def of_task(code, options, generator=False):
 
 def of_creation(code, options, name, namespace, groups):
     """An actor's constructor. Its retries are the actor's restarts."""
-    refused = ("runtime_env", "label_selector", "fallback_strategy", "enable_tensor_transport")
-    _refuse("actors", options, refused)
+    _refuse("actors", options, ("runtime_env", "enable_tensor_transport"))
     if options.get("_actor_generator_backpressure_num_objects") not in (None, -1):
         raise NotImplementedError(f"the option _actor_generator_backpressure_num_objects of actors {NOT_YET}")
-    # Without a number an actor needs no CPU while it runs. Such actors fill no node: they are spread.
-    resources = _options.task_resources({**options, "num_cpus": options.get("num_cpus") or 0})
+    # An actor that asks for nothing needs no CPU while it runs. Such actors fill no node: they are spread.
+    resources = _options.actor_resources(options)
     strategy = options.get("scheduling_strategy")
     unasked = all(options.get(word) is None for word in ("num_cpus", "num_gpus", "resources"))
     placement = _place(options, resources, 1 if unasked else 0, code.name)
@@ -81,6 +83,7 @@ def of_creation(code, options, name, namespace, groups):
         "retry_list": _facts(name, namespace, options.get("max_concurrency"), groups),
         "resources": resources,
         "creates_actor": True,
+        "labels": _labels.alternatives(options),
         **_strategy(strategy),
         **placement,
     }
@@ -155,5 +158,8 @@ def _strategy(strategy):
         return {"strategy": 1}
     if isinstance(strategy, known.NodeAffinitySchedulingStrategy):
         node = known.node_number(strategy.node_id)
-        return {"strategy": 2, "affinity_node": node, "affinity_soft": strategy.soft}
+        now = strategy._spill_on_unavailable or strategy._fail_on_unavailable
+        return {"strategy": 2, "affinity_node": node, "affinity_soft": strategy.soft, "affinity_now": now}
+    if isinstance(strategy, known.NodeLabelSchedulingStrategy):
+        return {}  # what it asks for are labels
     raise NotImplementedError(f"{type(strategy).__name__}: this scheduling strategy {NOT_YET}")

@@ -37,6 +37,7 @@ class Worker:
         self.pid = os.getpid()
         self.actor = None  # the instance, in its own worker
         self.actor_class_id = self.actor_name = self.actor_namespace = None
+        self.actor_resources = None  # that this worker's actor holds for life
         self.actor_mode = self.call_loops = None
 
     @property

@@ -146,6 +146,7 @@ def actor_constructor(class_id, class_name, facts):
     """What makes this worker's actor from the arguments of its constructor."""
     cls = load_function(class_id, class_name)
     global_worker.actor_class_id = class_id
+    global_worker.actor_resources = _core.current_resources()
     facts = json.loads(facts)
     global_worker.actor_name, global_worker.actor_namespace = facts["name"], facts["namespace"]
     most, groups = facts["max_concurrency"], [tuple(group) for group in facts.get("groups", [])]

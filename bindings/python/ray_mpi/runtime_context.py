@@ -62,12 +62,12 @@ class RuntimeContext:
         return _core.group_id(number) if number else None
 
     def get_assigned_resources(self):
-        """{resource: amount} of the running task."""
+        """{resource: amount} of the running task, or of the actor that it is a call of."""
         if global_worker.mode != WORKER_MODE:
             raise AssertionError(
                 f"This method is only available when the process is a worker. Current mode: {global_worker.mode}"
             )
-        return _core.current_resources()
+        return _core.current_resources() if global_worker.actor_resources is None else global_worker.actor_resources
 
     def get_resource_ids(self):
         """Deprecated: use get_accelerator_ids()."""

@@ -172,6 +172,22 @@ constexpr unsigned long kVectorcallFlag = 1UL
 PyType_Spec g_spec = {"ray_mpi._core.Caller", sizeof(Caller), 0,
                       Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | kVectorcallFlag, g_slots};
 
+// A list of alternatives, each a list of (label, operator, [values]).
+std::vector<LabelRules> LabelsOf(nb::handle alternatives) {
+  std::vector<LabelRules> out;
+  for (nb::handle rules : nb::cast<nb::list>(alternatives)) {
+    LabelRules& to = out.emplace_back();
+    for (nb::handle rule : nb::cast<nb::list>(rules)) {
+      const nb::tuple parts = nb::cast<nb::tuple>(rule);
+      LabelRule& r = to.emplace_back();
+      r.key = nb::cast<std::string>(parts[0]);
+      r.op = static_cast<LabelOp>(nb::cast<int>(parts[1]));
+      for (nb::handle value : nb::cast<nb::list>(parts[2])) r.values.push_back(nb::cast<std::string>(value));
+    }
+  }
+  return out;
+}
+
 TaskTemplate TemplateOf(const nb::dict& options) {
   TaskTemplate t;
   t.function_id = nb::cast<std::string>(options["function_id"]);
@@ -193,6 +209,8 @@ TaskTemplate TemplateOf(const nb::dict& options) {
   t.strategy = static_cast<Strategy>(nb::cast<int>(options["strategy"]));
   t.affinity_node = nb::cast<uint32_t>(options["affinity_node"]);
   t.affinity_soft = nb::cast<bool>(options["affinity_soft"]);
+  t.affinity_now = nb::cast<bool>(options["affinity_now"]);
+  t.labels = LabelsOf(options["labels"]);
   t.creates_actor = nb::cast<bool>(options["creates_actor"]);
   t.ordered = nb::cast<bool>(options["ordered"]);
   t.concurrency_group = nb::cast<std::string>(options["concurrency_group"]);

@@ -23,6 +23,10 @@ class NodeAffinitySchedulingStrategy:
             raise ValueError(f"Invalid node_id {node_id!r}: node ids have 56 hexadecimal digits, see ray.nodes().")
         self.node_id = node_id
         self.soft = soft
+        if _spill_on_unavailable and not soft:
+            raise ValueError("_spill_on_unavailable cannot be set when soft is False.")
+        if _fail_on_unavailable and soft:
+            raise ValueError("_fail_on_unavailable cannot be set when soft is True.")
         self._spill_on_unavailable = _spill_on_unavailable
         self._fail_on_unavailable = _fail_on_unavailable
 
@@ -41,8 +45,12 @@ def node_number(node_id):
 
 class _Operator:
     def __init__(self, *values):
-        if not values or not all(isinstance(value, str) for value in values):
-            raise ValueError(f"{type(self).__name__} wants one or more strings")
+        name = type(self).__name__
+        if not values:
+            raise ValueError(f"{name} wants one or more values: {name}('value1', 'value2')")
+        for position, value in enumerate(values):
+            if not isinstance(value, str):
+                raise ValueError(f"{name}: the value in position {position} must be a string, not {value!r}")
         self.values = list(values)
 
 
@@ -51,7 +59,7 @@ class In(_Operator):
 
 
 class NotIn(_Operator):
-    """The label is none of these."""
+    """The label is none of these, or missing."""
 
 
 class Exists:
@@ -62,22 +70,38 @@ class DoesNotExist:
     """The node does not have the label."""
 
 
+class _LabelMatchExpression:
+    """A label and what it must be."""
+
+    def __init__(self, key, operator):
+        self.key = key
+        self.operator = operator
+
+
+def _expressions(labels, what):
+    if labels is None:
+        return []
+    if not isinstance(labels, dict):
+        raise ValueError(f'The {what} parameter must be a map (e.g. {{"key1": In("value1")}}), not {type(labels)}.')
+    for key, operator in labels.items():
+        if not isinstance(key, str):
+            raise ValueError(f"The map key of the {what} parameter must be a string, not {key!r}.")
+        if not isinstance(operator, (In, NotIn, Exists, DoesNotExist)):
+            raise ValueError(
+                f"The map value for key {key} of the {what} parameter must be one of the `In`, `NotIn`, `Exists` or "
+                f"`DoesNotExist` operator, not {operator!r}."
+            )
+    return [_LabelMatchExpression(key, operator) for key, operator in labels.items()]
+
+
 class NodeLabelSchedulingStrategy:
-    """On nodes whose labels match."""
+    """On nodes whose labels match all of `hard`, and if it can be all of `soft`."""
 
     def __init__(self, hard, *, soft=None):
-        for labels in (hard, soft or {}):
-            if not isinstance(labels, dict):
-                raise ValueError(f"labels are a dict of name and In, NotIn, Exists or DoesNotExist, not {labels!r}")
-            for name, operator in labels.items():
-                if not isinstance(name, str) or not isinstance(operator, (In, NotIn, Exists, DoesNotExist)):
-                    raise ValueError(
-                        f"labels map a name to In, NotIn, Exists or DoesNotExist, not {name!r} to {operator!r}"
-                    )
-        if not hard and not soft:
+        self.hard = _expressions(hard, "hard")
+        self.soft = _expressions(soft, "soft")
+        if not (self.hard or self.soft):
             raise ValueError("The `hard` and `soft` parameter of NodeLabelSchedulingStrategy cannot both be empty.")
-        self.hard = hard
-        self.soft = soft
 
 
 CLASSES = (PlacementGroupSchedulingStrategy, NodeAffinitySchedulingStrategy, NodeLabelSchedulingStrategy)
