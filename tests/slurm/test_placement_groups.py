@@ -20,6 +20,8 @@ PROGRAM = """
         hosts = ray.get([host.options(scheduling_strategy=InGroup(group, i)).remote() for i in range(count)], timeout=30)
         print(strategy, len(set(hosts)))
         remove_placement_group(group)
+        while ray.available_resources().get("slot") != 8:
+            time.sleep(0.02)
     print(placement_group([{"slot": 1}] * 5, strategy="STRICT_SPREAD").wait(0.5))
 """
 
