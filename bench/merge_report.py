@@ -51,6 +51,6 @@ def _provenance(line, head):
     """The line that says what wrote the report, with the partial run at its end."""
     if not line.startswith("Written by "):
         return line
-    command, date = re.match(r"Written by (`.*?`) on ([\d-]+)", next(x for x in head if x.startswith("Written by ")))[1, 2]
+    command, date = re.match(r"Written by (`.*?`) on ([\d-]+)", next(x for x in head if x.startswith("Written by "))).group(1, 2)
     others = [part for part in line.split("; ") if command not in part]
     return "; ".join([*others, f"rows of {command} on {date}"])
