@@ -16,6 +16,7 @@ constexpr double kShortUs = 1000;  // only functions shorter than this are pipel
 constexpr size_t kPipelineTasks = 1024;
 constexpr TimeNs kLongHead = 3 * kMillisecond;  // a head running longer gives up what waits behind it
 constexpr TimeNs kLinger = 100 * kMillisecond;  // an idle lease is kept this long for the next call
+constexpr TimeNs kTimerGrain = kMillisecond;    // a look at all idle leases at most this often
 constexpr size_t kCandidates = 16;
 constexpr uint64_t kLocalityBytes = kInlineLimit;  // smaller arguments draw no task to their node
 
@@ -127,7 +128,7 @@ Lease* Submitter::PickLease(ShapeQueue* q, const Task& t) {
   while (!q->idle.empty()) {
     Lease* lease = q->idle.back();
     if (CanPush(*lease, t)) return lease;
-    NotIdle(lease);
+    q->idle.Remove(lease);
   }
   Lease* best = nullptr;
   const size_t n = std::min(kCandidates, q->leases.size());
@@ -157,13 +158,14 @@ bool Submitter::Pushable(Task* t, TimeNs now) {
 }
 
 void Submitter::PushTask(Lease* lease, Task* t, TimeNs now) {
-  NotIdle(lease);
+  lease->shape->idle.Remove(lease);
   Push p = tasks_->MakePush(t, &lease->templates_sent);
   p.lease = lease->id;
   t->state = TaskState::kPushed;
   t->lease = lease;
   if (lease->inflight.empty()) lease->head_since = now;
   lease->inflight.push_back(t);
+  if (lease->inflight.size() == 2) lease->shape->pipelined.Add(lease);
   // Nothing may queue behind a task whose length is unknown or long.
   const double mean = t->tmpl->mean_us;
   t->cost_us = static_cast<float>(mean < 0 || mean > kShortUs ? kPipelineUs : std::max(0.5, mean));
@@ -207,11 +209,10 @@ void Submitter::NewEpoch(ShapeQueue* q) {
 }
 
 void Submitter::WentIdle(ShapeQueue* q, Lease* lease, TimeNs now) {
-  if (lease->idle || lease->retiring || lease->blocked || lease->revoking) return;
+  if (lease->idle() || lease->retiring || lease->blocked || lease->revoking) return;
   lease->load_us = 0;
-  lease->idle = true;
   lease->idle_since = now;
-  q->idle.push_back(lease);
+  q->idle.Add(lease);
   // A spread shape must meet the scheduler again; others keep the lease for the next call.
   if (q->shape.strategy == static_cast<uint8_t>(Strategy::kSpread) && q->queue.size == 0) {
     ReturnLease(lease, WorkerAfter::kIdle);
@@ -220,25 +221,17 @@ void Submitter::WentIdle(ShapeQueue* q, Lease* lease, TimeNs now) {
   Arm(now + kLinger);
 }
 
-void Submitter::NotIdle(Lease* lease) {
-  if (!lease->idle) return;
-  lease->idle = false;
-  auto& idle = lease->shape->idle;
-  const auto it = std::find(idle.rbegin(), idle.rend(), lease);
-  *it = idle.back();
-  idle.pop_back();
-}
-
 void Submitter::ReturnIdle(ShapeQueue* q, TimeNs idle_before) {
-  const std::vector<Lease*> idle = q->idle;
+  const std::vector<Lease*> idle(q->idle.begin(), q->idle.end());
   for (Lease* lease : idle) {
     if (lease->idle_since < idle_before) ReturnLease(lease, WorkerAfter::kIdle);
   }
 }
 
 void Submitter::ForgetLease(Lease* lease) {
-  NotIdle(lease);
   ShapeQueue* q = lease->shape;
+  q->idle.Remove(lease);
+  q->pipelined.Remove(lease);
   auto [first, last] = by_worker_.equal_range(lease->worker);
   for (auto it = first; it != last; ++it) {
     if (it->second == lease) {
@@ -246,8 +239,9 @@ void Submitter::ForgetLease(Lease* lease) {
       break;
     }
   }
-  const auto it = std::find_if(q->leases.begin(), q->leases.end(), [&](auto& l) { return l.get() == lease; });
-  std::swap(*it, q->leases.back());
+  const size_t at = lease->at;
+  std::swap(q->leases[at], q->leases.back());
+  q->leases[at]->at = at;
   q->leases.pop_back();
 }
 
@@ -272,6 +266,7 @@ void Submitter::OnGrant(const Address& from, const Grant& m, TimeNs now) {
   lease->worker = m.worker;
   lease->shape = q;
   Lease* l = lease.get();
+  l->at = q->leases.size();
   q->leases.push_back(std::move(lease));
   by_worker_.emplace(m.worker, l);
   if (q->queue.size == 0 || tasks_->draining()) {  // surplus: somebody else may need it
@@ -331,10 +326,16 @@ void Submitter::TakeOff(Task* t, TimeNs now) {
     lease->give_back |= lease->blocked;
     lease->blocked = false;
     if (lease->inflight.size() > 1) Arm(now + kLongHead);
-    return;
+  } else {
+    lease->inflight.erase(std::find(lease->inflight.begin(), lease->inflight.end(), t));
   }
-  const auto it = std::find(lease->inflight.begin(), lease->inflight.end(), t);
-  lease->inflight.erase(it);
+  if (lease->inflight.size() < 2) lease->shape->pipelined.Remove(lease);
+}
+
+// What waits behind its running task goes elsewhere.
+void Submitter::RevokeBehind(Lease* lease) {
+  lease->revoking = true;
+  outbox_->Send(lease->worker, MsgType::kRevoke, Revoke{});
 }
 
 void Submitter::OnResult(const Address& from, Result& m, TimeNs now) {
@@ -362,11 +363,8 @@ void Submitter::OnResult(const Address& from, Result& m, TimeNs now) {
   } else if (lease->inflight.empty()) {
     WentIdle(q, lease, now);
     if (q->queue.size == 0 && q->leases.size() > 1) {
-      for (auto& other : q->leases) {
-        if (other->inflight.size() > 1 && other->load_us > kShortUs && !other->revoking) {
-          other->revoking = true;
-          outbox_->Send(other->worker, MsgType::kRevoke, Revoke{});
-        }
+      for (Lease* other : q->pipelined) {
+        if (other->load_us > kShortUs && !other->revoking) RevokeBehind(other);
       }
     }
   }
@@ -413,20 +411,19 @@ void Submitter::OnTimer(TimeNs now) {
   if (!resting_.empty()) WakeRested(now);
   for (auto& [key, q] : shapes_) {
     ReturnIdle(q.get(), now - kLinger + 1);
-    for (Lease* lease : q->idle) Arm(lease->idle_since + kLinger);
-    for (auto& lease : q->leases) {
-      if (lease->inflight.size() < 2 || lease->revoking || lease->blocked) continue;
+    for (Lease* lease : q->idle) Arm(std::max(lease->idle_since + kLinger, now + kTimerGrain));
+    for (Lease* lease : q->pipelined) {
+      if (lease->revoking || lease->blocked) continue;
       if (now - lease->head_since >= kLongHead) {
-        lease->revoking = true;
         Task* head = lease->inflight.front();
         head->tmpl->mean_us = std::max(head->tmpl->mean_us, kPipelineUs);
         // Nor may what comes back be pushed behind it again.
         const double more = kPipelineUs - static_cast<double>(head->cost_us);
         head->cost_us += static_cast<float>(more);
         lease->load_us += more;
-        outbox_->Send(lease->worker, MsgType::kRevoke, Revoke{});
+        RevokeBehind(lease);
       } else {
-        Arm(lease->head_since + kLongHead);
+        Arm(std::max(lease->head_since + kLongHead, now + kTimerGrain));
       }
     }
   }

@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "runtime/base/time.h"
@@ -20,6 +21,8 @@
 namespace rmpi::core {
 
 inline constexpr char kCancelledInTime[] = "the task was cancelled before it started";
+
+constexpr size_t kNowhere = SIZE_MAX;
 
 struct Lease {
   uint64_t id = 0;
@@ -36,7 +39,35 @@ struct Lease {
   bool give_back = false;
   bool retiring = false;
   bool revoking = false;
-  bool idle = false;  // in its queue's idle list
+  // Where it stands in its queue's lists.
+  size_t at = kNowhere, idle_at = kNowhere, pipelined_at = kNowhere;
+
+  bool idle() const { return idle_at != kNowhere; }
+};
+
+// Some of a queue's leases. Each knows where it stands: an owner may have a hundred thousand.
+template <size_t Lease::*At>
+class LeaseList {
+ public:
+  bool empty() const { return leases_.empty(); }
+  Lease* back() const { return leases_.back(); }
+  auto begin() const { return leases_.begin(); }
+  auto end() const { return leases_.end(); }
+  void Add(Lease* lease) {
+    lease->*At = leases_.size();
+    leases_.push_back(lease);
+  }
+  // If it stands here.
+  void Remove(Lease* lease) {
+    const size_t at = std::exchange(lease->*At, kNowhere);
+    if (at == kNowhere) return;
+    leases_[at] = leases_.back();
+    if (leases_[at] != lease) leases_[at]->*At = at;
+    leases_.pop_back();
+  }
+
+ private:
+  std::vector<Lease*> leases_;
 };
 
 struct ShapeQueue {
@@ -44,7 +75,8 @@ struct ShapeQueue {
   Shape shape;
   TaskList queue;
   std::vector<std::unique_ptr<Lease>> leases;
-  std::vector<Lease*> idle;  // of leases: nothing in flight
+  LeaseList<&Lease::idle_at> idle;            // nothing in flight; most recently used last
+  LeaseList<&Lease::pipelined_at> pipelined;  // more than one task in flight
   size_t cursor = 0;
   double run_us = 0;  // of its tasks, those of the latest runs; 0: none yet
   // Leases asked for and come, counted from the epoch's beginning (LeaseRequest).
@@ -107,7 +139,6 @@ class Submitter {
   Lease* PickLease(ShapeQueue* q, const Task& t);
   bool CanPush(const Lease& lease, const Task& t) const;
   void WentIdle(ShapeQueue* q, Lease* lease, TimeNs now);
-  void NotIdle(Lease* lease);
   void PushTask(Lease* lease, Task* t, TimeNs now);
   void UpdateDemand(ShapeQueue* q, TimeNs now);
   void AskFor(ShapeQueue* q, uint64_t more);
@@ -115,6 +146,7 @@ class Submitter {
   void ReturnLease(Lease* lease, WorkerAfter after);
   void ReturnIdle(ShapeQueue* q, TimeNs idle_before);
   void TakeOff(Task* t, TimeNs now);  // from its lease's inflight list
+  void RevokeBehind(Lease* lease);
   void OnCreationResult(Task* t, Lease* lease, const Result& m, TimeNs now);
   void LoseLease(Lease* lease, const Eof& eof, ErrorType type);
   void LoseTask(Task* t, const Eof& eof, bool claimed, ErrorType type);

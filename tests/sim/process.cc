@@ -358,7 +358,7 @@ std::string SimProcess::Describe() {
     for (const auto& l : q->leases) {
       out += " " + ToString(l->worker) + "(" + std::to_string(l->inflight.size()) +
              (l->blocked ? " blocked" : "") + (l->revoking ? " revoking" : "") +
-             (l->retiring ? " retiring" : "") + (l->idle ? " idle" : "") + ")";
+             (l->retiring ? " retiring" : "") + (l->idle() ? " idle" : "") + ")";
     }
     out += "\n";
   }

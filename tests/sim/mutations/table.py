@@ -59,7 +59,7 @@ MUTATIONS = [
     Mutation(
         "queued_task_not_called_back",
         ("runtime/core/executor.cc", "blocked_ = true;\n  ReturnTasks(nullptr);", "blocked_ = true;"),
-        ("runtime/core/submitter.cc", "lease->load_us += more;\n        outbox_->Send(lease->worker, MsgType::kRevoke, Revoke{});", "lease->load_us += more;"),
+        ("runtime/core/submitter.cc", "lease->load_us += more;\n        RevokeBehind(lease);", "lease->load_us += more;"),
     ),
     # T8: a cancelled task that waits at its worker is run nevertheless.
     Mutation(

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/scale/owner.h"
+
+#include <algorithm>
+
+#include "tests/scale/node.h"
+
+namespace rmpi::scale {
+
+Owner::Owner(Cluster* cluster, const Address& self)
+    : cluster_(cluster), self_(self), index_(cluster->owner_count()), core_(this, this) {
+  core_.SetIdentity(self, JobId{1});
+}
+
+void Owner::Submit(const TaskTemplate& function, uint64_t count, TimeNs run) {
+  function_ = core_.tasks().Prepare(function);
+  run_ = run;
+  refs_.reserve(refs_.size() + count);
+  for (uint64_t i = 0; i < count; ++i) SubmitOne();
+  Settle();
+}
+
+void Owner::SubmitSteadily(const TaskTemplate& function, uint64_t count, TimeNs run, TimeNs gap) {
+  function_ = core_.tasks().Prepare(function);
+  run_ = run;
+  gap_ = gap;
+  left_ = count;
+  cluster_->unfinished += count;
+  counted_ += count;
+  next_ = cluster_->now();
+  Settle();
+}
+
+void Owner::SubmitOne() {
+  Writer w;
+  w(Work{run_, cluster_->now()});
+  core::Task* task = core_.tasks().New(TaskKind::kNormal, function_, Blob::Copy(w.bytes()), {}, 0, 0, 0);
+  core::Entry* e = core_.objects().ReturnOf(task->record, 0);
+  e->handles.fetch_add(1);
+  refs_.push_back(e);
+  core_.submitter().Start(task, cluster_->now());
+}
+
+void Owner::DropAll() {
+  for (core::Entry* e : refs_) core_.objects().DropHandle(e);
+  refs_.clear();
+  refs_.shrink_to_fit();
+  Settle();
+}
+
+void Owner::OnMessage(const MessageHeader& header, Bytes body) {
+  core_.OnMessage(header, body, cluster_->now());
+  Settle();
+}
+
+void Owner::OnTimer() {
+  if (cluster_->now() >= timer_at_) timer_at_ = kNever;
+  Settle();
+}
+
+void Owner::Settle() {
+  const TimeNs now = cluster_->now();
+  for (; left_ != 0 && next_ <= now; --left_, next_ += gap_) SubmitOne();
+  if (left_ == 0) next_ = kNever;
+  do {
+    while (!to_self_.empty()) {
+      const auto [header, body] = std::move(to_self_.front());
+      to_self_.pop_front();
+      core_.OnMessage(header, body.bytes(), now);
+    }
+    if (now >= core_.NextDeadline()) core_.OnTimer(now);
+    core_.Settle(now);
+  } while (!to_self_.empty());
+  const size_t unfinished = left_ + pending();
+  cluster_->unfinished += unfinished - counted_;
+  counted_ = unfinished;
+  const TimeNs due = std::min(core_.NextDeadline(), next_);
+  if (due == kNever || (timer_at_ > now && timer_at_ <= due)) return;
+  timer_at_ = std::max(due, now + 1);
+  cluster_->At(timer_at_, Cluster::Timer::kOwner, index_);
+}
+
+void Owner::Post(const Address& to, MsgType type, Bytes body) {
+  if (to != self_) return cluster_->Send(self_, to, type, body);
+  MessageHeader header;
+  header.type = static_cast<uint16_t>(type);
+  header.src = header.dst = self_;
+  to_self_.emplace_back(header, Blob::Copy(body));
+}
+
+}  // namespace rmpi::scale

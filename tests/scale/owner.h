@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Owner: a process that submits tasks, actors and calls through the real Core, and keeps a reference to each
+// result.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "runtime/core/core.h"
+#include "tests/scale/cluster.h"
+
+namespace rmpi::scale {
+
+class Owner : public Outbox, public core::Core::Host {
+ public:
+  Owner(Cluster* cluster, const Address& self);
+
+  const Address& self() const { return self_; }
+  // Many tasks of one function, each of that length.
+  void Submit(const TaskTemplate& function, uint64_t count, TimeNs run);
+  // The same, one after the other from now on, `gap` apart.
+  void SubmitSteadily(const TaskTemplate& function, uint64_t count, TimeNs run, TimeNs gap);
+  void DropAll();  // the references
+  size_t pending() const { return core_.tasks().pending_count(); }
+
+  void OnMessage(const MessageHeader& header, Bytes body);
+  void OnTimer();
+
+  // How long it is busy with what it sends, and with what it takes.
+  TimeNs busy_until = 0, takes_until = 0;
+
+ private:
+  void SubmitOne();
+  void Settle();
+  void Post(const Address& to, MsgType type, Bytes body) override;
+
+  // ---- core::Core::Host: it runs no tasks
+  bool Claim(core::ExecItem&) override { return false; }
+  void Answered(uint32_t) override {}
+  void Interrupt(const core::ExecItem&) override {}
+  void CancelChildren(uint32_t, bool) override {}
+  bool PinArgs(core::ExecItem&) override { return true; }
+  void OnPullReply(const PullReply&) override {}
+  void OnExtentReply(const ExtentReply&) override {}
+  void OnExtentReclaim() override {}
+  void OnExit() override {}
+  void OnLogLines(const Address&, LogLines) override {}
+  void OnReply(MsgType, Bytes) override {}
+
+  Cluster* cluster_;
+  Address self_;
+  uint32_t index_;
+  core::Core core_;
+  std::vector<core::Entry*> refs_;
+  std::shared_ptr<core::Template> function_;
+  TimeNs run_ = 0, gap_ = 0, next_ = kNever;
+  uint64_t left_ = 0;
+  size_t counted_ = 0;  // of this owner's in Cluster::unfinished
+  TimeNs timer_at_ = kNever;
+  std::deque<std::pair<MessageHeader, Blob>> to_self_;
+};
+
+}  // namespace rmpi::scale
