@@ -205,12 +205,13 @@ void Core::Cancel(Entry* e, bool force, bool recursive) {
 }
 
 void Core::CancelChildren(uint32_t parent, bool force) {
-  std::vector<Task*> children;
-  objects_.ForEachTask([&](Task* t) {
-    if (t->parent == parent && t->state != TaskState::kDone) children.push_back(t);
+  std::vector<TaskId> children;
+  objects_.ForEachTask([&](const Task* t) {
+    if (t->parent == parent && t->state != TaskState::kDone) children.push_back(t->id());
   });
-  for (Task* t : children) {
-    if (t->record->returns != 0) Cancel(objects_.ReturnOf(t->record, 0), force, true);
+  for (const TaskId& id : children) {  // the end of one may be the end of others
+    const Task* t = tasks_.Find(id);
+    if (t != nullptr && t->record->returns != 0) Cancel(objects_.ReturnOf(t->record, 0), force, true);
   }
 }
 

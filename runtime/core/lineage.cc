@@ -63,7 +63,7 @@ ObjectId Lineage::ActorOf(const Task* t) const {
 
 void Lineage::Unlist(Task* t) {
   tasks_.Remove(t);
-  bytes_ -= t->lineage_bytes;
+  bytes_ -= std::exchange(t->lineage_bytes, 0);
   actors_.erase(t);
 }
 

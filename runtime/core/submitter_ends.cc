@@ -68,10 +68,12 @@ void Submitter::LoseTask(Task* t, const Eof& eof, bool claimed, ErrorType type) 
   } else if (t->creates_actor()) {
     tasks_->FailWith(t, eof.out_of_memory ? ErrorType::kOutOfMemory : ErrorType::kActorDied,
                      actors_->WhyDead(t, eof.cause));
+  } else if (t->cancelled_by_force && !eof.out_of_memory) {
+    tasks_->FailWith(t, ErrorType::kTaskCancelled,
+                     "task " + t->tmpl->function_name + " was cancelled with force while it ran: " + eof.cause);
   } else {
     tasks_->FailWith(t, eof.out_of_memory ? ErrorType::kOutOfMemory : type,
-                     "the worker that ran task " + t->tmpl->function_name + " died: " + eof.cause +
-                         (t->cancelled ? " (the task was cancelled with force)" : ""));
+                     "the worker that ran task " + t->tmpl->function_name + " died: " + eof.cause);
   }
 }
 
@@ -145,6 +147,7 @@ void Submitter::OnNodeDead(uint32_t node, const std::string& reason, TimeNs now)
 
 void Submitter::Cancel(Task* t, bool force, bool recursive) {
   t->cancelled = true;
+  if (force) t->cancelled_by_force = true;
   if (t->state != TaskState::kPushed) {
     Touch(t->shape);  // less is wanted
     tasks_->FailWith(t, ErrorType::kTaskCancelled, kCancelledInTime);

@@ -51,17 +51,20 @@ struct Task {
   uint32_t depth = 0;   // of nesting
   uint32_t parent = 0;  // serial of the task that submitted it (Executor), for recursive cancel
   TaskState state = TaskState::kWaitArgs;
-  bool cancelled = false;
+  bool cancelled : 1 = false;
+  bool cancelled_by_force : 1 = false;
+  bool again : 1 = false;     // it was done, and runs for the sake of a lost result
   uint8_t out_of_memory = 0;  // attempts that were ended for want of memory
-  bool again = false;         // it was done, and runs for the sake of a lost result
   float cost_us = 0;          // what it adds to its lease's load
   TaskList* list = nullptr;   // that it stands in, with its neighbours there
   Task* prev = nullptr;
   Task* next = nullptr;
   ActorQueue* calls = nullptr;  // a method call: of this actor, whose handle it holds
   Entry* handle = nullptr;
-  uint64_t lineage_bytes = 0;  // kDone: what keeping it costs
-  TimeNs not_before = 0;       // it rests (Submitter)
+  union {
+    uint64_t lineage_bytes = 0;  // kDone: what keeping it costs
+    TimeNs not_before;           // before that: it rests until then (Submitter); 0: it does not
+  };
 
   TaskId id() const { return record->first.id.task; }
   // A call that its actor starts after the earlier ones. What runs again does so out of its turn: calls that

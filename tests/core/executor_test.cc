@@ -26,7 +26,7 @@ class ExecutorTest : public LoneCore {
     m.task = {JobId{1}, kOwner, TaskId::Sequence(kind, next_task_++)};
     m.template_number = 1;
     WireTemplate method;
-    method.group = group;
+    method.concurrency_group = group;
     Writer tmpl;
     tmpl(method);
     m.template_bytes = Blob::Copy(tmpl.bytes());

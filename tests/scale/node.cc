@@ -103,7 +103,7 @@ void Node::Settle() {
     Heartbeat m;
     m.sequence = ++heartbeat_;
     m.changed = scheduler_.ReportDue();
-    if (m.changed) m.available = scheduler_.TakeReport();
+    if (m.changed) scheduler_.TakeReport(&m);
     next_heartbeat_ = now + kHeartbeatPeriod;
     Send(RayletOf(id_), GcsAddress(), MsgType::kHeartbeat, m);
   }
@@ -117,7 +117,10 @@ void Node::SendGrant(const Address& owner, const Grant& grant) {
   ++grants_;
   Send(RayletOf(id_), owner, MsgType::kGrant, grant);
 }
-void Node::SendReclaim(const Address& owner) { Send(RayletOf(id_), owner, MsgType::kReclaim, Reclaim{}); }
+void Node::SendReclaim(const Address& owner, const Reclaim& m) {
+  Send(RayletOf(id_), owner, MsgType::kReclaim, m);
+}
+void Node::SendReserved(const Reserved& m) { Send(RayletOf(id_), GcsAddress(), MsgType::kGroupReserved, m); }
 void Node::SendDemand(const Demand& demand) { Send(RayletOf(id_), GcsAddress(), MsgType::kDemand, demand); }
 void Node::SendReject(const Demand& demand) {
   Send(RayletOf(id_), GcsAddress(), MsgType::kAssignReject, demand);

@@ -56,7 +56,8 @@ class Node : public sched::LocalScheduler::Host {
   // ---- LocalScheduler::Host
   void SendGrant(const Address& owner, const Grant& grant) override;
   void AssignDevices(const Address&, uint64_t, const sched::Devices&) override {}
-  void SendReclaim(const Address& owner) override;
+  void SendReclaim(const Address& owner, const Reclaim& m) override;
+  void SendReserved(const Reserved& m) override;
   void SendDemand(const Demand& demand) override;
   void SendReject(const Demand& demand) override;
   void StartWorker(JobId job, uint8_t language) override;
