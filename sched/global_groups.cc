@@ -26,7 +26,6 @@ void GlobalScheduler::SetGroup(uint32_t group, const std::vector<GroupBundle>& b
     known[i] = {bundles[i].resources, bundles[i].resources, bundles[i].node};
   }
   CountBundles(known, true);
-  Reopen([&](uint32_t waits_for) { return waits_for == group; });
   Schedule();
 }
 
@@ -35,7 +34,6 @@ void GlobalScheduler::RemoveGroup(uint32_t group) {
   if (it == groups_.end()) return;
   CountBundles(it->second, false);
   groups_.erase(it);
-  Reopen([&](uint32_t waits_for) { return waits_for == group; });
   Schedule();
 }
 
@@ -46,18 +44,13 @@ const Amounts* GlobalScheduler::BundleAvailable(uint32_t group, uint32_t index) 
 
 void GlobalScheduler::Deduct(uint32_t node, const Amounts& bundle) {
   const auto n = nodes_.find(node);
-  if (n == nodes_.end()) return;
-  Amounts left = n->second.available;
-  TakeFromReport(&left, bundle);
-  SetAvailable(node, &n->second, std::move(left));
+  if (n != nodes_.end()) TakeFromReport(&n->second.available, bundle);
 }
 
 void GlobalScheduler::TakeForFull(uint32_t node) {
   const auto n = nodes_.find(node);
   if (n == nodes_.end()) return;
-  Amounts none = n->second.available;
-  for (auto& [name, amount] : none) amount = std::min<int64_t>(amount, 0);
-  SetAvailable(node, &n->second, std::move(none));
+  for (auto& [name, amount] : n->second.available) amount = std::min<int64_t>(amount, 0);
 }
 
 std::vector<uint32_t> GlobalScheduler::FindNodes(const std::vector<Amounts>& bundles, GroupStrategy strategy,

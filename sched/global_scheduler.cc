@@ -32,50 +32,33 @@ size_t Lacks(const Amounts& total, const Labels& labels, const Shape& shape, std
   return count;
 }
 
-constexpr uint64_t kLargestBatch = 1024;
-constexpr size_t kOriginsTried = 16;
-constexpr size_t kKeptClasses = 64;
-
-// What is the same for all demand that any node serves alike.
-Shape ClassOf(const Shape& shape) {
-  Shape c = shape;
-  c.depth = 0;
-  c.job = {};
-  c.language = 0;
-  c.actor = false;
-  if (c.strategy == 0) c.affinity_node = 0;  // a wish
-  return c;
-}
-
 }  // namespace
 
-void GlobalScheduler::AddNode(uint32_t node, const Amounts& total) {
+bool GlobalScheduler::Node::Feasible(const Shape& shape) const {
+  return ReportFits(total, shape.resources) && MatchesAny(labels, shape.labels);
+}
+
+void GlobalScheduler::AddNode(uint32_t node, const Amounts& total, const Labels& labels) {
   Node& n = nodes_[node];
-  n.total = total;
-  n.use = 1;
-  by_use_.emplace(n.use, node);
-  SetAvailable(node, &n, total);
-  Offer(node);
+  n.total = n.available = total;
+  n.labels = labels;
+  index_.Add(node, &n.total, &n.available, &n.labels);
+  ++nodes_version_;
+  Schedule();
 }
 
 void GlobalScheduler::RemoveNode(uint32_t node) {
-  if (const auto it = nodes_.find(node); it != nodes_.end()) {
-    by_use_.erase({it->second.use, node});
-    with_room_ -= it->second.use < 1;
-    nodes_.erase(it);
-  }
+  index_.Remove(node);
+  nodes_.erase(node);
+  ++nodes_version_;
   for (auto& [group, bundles] : groups_) {
     for (Bundle& b : bundles) b.node = b.node == node ? 0 : b.node;
   }
   // Owners ask anew for all they still want when a node dies: what it had been assigned is lost with it. So
   // what was rejected is not kept either.
-  std::vector<OwnerKey> gone;
-  for (const auto& [key, filed] : by_owner_) {
-    if (key.rejected || key.owner.node == node || filed.at->origin == node) gone.push_back(key);
-  }
-  for (const OwnerKey& key : gone) Erase(key);
+  demands_.remove_if(
+      [&](const Waiting& w) { return w.origin == node || w.demand.owner.node == node || w.rejected; });
   std::erase_if(ledgers_, [&](const auto& l) { return l.first.first.node == node; });
-  Reopen([](uint32_t) { return true; });
   Schedule();
 }
 
@@ -83,18 +66,15 @@ void GlobalScheduler::OnReport(uint32_t node, const Amounts& available, const Am
                                const std::vector<BundleReport>& bundles) {
   const auto it = nodes_.find(node);
   if (it == nodes_.end()) return;
-  SetAvailable(node, &it->second, available);
+  it->second.available = available;
   it->second.kept = kept;
-  std::set<uint32_t> groups;
   for (const BundleReport& b : bundles) {
     const auto group = groups_.find(b.group);
-    if (group == groups_.end() || b.index >= group->second.size() || group->second[b.index].node != node)
-      continue;
-    group->second[b.index].available = b.available;
-    groups.insert(b.group);
+    if (group != groups_.end() && b.index < group->second.size() && group->second[b.index].node == node)
+      group->second[b.index].available = b.available;
   }
-  if (!groups.empty()) Reopen([&](uint32_t group) { return groups.contains(group); });
-  Offer(node);
+  it->second.queued = 0;
+  if (index_.HasMore(node) || waits_for_a_node_) Schedule();
 }
 
 const Amounts* GlobalScheduler::available(uint32_t node) const {
@@ -102,34 +82,22 @@ const Amounts* GlobalScheduler::available(uint32_t node) const {
   return it == nodes_.end() ? nullptr : &it->second.available;
 }
 
-void GlobalScheduler::SetAvailable(uint32_t id, Node* n, Amounts available) {
-  n->available = std::move(available);
-  const double use = CriticalUse(n->total, n->available);
-  if (use == n->use) return;
-  auto entry = by_use_.extract({n->use, id});
-  with_room_ -= n->use < 1;
-  with_room_ += use < 1;
-  n->use = use;
-  entry.value().first = use;
-  by_use_.insert(std::move(entry));
-}
-
-// ---- demand -----------------------------------------------------------------------------------------------
-
 void GlobalScheduler::OnDemand(uint32_t origin, const Demand& m) {
+  auto it = std::find_if(demands_.begin(), demands_.end(), [&](const Waiting& w) {
+    return !w.rejected && w.origin == origin && w.demand.owner == m.owner &&
+           w.demand.shape_key == m.shape_key;
+  });
   Ledger& ledger = ledgers_[{m.owner, m.shape_key}];
   if (ledger.epoch != m.epoch) ledger = {m.epoch, 0};
   const uint64_t left = m.count - std::min(m.count, ledger.handed);
-  const OwnerKey key{m.owner, m.shape_key, false};
-  if (left == 0) return Erase(key);
-  const auto known = by_owner_.find(key);
-  if (known == by_owner_.end()) {
-    Insert({origin, m, 0, false});
-    by_owner_.at(key).at->demand.count = left;
-  } else {
-    known->second.at->demand.count = left;
-    known->second.at->demand.epoch = m.epoch;
+  if (left == 0) {
+    if (it != demands_.end()) demands_.erase(it);
+    return;
   }
+  if (it == demands_.end()) it = demands_.insert(demands_.end(), Waiting{origin, m, 0, false});
+  it->demand.count = left;
+  it->demand.epoch = m.epoch;
+  it->demand.run_us = m.run_us;
   Schedule();
 }
 
@@ -143,69 +111,21 @@ void GlobalScheduler::OnReject(uint32_t node, const Demand& m) {
       for (auto& [name, amount] : b.available) amount = std::min<int64_t>(amount, 0);
     }
   }
-  const OwnerKey key{m.owner, m.shape_key, true};
-  const auto known = by_owner_.find(key);
-  if (known != by_owner_.end() && known->second.at->demand.epoch == m.epoch) {
-    known->second.at->demand.count += m.count;
-  } else {
-    Erase(key);  // of a former epoch: nobody counts on it any more
-    Insert({m.owner.node, m, 0, true});
+  for (Waiting& w : demands_) {
+    if (w.rejected && w.demand.owner == m.owner && w.demand.shape_key == m.shape_key &&
+        w.demand.epoch == m.epoch) {
+      w.demand.count += m.count;
+      Schedule();
+      return;
+    }
   }
-  File(by_owner_.at(key).of, false);  // its origin, which the class was not offered, may have room
+  demands_.push_back({m.owner.node, m, 0, true});
   Schedule();
 }
 
 void GlobalScheduler::OnOwnerGone(const Address& owner) {
-  std::vector<OwnerKey> gone;
-  for (auto it = by_owner_.lower_bound({owner, 0, false}); it != by_owner_.end() && it->first.owner == owner;
-       ++it)
-    gone.push_back(it->first);
-  for (const OwnerKey& key : gone) Erase(key);
+  demands_.remove_if([&](const Waiting& w) { return w.demand.owner == owner; });
   EraseOwner(&ledgers_, owner);
-}
-
-void GlobalScheduler::Insert(Waiting w) {
-  Class* c = &classes_[ClassOf(w.demand.shape)];
-  w.order = ++next_order_;
-  const OwnerKey key{w.demand.owner, w.demand.shape_key, w.rejected};
-  c->waiting.push_back(std::move(w));
-  by_owner_[key] = {c, std::prev(c->waiting.end())};
-  File(c, c->exhausted && !c->but_origin);
-}
-
-void GlobalScheduler::Erase(const OwnerKey& key) {
-  const auto it = by_owner_.find(key);
-  if (it == by_owner_.end()) return;
-  const Filed filed = it->second;
-  by_owner_.erase(it);
-  filed.of->waiting.erase(filed.at);
-  File(filed.of, filed.of->exhausted);
-}
-
-// Where a class is looked for, after its oldest or its state has changed.
-void GlobalScheduler::File(Class* c, bool exhausted) {
-  (c->exhausted ? exhausted_ : open_).erase({c->filed, c});
-  c->exhausted = exhausted && !c->waiting.empty();
-  if (c->waiting.empty()) {
-    c->warned = false;
-    return;
-  }
-  c->filed = c->waiting.front().order;
-  (exhausted ? exhausted_ : open_).emplace(c->filed, c);
-}
-
-// Classes that nothing waits in go when there are many.
-void GlobalScheduler::Prune() {
-  if (classes_.size() < 2 * (open_.size() + exhausted_.size()) + kKeptClasses) return;
-  std::erase_if(classes_, [](const auto& c) { return c.second.waiting.empty(); });
-}
-
-// All that wait for one of those groups, or for none (0), are looked at again.
-void GlobalScheduler::Reopen(const std::function<bool(uint32_t group)>& which) {
-  const Classes all = exhausted_;
-  for (const auto& [order, c] : all) {
-    if (which(c->waiting.front().demand.shape.group)) File(c, false);
-  }
 }
 
 bool GlobalScheduler::Feasible(const Shape& shape) const {
@@ -259,12 +179,6 @@ void GlobalScheduler::Assign(Waiting* w, uint32_t node, uint64_t count) {
   }
   d.count = count;
   w->demand.count -= count;
-  if (d.shape.group == 0) {
-    Node& n = nodes_.at(node);
-    Amounts left = n.available;
-    for (uint64_t i = 0; i < count && i < kLargestBatch; ++i) TakeFromReport(&left, d.shape.resources);
-    SetAvailable(node, &n, std::move(left));
-  }
   HandOff(*w, count);
   host_->SendAssign(node, d);
 }
@@ -276,52 +190,45 @@ void GlobalScheduler::Refuse(Waiting* w, const std::string& reason, bool group_r
   w->demand.count = 0;
 }
 
-// ---- nodes ------------------------------------------------------------------------------------------------
-
-// How much of it goes there at once: its share of what is wanted, if all nodes with room got one, and no more
-// than fits.
-uint64_t GlobalScheduler::BatchFor(const Waiting& w, const Node& n) const {
-  const uint64_t wanted = w.demand.count;
-  const uint64_t share = only_ != 0 ? wanted : (wanted + with_room_ - 1) / std::max<size_t>(1, with_room_);
-  const uint64_t most = std::clamp<uint64_t>(share, 1, std::min(wanted, kLargestBatch));
-  Amounts left = n.available;
-  uint64_t count = 0;
-  for (; count < most && ReportFits(left, w.demand.shape.resources); ++count)
-    TakeFromReport(&left, w.demand.shape.resources);
-  return std::max<uint64_t>(1, count);
-}
-
-// The nodes that may be chosen now, the emptiest first, until one is taken.
-bool GlobalScheduler::EachByUse(const std::function<bool(uint32_t, const Node&)>& take) const {
-  if (only_ != 0) return take(only_, nodes_.at(only_));
-  return std::any_of(by_use_.begin(), by_use_.end(),
-                     [&](const auto& entry) { return take(entry.second, nodes_.at(entry.second)); });
-}
-
-uint32_t GlobalScheduler::PickDefault(const Waiting& w) {
+// The origin serves its own default demand without us, as long as its raylet thinks that it should
+// (LocalScheduler::Serves).
+bool GlobalScheduler::ServesItself(const Waiting& w) const {
   const Shape& shape = w.demand.shape;
-  const auto wish = nodes_.find(shape.affinity_node);
-  if (wish != nodes_.end() && ReportFits(wish->second.available, shape.resources)) return wish->first;
-  // The origin serves its own default demand by itself; for a wish elsewhere it is as good as any.
-  const bool origin_too = w.rejected || (shape.affinity_node != 0 && shape.affinity_node != w.origin);
-  uint32_t best = 0;
-  EachByUse([&](uint32_t id, const Node& n) {
-    if (!ReportFits(n.available, shape.resources)) return false;
-    only_origin_ = id == w.origin && !origin_too;
-    best = only_origin_ ? 0 : id;
-    return !only_origin_;
-  });
-  return best;
+  const auto it = nodes_.find(w.origin);
+  if (it == nodes_.end() || w.rejected || shape.strategy != 0) return false;
+  if (!Matches(it->second.labels, Alternatives(shape).front())) return false;
+  if (shape.affinity_node != 0) return shape.affinity_node == w.origin;
+  if (nodes_.size() == 1) return true;
+  if (HasGpus(it->second.total) && !HasGpus(shape.resources) && index_.has_plain_nodes()) return false;
+  return !Crowded(it->second.total, it->second.available);
 }
 
-uint32_t GlobalScheduler::PickSpread(const Waiting& w) {
-  const Amounts& want = w.demand.shape.resources;
-  if (only_ != 0) return ReportFits(nodes_.at(only_).available, want) ? only_ : 0;
-  for (int round = 0; round < 2; ++round) {  // from the cursor to the end, then from the start
-    for (auto it = nodes_.upper_bound(round == 0 ? spread_cursor_ : 0); it != nodes_.end(); ++it) {
-      if (!ReportFits(it->second.available, want)) continue;
-      spread_cursor_ = it->first;
-      return it->first;
+// Whether its arguments would take longer to another node than their own node will be full.
+bool GlobalScheduler::WorthWaiting(const Waiting& w, const Node& wish) const {
+  const Shape& shape = w.demand.shape;
+  if (w.rejected || w.demand.run_us == 0 || shape.wish_log2_bytes == 0) return false;
+  const double transfer_us = static_cast<double>(uint64_t{1} << shape.wish_log2_bytes) / kBytesPerUs;
+  const int64_t each = AmountOf(shape.resources, "CPU");
+  const double slots =
+      each <= 0 ? 1
+                : std::max(1.0, static_cast<double>(AmountOf(wish.total, "CPU")) / static_cast<double>(each));
+  const double wait_us = w.demand.run_us * (1.0 + wish.queued) / slots;
+  return wait_us < std::min(transfer_us, kLongestWaitUs);
+}
+
+uint32_t GlobalScheduler::Pick(const Waiting& w, const LabelRules& rules) {
+  const Shape& shape = w.demand.shape;
+  if (shape.strategy != 0) {
+    const uint32_t node = index_.Next(shape.resources, rules, spread_cursor_);
+    if (node != 0) spread_cursor_ = node;
+    return node;
+  }
+  const auto wish = nodes_.find(shape.affinity_node);
+  if (wish != nodes_.end() && Matches(wish->second.labels, rules)) {
+    if (ReportFits(wish->second.available, shape.resources)) return wish->first;
+    if (ReportFits(wish->second.total, shape.resources) && WorthWaiting(w, wish->second)) {
+      ++wish->second.queued;
+      return wish->first;
     }
   }
   const uint32_t near = wish != nodes_.end() ? wish->first : w.origin;
@@ -337,7 +244,7 @@ void GlobalScheduler::WarnIfInfeasible(Waiting* w) {
     host_->Warn(Infeasible(shape));
 }
 
-bool GlobalScheduler::Place(Class* c, Waiting* w) {
+bool GlobalScheduler::Place(Waiting* w) {
   const Shape& shape = w->demand.shape;
   if (shape.group != 0) return PlaceInGroup(w);
   if (shape.strategy == kAffinityStrategy) {
@@ -366,61 +273,28 @@ bool GlobalScheduler::Place(Class* c, Waiting* w) {
     // Soft, but its node only has to finish something first.
     if (possible && !shape.affinity_now) return false;
   }
-  const uint32_t node = shape.strategy == 0 ? PickDefault(*w) : PickSpread(*w);
-  if (node != 0) {
-    Assign(w, node, BatchFor(*w, nodes_.at(node)));
+  for (const LabelRules& rules : Alternatives(shape)) {
+    const uint32_t node = Pick(*w, rules);
+    if (node == 0) continue;
+    Assign(w, node, shape.strategy == 0 && shape.affinity_node == 0 ? w->demand.count : 1);
     return true;
   }
-  if (!c->warned && !Feasible(shape)) {
-    c->warned = true;
-    host_->Warn(Infeasible(shape));
-  }
-  return false;
-}
-
-// The oldest of a class for which there is room. False: there is none for any of them.
-bool GlobalScheduler::PlaceOneOf(Class* c) {
-  size_t looked = 0;
-  for (Waiting& w : c->waiting) {
-    only_origin_ = false;
-    const bool placed = Place(c, &w);
-    if (w.demand.count == 0) {
-      Erase({w.demand.owner, w.demand.shape_key, w.rejected});
-      return true;
-    }
-    if (placed) return true;
-    // What has room only where this one came from may serve those that came from elsewhere.
-    if (!only_origin_ || ++looked == kOriginsTried) break;
-  }
-  c->but_origin = only_origin_;
+  WarnIfInfeasible(w);
   return false;
 }
 
 void GlobalScheduler::Schedule() {
   if (scheduling_) return;  // a send to ourselves came back
   scheduling_ = true;
-  while (!open_.empty()) {
-    Class* c = open_.begin()->second;
-    if (!PlaceOneOf(c)) File(c, true);
-  }
-  Prune();
-  scheduling_ = false;
-}
-
-// A node has room, perhaps.
-void GlobalScheduler::Offer(uint32_t node) {
-  if (scheduling_) return;
-  scheduling_ = true;
-  only_ = node;
-  const Classes waiting = exhausted_;
-  for (const auto& [order, c] : waiting) {
-    if (exhausted_.count({order, c}) == 0 || c->waiting.front().demand.shape.group != 0) continue;
-    while (exhausted_.count({c->filed, c}) != 0 && PlaceOneOf(c)) {
+  waits_for_a_node_ = false;
+  for (auto it = demands_.begin(); it != demands_.end();) {
+    while (it->demand.count > 0 && Place(&*it)) {
     }
+    const Shape& shape = it->demand.shape;
+    waits_for_a_node_ |= it->demand.count > 0 && (shape.strategy == kAffinityStrategy || shape.group != 0);
+    it = it->demand.count == 0 ? demands_.erase(it) : std::next(it);
   }
-  only_ = 0;
   scheduling_ = false;
-  Schedule();
 }
 
 }  // namespace rmpi::sched

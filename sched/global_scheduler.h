@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The head's choice of a node for demand that a raylet could not place itself. Works on its own view of the
 // nodes: what they last reported, less what it has assigned since. A node that turns out to be fuller than
-// believed rejects, and the demand is placed again. Demand for a placement group goes to the nodes that keep
-// its bundles.
-//
-// It never looks at all demand, and at all nodes only when it must. Demand that any node serves alike is one
-// class, its oldest goes first; once no node had room for a class, only what becomes free is offered to it,
-// node by node. So a report costs a look at each class that waits, however many owners wait in them.
+// believed rejects, and the demand is placed again. No decision looks at all nodes (NodeIndex). Demand for a
+// placement group goes to the nodes that keep its bundles.
 #pragma once
 
-#include <functional>
 #include <list>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -65,43 +61,29 @@ class GlobalScheduler {
   const Amounts* BundleAvailable(uint32_t group, uint32_t index) const;
 
   const Amounts* available(uint32_t node) const;
-  size_t pending() const { return by_owner_.size(); }
+  size_t pending() const { return demands_.size(); }
 
  private:
   struct Node {
     Amounts total, available;
-    Amounts kept;        // by actors
-    Amounts in_bundles;  // of groups
-    double use = 0;      // of the most used resource
+    Labels labels;
+    uint32_t queued = 0;  // assigned to it though it was full, since it reported
+
+    bool Feasible(const Shape& shape) const;  // ever, by what it is
+    Amounts kept;                             // by actors
+    Amounts in_bundles;                       // of groups
   };
   struct Bundle {
     Amounts total, available;
     uint32_t node = 0;
   };
+
   struct Waiting {
     uint32_t origin = 0;
     Demand demand;
-    uint64_t order = 0;  // of its coming
+    uint32_t looked_at = 0;  // what nodes there were when it was found to be feasible or not
     // By a node it was assigned to: its origin no longer counts it, and may serve it too.
     bool rejected = false;
-  };
-  struct Class {
-    std::list<Waiting> waiting;  // oldest first
-    bool exhausted = false;      // no node had room
-    bool but_origin = false;     // but for where those that were looked at came from
-    bool warned = false;
-    uint64_t filed = 0;  // under which order it stands in open_ or exhausted_
-  };
-  using Classes = std::set<std::pair<uint64_t, Class*>>;  // by the order of their oldest
-  struct OwnerKey {
-    Address owner;
-    uint32_t shape_key = 0;
-    bool rejected = false;
-    auto operator<=>(const OwnerKey&) const = default;
-  };
-  struct Filed {
-    Class* of = nullptr;
-    std::list<Waiting>::iterator at;
   };
   // What has been handed off of an owner's demand for a shape since its epoch began. Kept as long as the
   // owner lives, since the next demand is counted from the same beginning.
@@ -110,20 +92,13 @@ class GlobalScheduler {
     uint64_t handed = 0;
   };
 
-  void Insert(Waiting w);
-  void Erase(const OwnerKey& key);
-  void File(Class* c, bool exhausted);
-  void Reopen(const std::function<bool(uint32_t group)>& which);
-  void Prune();
   void Schedule();
-  void Offer(uint32_t node);
-  bool PlaceOneOf(Class* c);
-  bool Place(Class* c, Waiting* w);  // false: nothing more can be placed now
-  bool EachByUse(const std::function<bool(uint32_t, const Node&)>& take) const;
-  uint64_t BatchFor(const Waiting& w, const Node& n) const;
-  void SetAvailable(uint32_t id, Node* n, Amounts available);
-  uint32_t PickDefault(const Waiting& w);
-  uint32_t PickSpread(const Waiting& w);
+  bool Place(Waiting* w);  // false: nothing more can be placed now
+  uint32_t Pick(const Waiting& w, const LabelRules& rules);
+  bool WorthWaiting(const Waiting& w, const Node& wish) const;
+  bool ServesItself(const Waiting& w) const;
+  uint64_t TakeMany(const Waiting& w, Node* n, uint64_t most) const;
+  void WarnIfInfeasible(Waiting* w);
   void Assign(Waiting* w, uint32_t node, uint64_t count);
   void HandOff(const Waiting& w, uint64_t count);
   void Refuse(Waiting* w, const std::string& reason, bool group_removed);
@@ -136,15 +111,7 @@ class GlobalScheduler {
   Host* host_;
   std::map<uint32_t, Node> nodes_;
   std::map<uint32_t, std::vector<Bundle>> groups_;
-  std::set<std::pair<double, uint32_t>> by_use_;  // all nodes, the emptiest first
-  size_t with_room_ = 0;                          // nodes of which no resource is all used
-  std::map<Shape, Class> classes_;                // by ClassOf(shape)
-  std::map<OwnerKey, Filed> by_owner_;            // all that waits
-  Classes open_, exhausted_;
-  uint64_t next_order_ = 0;
-  uint32_t only_ = 0;  // the one node that is being offered; 0: all are looked at
-  // By the last look: there was room only where the demand came from, which needs no help of ours.
-  bool only_origin_ = false;
+  std::list<Waiting> demands_;
   LedgersByOwner<Ledger> ledgers_;
   NodeIndex index_;
   uint32_t nodes_version_ = 1;

@@ -21,13 +21,21 @@ M Decode(Bytes body) {
   return m;
 }
 
+sched::LocalOptions OptionsOf(uint32_t id, const Size& size) {
+  sched::LocalOptions options;
+  options.node = id;
+  options.total = {{"CPU", size.cpus * sched::kResourceUnit}};
+  options.max_workers = 4 * size.cpus;
+  return options;
+}
+
 }  // namespace
 
 Node::Node(Cluster* cluster, uint32_t id)
-    : cluster_(cluster),
-      id_(id),
-      scheduler_({id, {{"CPU", cluster->size().cpus * sched::kResourceUnit}}, 4 * cluster->size().cpus},
-                 this) {
+    : cluster_(cluster), id_(id), scheduler_(OptionsOf(id, cluster->size()), this) {
+  for (uint32_t other = 1; other <= cluster->size().nodes; ++other) {
+    if (other != id) scheduler_.AddOther(other, scheduler_.total());
+  }
   // Not all at once.
   next_heartbeat_ = cluster->now() + id % 500 * kMillisecond;
   timer_at_ = next_heartbeat_;

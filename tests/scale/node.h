@@ -57,6 +57,7 @@ class Node : public sched::LocalScheduler::Host {
   void SendGrant(const Address& owner, const Grant& grant) override;
   void AssignDevices(const Address&, uint64_t, const sched::Devices&) override {}
   void SendReclaim(const Address& owner, const Reclaim& m) override;
+  void AssignCpus(const Address&, uint64_t, const sched::CpuSet&) override {}
   void SendReserved(const Reserved& m) override;
   void SendDemand(const Demand& demand) override;
   void SendReject(const Demand& demand) override;
