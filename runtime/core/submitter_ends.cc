@@ -69,8 +69,9 @@ void Submitter::LoseTask(Task* t, const Eof& eof, bool claimed, ErrorType type) 
     tasks_->FailWith(t, eof.out_of_memory ? ErrorType::kOutOfMemory : ErrorType::kActorDied,
                      actors_->WhyDead(t, eof.cause));
   } else if (t->cancelled_by_force && !eof.out_of_memory) {
-    tasks_->FailWith(t, ErrorType::kTaskCancelled,
-                     "task " + t->tmpl->function_name + " was cancelled with force while it ran: " + eof.cause);
+    tasks_->FailWith(
+        t, ErrorType::kTaskCancelled,
+        "task " + t->tmpl->function_name + " was cancelled with force while it ran: " + eof.cause);
   } else {
     tasks_->FailWith(t, eof.out_of_memory ? ErrorType::kOutOfMemory : type,
                      "the worker that ran task " + t->tmpl->function_name + " died: " + eof.cause);
