@@ -14,7 +14,8 @@ TREE = {
     "ActorAlreadyExistsError": ["ValueError", "RayError"],
     "ActorDiedError": ["RayActorError"],
     "ActorHandleNotFoundError": ["ValueError", "RayError"],
-    "ActorPlacementGroupRemoved": ["RayError"],
+    # In Ray a RayError that nothing raises: such actors raise the base that it has here, so both are caught.
+    "ActorPlacementGroupRemoved": ["ActorUnschedulableError"],
     "ActorUnavailableError": ["RayActorError"],
     "ActorUnschedulableError": ["RayError"],
     "AsyncioActorExit": ["RayError"],
