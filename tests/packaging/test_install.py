@@ -74,7 +74,9 @@ def test_user_project(prefix, tmp_path, compiler):
         pytest.skip(f"no {compiler} here")
     program = build_user_project(tmp_path, prefix, compiler)
     version, abi, executable, mpi = (tmp_path / "said.txt").read_text().splitlines()
-    assert (version, abi, executable) == ("0.1.0", "1", str(prefix / "bin/ray-mpi"))
+    header = (prefix / "include/ray/api/abi.h").read_text()
+    assert abi == re.search(r"kVersion = (\d+)", header)[1]
+    assert (version, executable) == ("0.1.0", str(prefix / "bin/ray-mpi"))
     assert mpi.startswith(("Open MPI ", "MPICH "))
     env = {"PATH": f"{prefix}/bin:/usr/bin:/bin"}
     assert SUM + abi in run(program, env=env).stdout  # a runtime of its own

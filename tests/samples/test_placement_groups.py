@@ -25,7 +25,7 @@ def test_a_group_that_fits_and_one_that_waits(program):
             def ready(self):
                 return "reader"
 
-        @ray.remote(num_gpus=1)
+        @ray.remote(num_cpus=0, num_gpus=1)
         class Trainer:
             def ready(self):
                 return len(ray.get_gpu_ids())
