@@ -9,22 +9,27 @@ namespace {
 constexpr char kNoReferences[] = "The actor is dead because all references to the actor were removed.";
 constexpr char kDiedBefore[] = "The actor is dead: it had died before this process had a handle on it.";
 constexpr char kKilled[] = "The actor is dead because it was killed by `ray.kill`.";
+constexpr char kKilledEarly[] = "It was killed by `ray.kill` before it had started.";
 constexpr char kExited[] = "The actor exited on purpose: exit_actor() was called, or __ray_terminate__.";
 
 }  // namespace
 
 void ActorOwner::Create(Task* creation, ActorFacts facts, TimeNs now) {
-  actors_[creation].facts = std::move(facts);
-  const ObjectId actor = creation->record->first.id;
-  submitter_->Start(creation, now);
+  Announce(creation, std::move(facts));
+  Begin(creation->record->first.id, now);
+}
+
+void ActorOwner::Announce(Task* creation, ActorFacts facts) { actors_[creation].facts = std::move(facts); }
+
+void ActorOwner::Begin(const ObjectId& actor, TimeNs now) {
+  if (Task* t = Find(actor)) submitter_->Start(t, now);
   // From here on only handles and calls keep it; a failed creation has left its error there.
   if (Entry* e = objects_->Find(actor)) objects_->DropHold(e);
 }
 
-void ActorOwner::Abandon(Task* creation) {
-  Entry* e = &creation->record->first;
-  tasks_->FailWith(creation, ErrorType::kActorDied, "its name was taken");
-  objects_->DropHold(e);
+void ActorOwner::Abandon(const ObjectId& actor, const std::string& why) {
+  if (Task* t = Find(actor)) End(t, why);
+  if (Entry* e = objects_->Find(actor)) objects_->DropHold(e);
 }
 
 Task* ActorOwner::Find(const ObjectId& actor) const {
@@ -69,9 +74,12 @@ void ActorOwner::OnKill(const ActorKill& m) {
   if (running) submitter_->KillActor(t, m.no_restart);
   if (m.no_restart) {
     End(t, kKilled);
-  } else {
+  } else if (running) {
     actors_.at(t).cause = kKilled;
-  }
+  } else if (t->state == TaskState::kQueued) {  // for a worker: that start counts as one that was killed
+    if (!TaskTable::ChargeRetry(t)) return End(t, kKilled);
+    OnActorRestarting(t, kKilledEarly);
+  }  // else it waits for its arguments, or its name: there is nothing to kill
 }
 
 void ActorOwner::OnExit(const Address& from, const ActorExit& m) {
@@ -114,7 +122,7 @@ void ActorOwner::OnActorRestarting(Task* creation, const std::string& cause) {
 
 void ActorOwner::OnActorDead(Task* creation, uint8_t kind, const Blob& error) {
   const auto it = actors_.find(creation);
-  if (it == actors_.end()) return;  // abandoned
+  if (it == actors_.end()) return;
   ActorState m;
   m.actor = creation->record->first.id;
   m.phase = ActorPhase::kDead;

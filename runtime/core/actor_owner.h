@@ -29,8 +29,12 @@ class ActorOwner : public ActorListener {
 
   // A creation task of the table's, on which its maker has taken a handle, goes on its way.
   void Create(Task* creation, ActorFacts facts, TimeNs now);
-  // Its name is taken: it has never been there.
-  void Abandon(Task* creation);
+  // The same in two steps, for one whose name is asked for in between: as soon as the head knows the name,
+  // others may locate it and kill it. By the time of the second step the task may be gone.
+  void Announce(Task* creation, ActorFacts facts);
+  void Begin(const ObjectId& actor, TimeNs now);
+  // Instead of Begin: it does not get its name.
+  void Abandon(const ObjectId& actor, const std::string& why);
   // Nobody has a handle on it, or a call to it, any more.
   void OnOutOfScope(const ObjectId& actor);
 

@@ -3,6 +3,13 @@
 #include "runtime/worker/impl.h"
 
 namespace rmpi {
+namespace {
+
+constexpr char kNameTaken[] = "The actor was never started: another one has its name.";
+constexpr char kNameUnanswered[] =
+    "The actor was never started: the head did not say in time whether its name is free.";
+
+}  // namespace
 
 Status CoreWorker::CreateActor(const TemplateHandle& t, const TaskArgs& args, const ActorOptions& options,
                                Ref* handle, Blob* about) {
@@ -13,6 +20,8 @@ Status CoreWorker::CreateActor(const TemplateHandle& t, const TaskArgs& args, co
   if (impl.gone_) return Status::Unavailable(kRuntimeGone);
   core::Task* task = impl.NewTask(TaskKind::kActorCreation, *t, std::move(bytes), args);
   Ref mine = impl.Handle(&task->record->first);
+  core::ActorOwner& actors = impl.core_.actor_owner();
+  actors.Announce(task, {options.name, options.ray_namespace});
   if (!options.name.empty()) {
     ActorName m;
     m.op = ActorNameOp::kRegister;
@@ -24,7 +33,10 @@ Status CoreWorker::CreateActor(const TemplateHandle& t, const TaskArgs& args, co
     lock.unlock();
     Status s = impl.Call(GcsAddress(), MsgType::kActorName, m, MonotonicNow() + kAnswerPatience, &reply);
     lock.lock();
-    if (!s.ok() || reply.found) impl.core_.actor_owner().Abandon(task);
+    if (!s.ok() || reply.found) {
+      actors.Abandon(mine.id(), reply.found ? kNameTaken : kNameUnanswered);
+      impl.Started(MonotonicNow());
+    }
     if (!s.ok()) return s;
     if (reply.found) {
       lock.unlock();
@@ -34,7 +46,7 @@ Status CoreWorker::CreateActor(const TemplateHandle& t, const TaskArgs& args, co
     }
   }
   const TimeNs now = MonotonicNow();
-  impl.core_.actor_owner().Create(task, {options.name, options.ray_namespace}, now);
+  actors.Begin(mine.id(), now);
   impl.Started(now);
   lock.unlock();
   *handle = std::move(mine);

@@ -379,6 +379,31 @@ def test_get_if_exists_raced():
         Account.options(get_if_exists=True).remote()
 
 
+def test_who_finds_an_actor_at_once_can_use_it():
+    @ray.remote(num_cpus=0)
+    class Finder:
+        def meet(self, count):
+            return [self.call(f"met{i}") for i in range(count)]
+
+        def call(self, name):
+            end = time.monotonic() + SOON_S
+            while True:
+                try:
+                    return ray.get(ray.get_actor(name).deposit.remote(1))
+                except ValueError:  # not yet there
+                    assert time.monotonic() < end
+
+    finders = [Finder.remote() for _ in range(2)]
+    get([finder.__ray_ready__.remote() for finder in finders])
+    count = 100
+    met = [finder.meet.remote(count) for finder in finders]
+    accounts = []
+    for i in range(count):
+        accounts.append(Account.options(name=f"met{i}", num_cpus=0).remote())
+        time.sleep(0.01)
+    assert [sorted(pair) for pair in zip(*get(met))] == [[1, 2]] * count
+
+
 # ---- ends -----------------------------------------------------------------------------------------------------------
 
 
@@ -408,11 +433,32 @@ def test_kill():
 
 
 def test_kill_before_it_has_started():
-    account = Account.remote(slowly.remote(1, 60))
+    late = slowly.remote(1, 60)
+    account = Account.remote(late)
     ref = account.deposit.remote(1)
     ray.kill(account)
     with pytest.raises(exceptions.ActorDiedError):
         get(ref)
+    ray.cancel(late, force=True)  # the tests after this one need its CPU
+
+
+def test_kill_with_restart_before_it_has_started():
+    @ray.remote
+    class Needs:
+        def crash(self):
+            os._exit(7)
+
+    busy = nap.options(num_cpus=2).remote(2)
+    time.sleep(0.3)
+    mortal = Needs.options(num_cpus=1).remote()
+    ray.kill(mortal, no_restart=False)
+    with pytest.raises(exceptions.ActorDiedError, match="killed by `ray.kill`"):
+        get(mortal.crash.remote())
+    spare = Needs.options(num_cpus=1, max_restarts=1).remote()
+    ray.kill(spare, no_restart=False)
+    with pytest.raises(exceptions.ActorDiedError, match="worker process has died"):
+        get(spare.crash.remote())
+    get(busy)
 
 
 def test_exit_actor():

@@ -49,7 +49,15 @@ void SimProcess::CreateActor() {
   args.seed = rng.Next();
   core::Task* task = NewTask(TaskKind::kActorCreation, core_.tasks().Prepare(t), args, 30, 1);
   if (rng.Percent(95)) Keep(&task->record->first);  // else nobody ever wanted it
-  core_.actor_owner().Create(task, {}, world_->now());
+  if (rng.Percent(70)) return core_.actor_owner().Create(task, {}, world_->now());
+  // Its name is asked for: others have handles, and use them, before it starts.
+  const ObjectId actor = task->record->first.id;
+  core_.actor_owner().Announce(task, {"name", ""});
+  const auto asks = static_cast<TimeNs>(rng.Below(20)) * kMillisecond;
+  Guarded(world_->now() + asks, [this, actor] {
+    core_.actor_owner().Begin(actor, world_->now());
+    core_.Settle(world_->now());
+  });
 }
 
 void SimProcess::CallActor() {
