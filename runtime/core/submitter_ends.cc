@@ -74,7 +74,9 @@ void Submitter::LoseTask(Task* t, const Eof& eof, bool claimed, ErrorType type) 
         "task " + t->tmpl->function_name + " was cancelled with force while it ran: " + eof.cause);
   } else {
     tasks_->FailWith(t, eof.out_of_memory ? ErrorType::kOutOfMemory : type,
-                     "the worker that ran task " + t->tmpl->function_name + " died: " + eof.cause);
+                     "the worker that ran task " + t->tmpl->function_name + " died" +
+                         (t->cancelled ? " (it had been cancelled, and is not retried): " : ": ") +
+                         eof.cause);
   }
 }
 

@@ -132,11 +132,11 @@ std::string World::WhyNotLegitimate(ErrorType type, const std::string& message, 
 }
 
 // T6: a task fails with its worker only after as many claims as it has attempts. When a node dies, what was
-// claimed there is not known, and all that it had is charged.
+// claimed there is not known, and all that it had is charged. A cancelled one has no second attempt.
 void World::CheckCharges(uint8_t error_type, const std::string& message, const std::string& task) {
   const auto type = static_cast<ErrorType>(error_type);
   if (type != ErrorType::kWorkerCrashed && type != ErrorType::kActorUnavailable) return;
-  if (features_.node_kills || message.find("cancelled with force") != std::string::npos) return;
+  if (features_.node_kills || message.find("cancelled") != std::string::npos) return;
   for (const auto& [id, facts] : tasks_) {
     if (Hex(id) != task || facts.claimed.size() > static_cast<size_t>(facts.max_retries)) continue;
     Fail("task " + task + " failed after " + std::to_string(facts.claimed.size()) + " claims and " +
