@@ -287,8 +287,7 @@ void Submitter::OnReclaim(const Address& from, const Reclaim& m, TimeNs now) {
       if (!recalled || lease->inflight.empty()) continue;
       lease->give_back = true;
       if (lease->inflight.size() == 1 || lease->revoking || lease->blocked) continue;
-      lease->revoking = true;  // what waits behind the running task goes elsewhere
-      outbox_->Send(lease->worker, MsgType::kRevoke, Revoke{});
+      RevokeBehind(lease.get());
     }
   }
 }
