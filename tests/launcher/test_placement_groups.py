@@ -6,7 +6,7 @@ import pytest
 pytestmark = pytest.mark.usefixtures("mpirun")
 
 START = """
-import os, pathlib, signal, time
+import os, subprocess, time
 import ray
 from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy as InGroup
@@ -25,11 +25,7 @@ def nodes_of(group):
 
 @ray.remote(max_retries=0, num_cpus=0)
 def end_node():
-    keeper = os.getppid()
-    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
-        head, _, tail = stat.read_text().rpartition(")")
-        if "(ray-mpi-raylet" in head and int(tail.split()[1]) == keeper:
-            os.kill(int(stat.parent.name), signal.SIGKILL)
+    subprocess.run(["pkill", "-KILL", "-P", str(os.getppid()), "-x", "ray-mpi-raylet"])  # the keeper's child
     time.sleep(60)
 
 def kill(node):
