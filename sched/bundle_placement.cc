@@ -39,7 +39,7 @@ struct Kind {
 class Placing {
  public:
   Placing(const std::vector<PlacementNode>& nodes, const std::vector<Amounts>& bundles)
-      : bundles_(bundles), chosen_(bundles.size(), kNowhere) {
+      : bundles_(bundles), kind_of_(bundles.size()), chosen_(bundles.size(), kNowhere) {
     for (const PlacementNode& n : nodes) spots_.push_back({&n, std::nullopt, n.has});
     FindKinds();
   }
@@ -62,8 +62,9 @@ class Placing {
 
   const std::vector<Amounts>& bundles_;
   std::vector<Spot> spots_;
-  std::vector<Kind> kinds_;     // the largest first
-  std::vector<size_t> chosen_;  // spot of each bundle
+  std::vector<Kind> kinds_;      // the largest first
+  std::vector<size_t> kind_of_;  // of each bundle
+  std::vector<size_t> chosen_;   // spot of each bundle
   int steps_ = 0;
 };
 
@@ -82,15 +83,17 @@ void Placing::FindKinds() {
   std::map<Amounts, size_t> known;
   for (size_t i = 0; i < bundles_.size(); ++i) {
     const auto [it, fresh] = known.try_emplace(bundles_[i], kinds_.size());
-    if (fresh) kinds_.push_back({&it->first, {}});
-    kinds_[it->second].want = &bundles_[i];
+    if (fresh) kinds_.push_back({&bundles_[i], {}});
     kinds_[it->second].bundles.push_back(i);
   }
   std::vector<std::pair<double, Kind>> ranked;
   for (Kind& k : kinds_) ranked.emplace_back(kinds_.size() == 1 ? 0 : Share(*k.want), std::move(k));
   std::stable_sort(ranked.begin(), ranked.end(), [](auto& a, auto& b) { return a.first > b.first; });
   kinds_.clear();
-  for (auto& [share, k] : ranked) kinds_.push_back(std::move(k));
+  for (auto& [share, k] : ranked) {
+    for (const size_t b : k.bundles) kind_of_[b] = kinds_.size();
+    kinds_.push_back(std::move(k));
+  }
 }
 
 std::vector<uint32_t> Placing::Result() const {
@@ -145,10 +148,6 @@ std::vector<uint32_t> Placing::StrictPack(uint32_t soft_node) {
 // each go elsewhere. `held`: the bundle on each node.
 size_t Placing::FreeSpotFor(size_t kind, const std::vector<std::vector<bool>>& fits,
                             std::vector<size_t>* held) {
-  std::vector<size_t> kind_of(bundles_.size());
-  for (size_t k = 0; k < kinds_.size(); ++k) {
-    for (const size_t b : kinds_[k].bundles) kind_of[b] = k;
-  }
   std::vector<size_t> via(kinds_.size(), kNowhere);  // the node by which a kind was reached
   std::vector<size_t> from(kinds_.size(), kNowhere);
   std::vector<size_t> reached = {kind};
@@ -159,7 +158,7 @@ size_t Placing::FreeSpotFor(size_t kind, const std::vector<std::vector<bool>>& f
     for (size_t s = 0; s < spots_.size(); ++s) {
       if (spots_[s].view->has != 0 || !fits[k][s]) continue;
       if ((*held)[s] != kNowhere) {
-        const size_t other = kind_of[(*held)[s]];
+        const size_t other = kind_of_[(*held)[s]];
         if (seen[other]) continue;
         seen[other] = true;
         via[other] = s;
@@ -255,9 +254,8 @@ std::vector<uint32_t> Placing::Pack() {
 
 std::vector<uint32_t> Placing::Spread() {
   using Offer = std::tuple<uint32_t, double, size_t>;  // bundles there, use, spot: the least first
-  std::priority_queue<Offer, std::vector<Offer>, std::greater<>> heap;
   for (const Kind& k : kinds_) {
-    heap = {};
+    std::priority_queue<Offer, std::vector<Offer>, std::greater<>> heap;
     for (size_t s = 0; s < spots_.size(); ++s) {
       if (ReportFits(spots_[s].free(), *k.want)) heap.emplace(spots_[s].bundles, spots_[s].use(), s);
     }

@@ -2,6 +2,13 @@
 #include "sched/bundles.h"
 
 namespace rmpi::sched {
+namespace {
+
+bool IsAsked(const BundleKey& key, int32_t index) {
+  return index < 0 || key.second == static_cast<uint32_t>(index);
+}
+
+}  // namespace
 
 void Bundles::Take(const Reserve& m) {
   for (const auto& [index, amounts] : m.bundles) {
@@ -18,20 +25,19 @@ bool Bundles::Has(const BundleKey& key) const {
   return it != bundles_.end() && !it->second.released;
 }
 
-const BundleKey* Bundles::Fitting(uint32_t group, int32_t index, const Amounts& want) {
-  for (auto it = First(group); it != bundles_.end() && it->first.first == group; ++it) {
-    if (index >= 0 && it->first.second != static_cast<uint32_t>(index)) continue;
-    if (!it->second.released && it->second.pool.Fits(want)) return &it->first;
-  }
-  return nullptr;
+const BundleKey* Bundles::Fitting(uint32_t group, int32_t index, const Amounts& want) const {
+  const auto it = Find(group, [&](const BundleKey& key, const Bundle& b) {
+    return IsAsked(key, index) && !b.released && b.pool.Fits(want);
+  });
+  return it == bundles_.end() ? nullptr : &it->first;
 }
 
 std::vector<Pool> Bundles::PoolsOf(uint32_t group, int32_t index) const {
   std::vector<Pool> out;
-  for (auto it = bundles_.lower_bound({group, 0}); it != bundles_.end() && it->first.first == group; ++it) {
-    if (index >= 0 && it->first.second != static_cast<uint32_t>(index)) continue;
-    if (!it->second.released) out.push_back(it->second.pool);
-  }
+  Find(group, [&](const BundleKey& key, const Bundle& b) {
+    if (IsAsked(key, index) && !b.released) out.push_back(b.pool);
+    return false;
+  });
   return out;
 }
 
@@ -56,8 +62,10 @@ void Bundles::GiveBack(const BundleKey& key) {
 
 std::vector<BundleKey> Bundles::Of(uint32_t group) const {
   std::vector<BundleKey> out;
-  for (auto it = bundles_.lower_bound({group, 0}); it != bundles_.end() && it->first.first == group; ++it)
-    out.push_back(it->first);
+  Find(group, [&](const BundleKey& key, const Bundle&) {
+    out.push_back(key);
+    return false;
+  });
   return out;
 }
 
@@ -72,7 +80,7 @@ std::vector<BundleReport> Bundles::TakeReport(const std::vector<std::pair<const 
     uint64_t unplaced = count;
     for (auto it = left.lower_bound({shape->group, 0});
          it != left.end() && it->first.first == shape->group && unplaced > 0; ++it) {
-      if (shape->bundle >= 0 && it->first.second != static_cast<uint32_t>(shape->bundle)) continue;
+      if (!IsAsked(it->first, shape->bundle)) continue;
       if (shape->resources.empty()) break;
       for (; unplaced > 0 && it->second.Fits(shape->resources); --unplaced) it->second.Take(shape->resources);
     }

@@ -30,7 +30,7 @@ class Bundles {
   bool Has(const BundleKey& key) const;
   Pool& pool(const BundleKey& key) { return bundles_.at(key).pool; }
   // A bundle that has room for this: `index`, or with -1 any of the group.
-  const BundleKey* Fitting(uint32_t group, int32_t index, const Amounts& want);
+  const BundleKey* Fitting(uint32_t group, int32_t index, const Amounts& want) const;
   // All that such a request may use.
   std::vector<Pool> PoolsOf(uint32_t group, int32_t index) const;
 
@@ -64,7 +64,15 @@ class Bundles {
   };
 
   void GiveBack(const BundleKey& key);
-  std::map<BundleKey, Bundle>::iterator First(uint32_t group) { return bundles_.lower_bound({group, 0}); }
+  // The group's bundles, those that are released included, until `fn` is true of one: that one, or the end.
+  template <class F>
+  std::map<BundleKey, Bundle>::const_iterator Find(uint32_t group, F&& fn) const {
+    auto it = bundles_.lower_bound({group, 0});
+    for (; it != bundles_.end() && it->first.first == group; ++it) {
+      if (fn(it->first, it->second)) return it;
+    }
+    return bundles_.end();
+  }
 
   Pool* node_;
   std::map<BundleKey, Bundle> bundles_;

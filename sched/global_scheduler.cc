@@ -157,26 +157,22 @@ void GlobalScheduler::HandOff(const Waiting& w, uint64_t count) {
   host_->SendHandedOff(w.origin, HandedOff{d.owner, d.shape_key, d.epoch, count});
 }
 
-// At least one; of more only what fits until others come first.
-uint64_t GlobalScheduler::TakeMany(const Waiting& w, Node* n, uint64_t most) const {
+// At least one. Where the head has the choice, of more only what fits until others come first; else all of
+// it, which is not counted to its end: the node will tell.
+uint64_t GlobalScheduler::TakeMany(const Shape& shape, Node* n, uint64_t count) {
+  const bool chosen = shape.strategy == 0;
   uint64_t taken = 0;
   do {
-    TakeFromReport(&n->available, w.demand.shape.resources);
-  } while (++taken < std::min<uint64_t>(most, kMostAtOnce) && !Crowded(n->total, n->available) &&
-           ReportFits(n->available, w.demand.shape.resources));
-  return taken;
+    TakeFromReport(&n->available, shape.resources);
+  } while (++taken < std::min<uint64_t>(count, kMostAtOnce) &&
+           (!chosen || (!Crowded(n->total, n->available) && ReportFits(n->available, shape.resources))));
+  return chosen ? taken : count;
 }
 
 void GlobalScheduler::Assign(Waiting* w, uint32_t node, uint64_t count) {
   Demand d = w->demand;
-  Node& n = nodes_.at(node);
-  if (d.shape.group != 0) {
-    // Its bundle has it already.
-  } else if (d.shape.strategy == 0) {
-    count = TakeMany(*w, &n, count);
-  } else {
-    for (uint64_t i = 0; i < count && i < 1024; ++i) TakeFromReport(&n.available, d.shape.resources);
-  }
+  // What is for a group has its bundle already.
+  if (d.shape.group == 0) count = TakeMany(d.shape, &nodes_.at(node), count);
   d.count = count;
   w->demand.count -= count;
   HandOff(*w, count);

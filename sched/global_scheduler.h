@@ -66,12 +66,12 @@ class GlobalScheduler {
  private:
   struct Node {
     Amounts total, available;
+    Amounts kept;        // by actors
+    Amounts in_bundles;  // of groups
     Labels labels;
     uint32_t queued = 0;  // assigned to it though it was full, since it reported
 
     bool Feasible(const Shape& shape) const;  // ever, by what it is
-    Amounts kept;                             // by actors
-    Amounts in_bundles;                       // of groups
   };
   struct Bundle {
     Amounts total, available;
@@ -97,7 +97,7 @@ class GlobalScheduler {
   uint32_t Pick(const Waiting& w, const LabelRules& rules);
   bool WorthWaiting(const Waiting& w, const Node& wish) const;
   bool ServesItself(const Waiting& w) const;
-  uint64_t TakeMany(const Waiting& w, Node* n, uint64_t most) const;
+  static uint64_t TakeMany(const Shape& shape, Node* n, uint64_t count);
   void WarnIfInfeasible(Waiting* w);
   void Assign(Waiting* w, uint32_t node, uint64_t count);
   void HandOff(const Waiting& w, uint64_t count);

@@ -54,8 +54,8 @@ void LocalScheduler::OnReserve(const Reserve& m, TimeNs now) {
   });
   if (there) return host_->SendReserved({m.group, m.epoch, true});
   // One that is being released stays until its last process has ended.
+  const std::vector<BundleKey> of = bundles_.Of(m.group);
   const bool clear = std::none_of(m.bundles.begin(), m.bundles.end(), [&](const auto& b) {
-    const auto of = bundles_.Of(m.group);
     return std::find(of.begin(), of.end(), BundleKey{m.group, b.first}) != of.end();
   });
   promised_ = true;  // the head has deducted it already

@@ -292,18 +292,25 @@ void LocalScheduler::Dispatch(TimeNs now) {
   std::map<uint8_t, uint32_t> starts_wanted;  // by language
   for (auto it = demands_.begin(); it != demands_.end();) {
     LocalDemand& d = *it;
+    std::optional<BundleKey> room;
+    bool serves = false;
+    const auto look = [&] {
+      room = RoomFor(d.shape);
+      serves = room && Serves(d, pool_.available());
+    };
+    look();
     if (d.assigned() || Local(d.shape)) {
-      for (auto room = RoomFor(d.shape); d.count > 0 && room && Serves(d, pool_.available());
-           room = RoomFor(d.shape)) {
-        if (GrantOne(&d, *room)) continue;
-        StartWorkersFor(d, &starts_wanted, now);
-        break;
+      while (d.count > 0 && room && serves) {
+        if (!GrantOne(&d, *room)) {
+          StartWorkersFor(d, &starts_wanted, now);
+          break;
+        }
+        look();
       }
-      const bool room = d.count > 0 && RoomFor(d.shape);
       starved |= d.count > 0 && !room;
       if (d.assigned() && d.count > 0) {
         // A process that is on its way will serve it; hard affinity has nowhere else to go.
-        const bool coming = starting_[d.shape.language] > 0 && room;
+        const bool coming = room && starting_[d.shape.language] > 0;
         const bool stays = d.stays || (d.shape.strategy == kAffinityStrategy && d.shape.group == 0);
         if (now - d.since <= kAssignPatience) {
           Arm(d.since + kAssignPatience + 1);
@@ -313,8 +320,7 @@ void LocalScheduler::Dispatch(TimeNs now) {
       }
     }
     // What fits here but waits for a process of ours to start is not the head's business.
-    const bool served = d.count != 0 && RoomFor(d.shape) && Serves(d, pool_.available());
-    if (!d.assigned() && !served) Report(&d);
+    if (!d.assigned() && (d.count == 0 || !serves)) Report(&d);
     it = d.count == 0 ? demands_.erase(it) : std::next(it);
   }
   if (starved) {
@@ -341,6 +347,8 @@ void LocalScheduler::EndLease(uint64_t lease, bool gone, TimeNs now) {
   if (record.actor && record.from.first == 0) Subtract(&kept_, record.resources);
   cpu_slots_.Give(record.cpus);
   const auto w = workers_.find(record.worker);
+  if (w != workers_.end() && w->second.blocked)
+    PoolOf(record.from).TakeBack(CpuOf(record.resources));  // it was back already
   if (!record.devices.empty() && !gone && w != workers_.end() && w->second.retiring) {
     const Amounts units = UnitsOf(record.resources);
     Amounts rest = record.resources;
@@ -349,9 +357,7 @@ void LocalScheduler::EndLease(uint64_t lease, bool gone, TimeNs now) {
     Changed(record.from);
     leaving_.push_back({record.worker, units, record.devices, now + kLeaving, record.from});
     Arm(now + kLeaving);
-    if (w->second.blocked) PoolOf(record.from).TakeBack(CpuOf(record.resources));  // it was back already
   } else {
-    if (w != workers_.end() && w->second.blocked) PoolOf(record.from).TakeBack(CpuOf(record.resources));
     GiveTo(record.from, record.resources, record.devices);
   }
   if (w == workers_.end()) return;

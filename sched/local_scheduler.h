@@ -24,7 +24,6 @@
 #include "sched/cpu_slots.h"
 #include "sched/labels.h"
 #include "sched/ledgers.h"
-#include "sched/node_index.h"
 #include "sched/pool.h"
 #include "sched/resources.h"
 

@@ -10,35 +10,12 @@
 namespace rmpi::sched {
 namespace {
 
-constexpr const char* kCritical[] = {"CPU", "memory"};
-
-// Of what a node is busy with, as Ray counts: 0 to 1. Labels that are resources, licences and such do not
-// make it busy.
-double UseOf(const Amounts& total, const Amounts& available) {
-  double most = 0;
-  for (const char* name : kCritical) {
-    const auto all = static_cast<double>(AmountOf(total, name));
-    if (all <= 0) continue;
-    most = std::max(most, 1.0 - static_cast<double>(AmountOf(available, name)) / all);
-  }
-  return most;
-}
-
 size_t CommonLength(const std::string& a, const std::string& b) {
   const auto end = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
   return static_cast<size_t>(end.first - a.begin());
 }
 
 }  // namespace
-
-bool Crowded(const Amounts& total, const Amounts& available) {
-  return std::any_of(std::begin(kCritical), std::end(kCritical), [&](const char* name) {
-    const int64_t all = AmountOf(total, name);
-    return all > 0 && 2 * AmountOf(available, name) <= all;
-  });
-}
-
-bool HasGpus(const Amounts& amounts) { return AmountOf(amounts, "GPU") > 0; }
 
 size_t NodeIndex::Bits::From(size_t i) const {
   size_t word = i / 64;
@@ -107,7 +84,7 @@ bool NodeIndex::HasMore(uint32_t node) {
 
 uint32_t NodeIndex::BucketOf(const View& view, const Node& node) const {
   if (!ReportFits(*node.available, view.want) || !Matches(*node.labels, view.rules)) return kNone;
-  const double use = UseOf(*node.total, *node.available);
+  const double use = BusyShare(*node.total, *node.available);
   const auto sixteenth = static_cast<uint32_t>(std::clamp(use - 0.5, 0.0, 0.5) * 2 * 15);
   const uint32_t second = HasGpus(*node.total) && !view.wants_gpus ? kUses : 0;
   return second + (use < 0.5 ? 0 : 1 + sixteenth);

@@ -27,10 +27,6 @@ namespace rmpi::sched {
 
 inline constexpr char kSwitchLabel[] = "ray-mpi/switch";
 
-// Whether half of a node's CPUs or memory is used: from there on others come first (Ray's hybrid policy).
-bool Crowded(const Amounts& total, const Amounts& available);
-bool HasGpus(const Amounts& amounts);
-
 class NodeIndex {
  public:
   // The amounts belong to the caller and stay where they are until Remove.

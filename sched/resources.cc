@@ -7,6 +7,8 @@
 namespace rmpi::sched {
 namespace {
 
+constexpr const char* kCritical[] = {"CPU", "memory"};
+
 template <class A>
 auto Lower(A& a, const std::string& name) {
   return std::lower_bound(a.begin(), a.end(), name,
@@ -45,6 +47,25 @@ double CriticalUse(const Amounts& total, const Amounts& available) {
   }
   return most;
 }
+
+double BusyShare(const Amounts& total, const Amounts& available) {
+  double most = 0;
+  for (const char* name : kCritical) {
+    const auto all = static_cast<double>(AmountOf(total, name));
+    if (all <= 0) continue;
+    most = std::max(most, 1.0 - static_cast<double>(AmountOf(available, name)) / all);
+  }
+  return most;
+}
+
+bool Crowded(const Amounts& total, const Amounts& available) {
+  return std::any_of(std::begin(kCritical), std::end(kCritical), [&](const char* name) {
+    const int64_t all = AmountOf(total, name);
+    return all > 0 && 2 * AmountOf(available, name) <= all;
+  });
+}
+
+bool HasGpus(const Amounts& amounts) { return AmountOf(amounts, "GPU") > 0; }
 
 std::string ToString(const Amounts& a) {
   std::string out = "{";
