@@ -8,9 +8,6 @@ namespace {
 
 constexpr TimeNs kAssignPatience = 100 * kMillisecond;
 constexpr TimeNs kReclaimPeriod = 20 * kMillisecond;
-constexpr TimeNs kFirstRetry = 100 * kMillisecond;
-constexpr TimeNs kFirstPace = 1 * kSecond;
-constexpr TimeNs kLastPace = 10 * kSecond;
 constexpr TimeNs kIdleWorker = 2 * kSecond;  // workers beyond one per CPU end after this
 // A process that stays for its objects keeps devices no longer than this.
 constexpr TimeNs kLeaving = 1 * kSecond;
@@ -149,57 +146,6 @@ void LocalScheduler::TakeReport(Heartbeat* out) {
 
 // ---- leases -----------------------------------------------------------------------------------------------
 
-// One that has run with just these devices, else one that has not run yet. The most recently used one.
-LocalScheduler::Worker* LocalScheduler::IdleWorker(const Shape& shape, const Devices& devices) {
-  Worker* found = nullptr;
-  for (size_t i = idle_.size(); i-- > 0;) {
-    Worker& w = workers_.at(idle_[i]);
-    if (w.language != shape.language || (w.job != shape.job && w.job != JobId{})) continue;
-    if (w.used && w.devices == devices) {
-      found = &w;
-      break;
-    }
-    if (!w.used && found == nullptr) found = &w;
-  }
-  if (found == nullptr) return nullptr;
-  idle_.erase(std::find(idle_.begin(), idle_.end(), found->address));
-  found->job = shape.job;
-  found->used = true;
-  found->devices = devices;
-  return found;
-}
-
-void LocalScheduler::StopIdle(size_t index) {
-  const Address worker = idle_[index];
-  idle_.erase(idle_.begin() + static_cast<std::ptrdiff_t>(index));
-  workers_.erase(worker);
-  host_->StopWorker(worker);
-}
-
-// Processes that wait with some of these devices, and others, still have memory there: only their end frees
-// it.
-void LocalScheduler::StopIdleOn(const Devices& devices) {
-  for (size_t i = idle_.size(); i-- > 0;) {
-    const Devices& has = workers_.at(idle_[i]).devices;
-    const bool shared =
-        std::find_first_of(has.begin(), has.end(), devices.begin(), devices.end()) != has.end();
-    if (shared && has != devices) StopIdle(i);
-  }
-}
-
-// Whole CPUs are bound, near the devices if there are any.
-void LocalScheduler::BindWorker(const Shape& shape, LeaseRecord* lease, uint64_t number) {
-  const int64_t cpu = AmountOf(shape.resources, "CPU");
-  const auto whole = cpu % kResourceUnit == 0 ? static_cast<uint32_t>(cpu / kResourceUnit) : 0;
-  const size_t device = lease->devices.empty() ? SIZE_MAX : lease->devices.front();
-  const int near = device < options_.device_numa.size() ? options_.device_numa[device] : kAnyNuma;
-  Worker& worker = workers_.at(lease->worker);
-  lease->cpus = cpu_slots_.Take(whole, worker.cpus, near);
-  if (lease->cpus.empty()) return;
-  worker.cpus = lease->cpus;
-  host_->AssignCpus(lease->worker, number, lease->cpus);
-}
-
 bool LocalScheduler::GrantOne(LocalDemand* d, const BundleKey& from) {
   Pool& pool = PoolOf(from);
   Devices devices = pool.Take(d->shape.resources);
@@ -229,51 +175,6 @@ bool LocalScheduler::GrantOne(LocalDemand* d, const BundleKey& from) {
   g.worker = w->address;
   host_->SendGrant(d->owner, g);
   return true;
-}
-
-// A new process is free of limits for tasks deeper than every blocked one (they make progress for those);
-// else the first above one per CPU come 1 s apart, then 2 s, up to 10 s.
-bool LocalScheduler::MayStart(const LocalDemand& d, TimeNs now) {
-  if (now < next_start_ && failed_starts_ != 0) {
-    Arm(next_start_);
-    return false;
-  }
-  const uint32_t starting = Starting();
-  const size_t for_tasks = workers_.size() - actor_leases_;
-  if (!d.shape.actor && for_tasks + starting >= options_.max_workers) {
-    if (idle_.empty()) return false;
-    StopIdle(0);  // of another job, or with other devices
-  }
-  const auto cpus =
-      static_cast<uint32_t>(std::max<int64_t>(1, AmountOf(options_.total, "CPU") / kResourceUnit));
-  if (starting >= std::max(cpus, 4U)) return false;
-  if (d.shape.actor) return true;  // it stays: no pace brings it back
-  const uint32_t deepest = blocked_depths_.empty() ? 0 : blocked_depths_.rbegin()->first;
-  if (blocked_depths_.empty() || d.shape.depth > deepest) return true;
-  if (now < last_paced_start_ + pace_) {
-    Arm(last_paced_start_ + pace_);
-    return false;
-  }
-  pace_ = pace_ == 0 ? kFirstPace : std::min(2 * pace_, kLastPace);
-  last_paced_start_ = now;
-  Arm(now + pace_);
-  return true;
-}
-
-// No process: as many new ones as there is room for, beyond those already on their way.
-void LocalScheduler::StartWorkersFor(const LocalDemand& d, std::map<uint8_t, uint32_t>* wanted, TimeNs now) {
-  std::vector<Pool> left =
-      d.shape.group == 0 ? std::vector<Pool>{pool_} : bundles_.PoolsOf(d.shape.group, d.shape.bundle);
-  for (uint64_t i = 0; i < d.count; ++i) {
-    const auto room =
-        std::find_if(left.begin(), left.end(), [&](const Pool& p) { return p.Fits(d.shape.resources); });
-    if (room == left.end() || !Serves(d, room->available())) return;
-    room->Take(d.shape.resources);
-    if (++(*wanted)[d.shape.language] <= starting_[d.shape.language]) continue;
-    if (!MayStart(d, now)) return;
-    ++starting_[d.shape.language];
-    host_->StartWorker(d.shape.job, d.shape.language);
-  }
 }
 
 void LocalScheduler::Reject(LocalDemand* d) {
@@ -396,106 +297,6 @@ void LocalScheduler::OnLeaseReturn(uint64_t lease, WorkerAfter after, TimeNs now
   Dispatch(now);
 }
 
-// ---- workers ----------------------------------------------------------------------------------------------
-
-uint32_t LocalScheduler::Starting() const {
-  uint32_t sum = 0;
-  for (const auto& [language, count] : starting_) sum += count;
-  return sum;
-}
-
-void LocalScheduler::EndStart(uint8_t language) {
-  uint32_t& count = starting_[language];
-  if (count > 0) --count;
-}
-
-void LocalScheduler::Prestart(JobId job, uint8_t language, uint32_t count) {
-  for (; count > 0 && workers_.size() + Starting() < options_.max_workers; --count) {
-    ++starting_[language];
-    host_->StartWorker(job, language);
-  }
-}
-
-void LocalScheduler::OnWorkerReady(const Address& worker, JobId job, uint8_t language, TimeNs now) {
-  failed_starts_ = 0;
-  EndStart(language);
-  Worker w;
-  w.address = worker;
-  w.job = job;
-  w.language = language;
-  w.idle_since = now;
-  workers_.emplace(worker, w);
-  idle_.push_back(worker);
-  Dispatch(now);
-}
-
-void LocalScheduler::OnCannotStart(JobId job, uint8_t language, const std::string& why, bool starting,
-                                   TimeNs now) {
-  if (starting) EndStart(language);
-  for (LocalDemand& d : demands_) {
-    if (d.shape.job != job || d.shape.language != language || d.count == 0) continue;
-    host_->SendUnschedulable(d.owner, {d.shape_key, why});
-    Withdraw(&d);
-  }
-  Dispatch(now);
-}
-
-void LocalScheduler::OnWorkerStartFailed(uint8_t language, TimeNs now) {
-  EndStart(language);
-  // What fails once may fail always (a broken environment, no memory): ever more slowly, up to 10 s apart.
-  next_start_ = now + std::min(kFirstRetry << std::min(failed_starts_++, 7U), kLastPace);
-  Arm(next_start_);
-  Dispatch(now);
-}
-
-void LocalScheduler::OnWorkerGone(const Address& worker, TimeNs now) {
-  FreeLeaving([&](const Leaving& l) { return l.worker == worker; });
-  const auto it = workers_.find(worker);
-  if (it != workers_.end() && it->second.lease != 0) {
-    it->second.retiring = true;
-    EndLease(it->second.lease, true, now);  // erases it
-  } else if (it != workers_.end()) {
-    std::erase(idle_, worker);
-    workers_.erase(it);
-  }
-  Dispatch(now);
-}
-
-void LocalScheduler::OnRetire(const Address& worker, TimeNs now) {
-  const auto it = workers_.find(worker);
-  if (it == workers_.end()) return;
-  it->second.retiring = true;
-  if (it->second.lease == 0) {
-    std::erase(idle_, worker);
-    workers_.erase(it);
-  }
-  Dispatch(now);
-}
-
-void LocalScheduler::OnBlocked(const Address& worker, uint64_t lease, uint32_t depth, TimeNs now) {
-  const auto it = workers_.find(worker);
-  if (it == workers_.end() || lease == 0 || it->second.lease != lease || it->second.blocked) return;
-  it->second.blocked = true;
-  it->second.blocked_depth = depth;
-  ++blocked_depths_[depth];
-  const LeaseRecord& record = leases_.at(it->second.lease);
-  PoolOf(record.from).Lend(CpuOf(record.resources));
-  Changed(record.from);
-  Dispatch(now);
-}
-
-void LocalScheduler::OnUnblocked(const Address& worker, uint64_t lease, TimeNs now) {
-  const auto it = workers_.find(worker);
-  if (it == workers_.end() || !it->second.blocked || it->second.lease != lease) return;
-  it->second.blocked = false;
-  if (--blocked_depths_[it->second.blocked_depth] == 0) blocked_depths_.erase(it->second.blocked_depth);
-  if (blocked_depths_.empty()) pace_ = 0;
-  const LeaseRecord& record = leases_.at(it->second.lease);
-  PoolOf(record.from).TakeBack(CpuOf(record.resources));  // may be a debt
-  Changed(record.from);
-  Dispatch(now);
-}
-
 std::vector<Address> LocalScheduler::OnOwnerGone(const Address& owner, TimeNs now) {
   std::vector<Address> ran;
   demands_.remove_if([&](LocalDemand& d) {
@@ -532,16 +333,6 @@ void LocalScheduler::OnOwnerNodeGone(uint32_t node, std::vector<Address>* worker
   for (const Address& owner : owners) {
     for (const Address& w : OnOwnerGone(owner, now)) workers->push_back(w);
   }
-}
-
-JobId LocalScheduler::JobOf(const Address& worker) const {
-  const auto it = workers_.find(worker);
-  return it == workers_.end() ? JobId{} : it->second.job;
-}
-
-bool LocalScheduler::Runs(const Address& worker, uint64_t lease) const {
-  const auto it = workers_.find(worker);
-  return it != workers_.end() && lease != 0 && it->second.lease == lease;
 }
 
 void LocalScheduler::OnTimer(TimeNs now) {

@@ -20,8 +20,8 @@ void Subtract(Amounts* from, const Amounts& what);  // may go negative: a debt
 void Add(Amounts* to, const Amounts& what);
 // The share of the most used resource of `want`, 0 to 1.
 double CriticalUse(const Amounts& total, const Amounts& available);
-// How busy a node is, as Ray counts: the larger of its used shares of CPUs and memory, 0 to 1. Labels that are
-// resources, licences and such do not make it busy.
+// How busy a node is, as Ray counts: the larger of its used shares of CPUs and memory, 0 to 1. Labels that
+// are resources, licences and such do not make it busy.
 double BusyShare(const Amounts& total, const Amounts& available);
 // Whether half of its CPUs or memory is used: from there on others come first (Ray's hybrid policy).
 bool Crowded(const Amounts& total, const Amounts& available);

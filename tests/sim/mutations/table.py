@@ -115,7 +115,7 @@ MUTATIONS = [
     # T7: a task that goes on takes no CPU back.
     Mutation(
         "unblocked_without_debt",
-        ("sched/local_scheduler.cc", "PoolOf(record.from).TakeBack(CpuOf(record.resources));  // may be a debt", ""),
+        ("sched/local_workers.cc", "PoolOf(record.from).TakeBack(CpuOf(record.resources));  // may be a debt", ""),
     ),
     # C5: the end of a driver is the end of the job of its detached actors.
     Mutation(
@@ -135,6 +135,6 @@ MUTATIONS = [
     # T7: a task of a bundle that waits lends its CPU to the node.
     Mutation(
         "bundle_lends_to_node",
-        ("sched/local_scheduler.cc", "PoolOf(record.from).Lend(CpuOf(record.resources));", "pool_.Lend(CpuOf(record.resources));"),
+        ("sched/local_workers.cc", "PoolOf(record.from).Lend(CpuOf(record.resources));", "pool_.Lend(CpuOf(record.resources));"),
     ),
 ]
