@@ -39,6 +39,12 @@ constexpr Row kLaunch[] = {
     {"bringup-timeout", kValue, "S", "give up when the ranks have not met after S seconds (60)"},
     {"serve", kFlag, "",
      "stay up after the program, or without one, for others that join\nwith ray.init(\"auto\")"},
+    {"join", kValue, "RUN",
+     "be one more node of a run of yours: its run directory on this\nhost, auto for the newest, or the file "
+     "of its --listen"},
+    {"listen", kValue, "FILE",
+     "let nodes of other hosts join: listen on a TCP port, and keep\nits address and the run's secret in "
+     "FILE (mode 600)"},
     {"config", kValue, "FILE",
      "an INI file with any of these options, name = value; below\n[rank 2] or [rank 0,4-7] those of some "
      "ranks"},
@@ -123,6 +129,7 @@ Usage:
   ray-mpi [options] program [arguments]       the same for a C++ program (or any other)
   ray-mpi -n N [options] app.py [arguments]   N ranks, started with mpirun
   ray-mpi --serve [options] [program ..]      stay up for other programs, which say ray.init("auto")
+  ray-mpi --join RUN [options]                one more node for a run that is up; SIGTERM ends it
   ray-mpi stop                                end your runtimes on this node that serve
   ray-mpi doctor                              check this machine, and print the srun line that fits it
 

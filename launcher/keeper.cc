@@ -134,7 +134,7 @@ void Keeper::OnSignal() {
       if (driver_pid_ != 0 && Catches(driver_pid_, signal)) ::kill(driver_pid_, signal);
     } else if (driver_pid_ != 0) {
       if (!from_terminal) ::kill(driver_pid_, signal);
-    } else if (config_.control_fd < 0) {
+    } else if (config_.control_fd < 0 || config_.joined) {
       StopServing();
     }
   }
@@ -144,7 +144,7 @@ void Keeper::OnSignal() {
 // it.
 bool Keeper::AskedToStop() {
   stop_asked_ = true;
-  return driver_pid_ == 0 && config_.control_fd < 0;
+  return driver_pid_ == 0 && (config_.control_fd < 0 || config_.joined);
 }
 
 // No program of ours runs here (any more).
@@ -231,7 +231,7 @@ void Keeper::OnRayletExit(int wait_status) {
   const bool lost = coming_up() && !done_;
   // The others of a run go on without this node, and the run's status is the driver's. A node that never
   // joined is different: nobody has counted on it, so nobody else would tell.
-  Fail(head || !ready_ ? 1 : 0, what);
+  Fail(head || config_.joined || !ready_ ? 1 : 0, what);
   if (lost && config_.end_launch) config_.end_launch();
 }
 
@@ -318,6 +318,8 @@ void Keeper::OnReady(const KeeperMessage& message) {
   }
   Report("session " + directory_.path());
   if (config_.raylet.serve && config_.driver.empty() && config_.rank == 0) Say(kServing);
+  if (config_.joined && config_.control_fd < 0)
+    Say(fmt::format("node {} of the run of {}, until SIGTERM or its end", message.text, config_.raylet.join));
   if (driver_over_) StartClock();
 }
 

@@ -36,6 +36,7 @@ struct KeeperConfig {
   std::string job_step;  // for the run directory's name
   std::string version;
   uint32_t rank = 0, size = 1;
+  bool joined = false;      // a node of a run that was up already; rank is not 0
   Environment environment;  // of this process: where the run directory goes
 
   std::vector<std::string> driver;  // empty: no driver of ours
@@ -109,6 +110,7 @@ class Keeper {
   void EndWorkers();
   void EndProcesses(std::vector<pid_t> pids);
   void CleanUp();
+  void RemoveFiles();
 
   void Send(KeeperMessage::Type type, pid_t pid, int wait_status, uint64_t token = 0);
   void Flush();

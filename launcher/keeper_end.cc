@@ -13,6 +13,7 @@
 
 #include "launcher/keeper.h"
 #include "launcher/process.h"
+#include "runtime/transport/listen_file.h"
 
 namespace rmpi::launcher {
 namespace {
@@ -83,6 +84,11 @@ void Keeper::EndProcesses(std::vector<pid_t> pids) {
   programs_.End({programs, pids.end()}, MonotonicNow());
 }
 
+void Keeper::RemoveFiles() {
+  directory_.Remove();
+  if (!config_.raylet.listen.empty()) RemoveListenFile(config_.raylet.listen, config_.raylet.run_id);
+}
+
 // As their subreaper we become the parent of whatever loses its own, so that going on until there is no child
 // left reaches everything, double forks included. The cleaner goes last: we may still be killed ourselves.
 void Keeper::CleanUp() {
@@ -94,16 +100,16 @@ void Keeper::CleanUp() {
     pid_t reaped = 0;
     while ((reaped = ::waitpid(-1, nullptr, WNOHANG)) > 0) {
     }
-    if (reaped < 0 && errno == ECHILD) return directory_.Remove();
+    if (reaped < 0 && errno == ECHILD) return RemoveFiles();
     std::vector<pid_t> left = Descendants(::getpid());
     std::erase(left, cleaner_pid_);
     if (left.empty() && cleaner_pid_ != 0) {
-      directory_.Remove();
+      RemoveFiles();
       ::kill(std::exchange(cleaner_pid_, 0), SIGKILL);
     }
     EndProcesses(left);
     if (MonotonicNow() > give_up_at) {
-      directory_.Remove();
+      RemoveFiles();
       return Say(fmt::format("{} processes do not end although they were killed (first: pid {})", left.size(),
                              left.empty() ? 0 : left[0]));
     }

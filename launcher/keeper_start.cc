@@ -112,6 +112,7 @@ Session Keeper::MakeSession(const std::string& node) const {
   session.rank = config_.rank;
   session.node = node;
   session.serve = config_.raylet.serve;
+  session.joined = config_.joined;
   return session;
 }
 
@@ -196,7 +197,7 @@ Status Keeper::StartCleaner() {
     while (::poll(&gone, 1, -1) < 0 && errno == EINTR) {
     }
     EndProgramsOf(directory_.path());
-    directory_.Remove();
+    RemoveFiles();
     return 0;
   };
   return Fork(options, body, &cleaner_pid_);

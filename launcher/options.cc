@@ -19,7 +19,8 @@ namespace po = boost::program_options;
 // Options that say what to do now; an environment or a file cannot mean them.
 bool CommandLineOnly(const std::string& name) {
   static const std::vector<std::string> kNames = {"help",  "version", "ray-path",   "cmake-prefix",
-                                                  "ranks", "module",  "control-fd", "config"};
+                                                  "ranks", "module",  "control-fd", "config",
+                                                  "join",  "listen"};
   return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
 }
 
@@ -172,6 +173,13 @@ std::vector<std::string> WithoutRanks(const std::vector<std::string>& words) {
 }
 
 Status ChooseProgram(const Words& words, Options* out) {
+  if (!out->join.empty()) {
+    if (words.program.empty() && !words.module && out->ranks == 0 && !out->serve && out->listen.empty())
+      return Status::Ok();
+    return Status::Invalid(
+        "--join: a node that joins runs no program, starts no ranks and serves nobody of its own. A program "
+        "joins a run with ray.init(\"auto\") or RAY_ADDRESS");
+  }
   if (words.program.empty() && !words.module && out->serve) return Status::Ok();
   if (words.program.empty()) {
     return Status::Invalid("no program given: ray-mpi [options] app.py [arguments]. See `ray-mpi --help`");

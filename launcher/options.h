@@ -42,8 +42,10 @@ struct Options {
   std::string transfer;   // how objects travel between hosts; empty: the best there is
   double bringup_timeout_s = 60;
   bool dedicated_head = false;
-  bool serve = false;          // go on after the program, or without one
-  int control_fd = -1;         // kEmbedded
+  bool serve = false;   // go on after the program, or without one
+  std::string join;     // no run of its own: a node of that one (run directory, file of --listen, auto)
+  std::string listen;   // the file by which nodes of other hosts may join
+  int control_fd = -1;  // kEmbedded
   bool native_driver = false;  // kEmbedded: the parent is a C++ program
 
   // Resources of this node; unset: what the machine grants.

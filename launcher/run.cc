@@ -190,7 +190,8 @@ Status MakeConfig(const Options& options, const Paths& paths, const Environment&
   KeeperConfig& config = *out;
   config.version = RMPI_VERSION;
   config.job_step = JobStep(environment);
-  config.rank = static_cast<uint32_t>(launch.rank);
+  config.joined = !options.join.empty();
+  config.rank = config.joined ? 1 : static_cast<uint32_t>(launch.rank);
   config.size = static_cast<uint32_t>(launch.size);
   config.environment = environment;
   config.watch_parent = launch.kind == Launch::kMpirun;
@@ -199,13 +200,21 @@ Status MakeConfig(const Options& options, const Paths& paths, const Environment&
 
   RayletConfig& raylet = config.raylet;
   raylet.hostname = Hostname();
-  raylet.transport = !options.transport.empty() ? options.transport
-                     : launch.size > 1          ? RMPI_DEFAULT_TRANSPORT
-                                                : "none";
+  raylet.transport = config.joined                ? "join"
+                     : !options.transport.empty() ? options.transport
+                     : launch.size > 1            ? RMPI_DEFAULT_TRANSPORT
+                                                  : "none";
   raylet.mpi_plugin = paths.Library("libray-mpi-mpi.so");
   raylet.ucx_plugin = options.transfer == "lane" ? "" : paths.Library("libray-mpi-ucx.so");
   raylet.dedicated_head = options.dedicated_head;
   raylet.serve = options.serve;
+  raylet.join = options.join;
+  raylet.listen = options.listen;
+  if (options.join == "auto") {
+    const std::optional<FoundRun> run = NewestHead(environment);
+    if (!run) return Status::NotFound("--join auto: no run of yours has its head on this node");
+    raylet.join = run->path;
+  }
   raylet.log_dir = LogDir(options, environment);
   raylet.log_to_driver = options.log_to_driver;
   raylet.log_level = options.log_level;
@@ -224,7 +233,9 @@ Status MakeConfig(const Options& options, const Paths& paths, const Environment&
   raylet.prestart_workers = offers ? options.prestart_workers.value_or(DefaultPrestart(raylet)) : 0;
   if (!launch.advice.empty()) notices.push_back(launch.advice);
   for (const std::string& notice : notices) {
-    if (config.rank == 0) fmt::print(stderr, "ray-mpi: {}\n", notice);
+    // Who starts many nodes in one program has said what they are to have.
+    if (config.joined ? options.mode != Mode::kEmbedded : config.rank == 0)
+      fmt::print(stderr, "ray-mpi: {}\n", notice);
   }
 
   Environment clean = ScrubEnvironment(environment);
@@ -234,8 +245,10 @@ Status MakeConfig(const Options& options, const Paths& paths, const Environment&
   AddPythonPath(paths, &clean);
   config.driver_environment = clean;
   // Whoever comes to one that only serves most likely is Python.
-  config.driver_is_python = options.kind != ProgramKind::kExecutable && !options.native_driver &&
-                            (options.kind != ProgramKind::kNone || !paths.python.empty());
+  config.driver_is_python = config.joined
+                                ? !paths.python.empty()
+                                : options.kind != ProgramKind::kExecutable && !options.native_driver &&
+                                      (options.kind != ProgramKind::kNone || !paths.python.empty());
   raylet.prestart_python = config.driver_is_python;
   for (Environment* of_tasks : {&clean, &config.native_environment}) {
     SetMpirunOfTasks(of_tasks, SlotsOf(raylet, node));
@@ -254,7 +267,7 @@ int Usage(const std::string& text) {
 }
 
 Status CheckParts(const Paths& paths, const KeeperConfig& config) {
-  if (config.raylet.transport != "none" && config.raylet.mpi_plugin.empty()) {
+  if (config.size > 1 && config.raylet.mpi_plugin.empty()) {
     return Status::NotFound(
         fmt::format("there are {} ranks, but libray-mpi-mpi.so is not installed (looked in {}/lib). "
                     "Build ray-mpi where mpicc is on PATH",
@@ -277,13 +290,13 @@ int RunRank(const Options& options, const Paths& paths, const Environment& envir
   const bool embedded = options.mode == Mode::kEmbedded;
   std::vector<std::string> command = {"ray-mpi", options.program};
   command.insert(command.end(), options.arguments.begin(), options.arguments.end());
-  if (!embedded) launch = DetectLaunch(environment, command);
+  if (!embedded && options.join.empty()) launch = DetectLaunch(environment, command);
   if (launch.refused()) {
     // Every task of the step finds the same; one of them is enough to say it.
     return launch.rank == 0 ? Usage(launch.advice) : kUsageStatus;
   }
   UniqueFd launcher;
-  if (launch.rank == 0) launcher = JoinLauncher(environment);
+  if (launch.rank == 0 && options.join.empty()) launcher = JoinLauncher(environment);
 
   // Every rank looks, so that a wrong path ends all of them at once: they need not wait for rank 0.
   std::vector<std::string> driver;

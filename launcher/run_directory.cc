@@ -123,7 +123,8 @@ Status RunDirectory::WriteSession(const Session& session) const {
       {"version", session.version},       {"run_id", fmt::format("{:016x}", session.run_id)},
       {"keeper_pid", session.keeper_pid}, {"socket", session.socket},
       {"hostname", session.hostname},     {"rank", session.rank},
-      {"created", std::time(nullptr)},    {"serve", session.serve}};
+      {"created", std::time(nullptr)},    {"serve", session.serve},
+      {"joined", session.joined}};
   if (!session.node.empty()) json["node"] = session.node;
   const std::string text = json.dump(1) + "\n";
   const std::string path = path_ + "/session.json", fresh = path + ".new";
@@ -144,6 +145,8 @@ bool FoundRun::Read() {
   session.rank = json.value("rank", 0U);
   session.node = json.value("node", "");
   session.serve = json.value("serve", false);
+  session.joined = json.value("joined", false);
+  session.created = json.value("created", int64_t{0});
   return session.keeper_pid > 0;
 }
 
@@ -173,6 +176,15 @@ std::vector<FoundRun> FindRuns(const Environment& environment) {
     }
   }
   return found;
+}
+
+std::optional<FoundRun> NewestHead(const Environment& environment) {
+  std::optional<FoundRun> newest;
+  for (const FoundRun& run : FindRuns(environment)) {
+    if (run.session.rank != 0 || run.session.node.empty()) continue;
+    if (!newest || run.session.created > newest->session.created) newest = run;
+  }
+  return newest;
 }
 
 void RunDirectory::Remove() {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,8 @@ struct Session {
   uint32_t rank = 0;
   std::string node;  // its id in hex; empty until the raylet knows it
   bool serve = false;
+  bool joined = false;  // later: not of the launch
+  int64_t created = 0;  // seconds since 1970; as read
 };
 
 class RunDirectory {
@@ -54,6 +57,8 @@ struct FoundRun {
   bool Held() const;
 };
 std::vector<FoundRun> FindRuns(const Environment& environment);
+// The one that was started last and has its head on this node; nullopt: none.
+std::optional<FoundRun> NewestHead(const Environment& environment);
 
 // `bytes` random bytes as hex.
 std::string RandomHex(size_t bytes);

@@ -2,6 +2,7 @@
 #include "runtime/gcs/gcs.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace rmpi {
 namespace {
@@ -43,17 +44,18 @@ uint32_t Gcs::OnJoin(const NodeRecord& in, TimeNs now) {
   nodes_[record.node] = record;
   last_heard_[record.node] = now;
   if (last_timer_ == 0) last_timer_ = now;
-  if (joined_++ == 0) bringup_at_ = now + options_.bringup_timeout;
-  ranks_.insert(record.rank);
+  if (nodes_.size() == 1) bringup_at_ = now + options_.bringup_timeout;
+  const bool was_complete = complete();
+  if (!JoinedLater(record)) ranks_.insert(record.rank);
   outbox_->Send(RayletOf(record.node), MsgType::kJoined, reply);
   for (const auto& [id, job] : jobs_) {
-    outbox_->Send(RayletOf(record.node), MsgType::kJobStartReply, job.start);
+    if (!job.ending) outbox_->Send(RayletOf(record.node), MsgType::kJobStartReply, job.start);
   }
   scheduler_.AddNode(record.node, record.total, record.labels);
   groups_.OnNodeAdded(now);
   if (!complete()) {
     Arm(bringup_at_);
-  } else {
+  } else if (!was_complete) {
     bringup_at_ = kNever;
     for (const auto& [who, nonce] : nodes_waiters_) SendNodes(who, nonce);
     nodes_waiters_.clear();
@@ -199,12 +201,14 @@ void Gcs::FailBringUp() {
 }
 
 void Gcs::OnRankClosed(int rank, TimeNs now) {
-  if (!ranks_.contains(rank)) {
+  const bool of_launch = rank < static_cast<int>(options_.expected_nodes);
+  if (of_launch && !ranks_.contains(rank)) {
     host_->OnBringUpFailed(NameOf(rank) + " died before it had joined the run: its own message says why");
     return;
   }
   for (const auto& [node, record] : nodes_) {
-    if (record.rank == rank && record.alive) return DeclareDead(node, "its raylet's connection closed", now);
+    if (std::abs(record.rank) == rank && record.alive)
+      return DeclareDead(node, "its raylet's connection closed", now);
   }
 }
 
@@ -214,10 +218,10 @@ void Gcs::DeclareDead(uint32_t node, const std::string& reason, TimeNs now) {
   it->second.alive = false;
   it->second.available.clear();
   const NodeRecord& dead = it->second;
-  it->second.death_reason = "node " + std::to_string(node) + " (" + dead.hostname +
-                            (dead.ip.empty() ? "" : ", " + dead.ip) + ", rank " + std::to_string(dead.rank) +
-                            ", raylet " + std::to_string(dead.pid) + ") is dead" + host_->When() + ": " +
-                            reason;
+  it->second.death_reason =
+      "node " + std::to_string(node) + " (" + dead.hostname + (dead.ip.empty() ? "" : ", " + dead.ip) + ", " +
+      (JoinedLater(dead) ? "joined later" : "rank " + std::to_string(dead.rank)) + ", raylet " +
+      std::to_string(dead.pid) + ") is dead" + host_->When() + ": " + reason;
   last_heard_.erase(node);
   host_->OnNodeDead(node);
   for (const auto& [id, other] : nodes_) {

@@ -19,6 +19,9 @@
 
 namespace rmpi {
 
+// Such a node is no rank: its record has the negative of the number that it has in the head's transport.
+inline bool JoinedLater(const NodeRecord& record) { return record.rank < 0; }
+
 struct GcsOptions {
   uint64_t run_id = 0;
   uint32_t expected_nodes = 1;
@@ -55,14 +58,15 @@ class Gcs : private sched::GlobalScheduler::Host {
   uint32_t OnJoin(const NodeRecord& record, TimeNs now);
   void OnMessage(const MessageHeader& header, Bytes body, TimeNs now);
   void OnTimer(TimeNs now);
-  // The connection of that rank's raylet closed: it is dead, whether it has joined or not.
+  // The connection of that raylet closed: it is dead, whether it has joined or not.
   void OnRankClosed(int rank, TimeNs now);
   TimeNs NextDeadline() const { return std::min(deadline_, groups_.NextDeadline()); }
 
   // The run is over: tells every raylet.
   void Shutdown(int status, const std::string& reason);
-  bool complete() const { return joined_ >= options_.expected_nodes; }
-  uint32_t joined() const { return joined_; }
+  bool complete() const { return ranks_.size() >= options_.expected_nodes; }
+  // Where a node takes transfers, if that was not known yet when it joined.
+  void SetDataAddress(uint32_t node, const std::string& address) { nodes_.at(node).data_address = address; }
   const std::map<uint32_t, NodeRecord>& nodes() const { return nodes_; }
   void DeclareDead(uint32_t node, const std::string& reason, TimeNs now);
   size_t pending_demands() const { return scheduler_.pending(); }
@@ -122,9 +126,8 @@ class Gcs : private sched::GlobalScheduler::Host {
   std::vector<std::pair<Address, uint64_t>> nodes_waiters_;  // asked before all were there
   uint32_t next_node_ = kHeadNode;
   uint32_t next_job_ = 1;
-  uint32_t joined_ = 0;
   std::optional<rmpi::Shutdown> shutdown_;  // asked for before all nodes were there
-  std::set<int> ranks_;                     // that have joined
+  std::set<int> ranks_;                     // of the launch, that have joined
   TimeNs bringup_at_ = kNever;
   TimeNs last_timer_ = 0;
   TimeNs deadline_ = kNever;

@@ -9,6 +9,7 @@
 
 #include "runtime/ids/ids.h"
 #include "runtime/message/messages.h"
+#include "runtime/transport/transport.h"
 
 namespace rmpi {
 
@@ -21,6 +22,8 @@ struct ClientHello {
   uint32_t is_driver = 0;
   uint32_t wants_logs = 0;
   uint64_t spawn_token = 0;
+  uint32_t is_node = 0;     // another raylet, which wants to join the run: answered by a JoinTicket
+  uint32_t asks_nodes = 0;  // somebody who only wants to see the nodes: answered by a NodesReply's bytes
 };
 constexpr size_t kMaxHelloBytes = 64 << 10;
 
@@ -37,6 +40,14 @@ struct ClientWelcome {
 };
 
 constexpr int kWelcomeFds = 5;
+
+// What a raylet of the same user needs to connect to the head: it comes over the head's session socket only.
+// One that is refused gets a ClientWelcome that says so.
+struct JoinTicket {
+  uint32_t one_host = 0;  // all nodes of the run are on this host
+  RunSecret secret{};
+  char address[256] = {};  // of the head's direct transport
+};
 
 constexpr uint32_t kMaxDevices = 1024;    // of a node, all kinds together
 constexpr uint32_t kMaxBoundCpus = 1024;  // with higher numbers nobody is bound

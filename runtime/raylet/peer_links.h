@@ -21,6 +21,8 @@ class PeerLinks {
   using Handler = std::function<void(int peer, const MessageHeader& header, Bytes body)>;
 
   explicit PeerLinks(Transport* transport) : transport_(transport) {}
+  // The same peers, and more, under the same numbers.
+  void SetTransport(Transport* transport) { transport_ = transport; }
 
   void Queue(int peer, const MessageHeader& header, Bytes body);
   void Flush();

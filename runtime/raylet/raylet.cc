@@ -139,7 +139,7 @@ Status Raylet::MapMemory() {
 
 void Raylet::MakeScheduler() {
   sched::LocalOptions options;
-  if (!(config_.dedicated_head && rank_ == 0)) options.total = FixedPoint(config_.resources);
+  if (!(config_.dedicated_head && head_)) options.total = FixedPoint(config_.resources);
   // What every node of Ray's has, and its head: for show, and for tasks that must run just there.
   const auto store = static_cast<int64_t>(arena_->size()) * sched::kResourceUnit;
   sched::Add(&options.total, {{"node:" + ip_, sched::kResourceUnit}, {"object_store_memory", store}});
@@ -152,7 +152,15 @@ void Raylet::MakeScheduler() {
 }
 
 Status Raylet::StartTransport() {
-  if (config_.transport == "none") return Status::Ok();
+  if (config_.transport == "join") return JoinRun();
+  if (config_.transport != "none") {
+    if (Status s = MeetRanks(); !s.ok()) return s;
+  }
+  one_host_ = config_.listen.empty() && (launch_size_ == 1 || LaunchIsOneHost());
+  return config_.listen.empty() || !head_ ? Status::Ok() : OpenToNodes();
+}
+
+Status Raylet::MeetRanks() {
   if (config_.transport != "mpi" && config_.transport != "direct") {
     return Status::Invalid("there is no transport '" + config_.transport + "': use mpi or direct");
   }
@@ -169,15 +177,25 @@ Status Raylet::StartTransport() {
   }
   Tell(KeeperMessage::kMet, 0, 0, "");
   rank_ = transport_->rank();
+  launch_size_ = transport_->size();
   head_ = rank_ == 0;
   spdlog::info("rank {} of {} on {}, {}", rank_, transport_->size(), config_.hostname, version);
   if (config_.transport == "direct" && transport_->size() > 1) {
     if (Status s = SwitchToDirect(); !s.ok()) return s;
   }
-  links_ = std::make_unique<PeerLinks>(transport_.get());
-  router_.SetLinks(links_.get());
-  loop_.Add(transport_->EpollFd(), EPOLLIN, [](uint32_t) {});  // every turn polls it
+  UseTransport(std::move(transport_));
   return Status::Ok();
+}
+
+void Raylet::UseTransport(std::unique_ptr<Transport> transport) {
+  transport_ = std::move(transport);
+  if (links_) {
+    links_->SetTransport(transport_.get());
+  } else {
+    links_ = std::make_unique<PeerLinks>(transport_.get());
+    router_.SetLinks(links_.get());
+  }
+  loop_.Add(transport_->EpollFd(), EPOLLIN, [](uint32_t) {});  // every turn polls it
 }
 
 // MPI brings the run up, and the addresses of our own sockets around; from then on it rests.
@@ -229,11 +247,10 @@ Status Raylet::SwitchToDirect() {
   return Status::Ok();
 }
 
-// One node needs no transfers, and no UCX library.
 Status Raylet::StartTransfer() {
-  if (!transport_ || transport_->size() == 1 || config_.ucx_plugin.empty()) return Status::Ok();
+  if (config_.ucx_plugin.empty()) return Status::Ok();
   NetInterface interface { "lo", "127.0.0.1" };
-  if (!LaunchIsOneHost()) {
+  if (!one_host_) {
     if (Status s = JobInterface(&interface); !s.ok()) return s;
   }
   ip_ = interface.ipv4;
@@ -270,7 +287,10 @@ NodeRecord Raylet::OwnRecord() const {
 
 Status Raylet::BringUp() {
   if (Status s = StartTransport(); !s.ok()) return s;
-  if (Status s = StartTransfer(); !s.ok()) return s;
+  // One node needs no transfers, and no UCX library.
+  if (launch_size_ > 1 || joined_ || !one_host_) {
+    if (Status s = StartTransfer(); !s.ok()) return s;
+  }
   MakeScheduler();
   loop_.Add(bell_.get(), EPOLLIN, [this](uint32_t) {
     uint64_t n;
@@ -284,7 +304,7 @@ Status Raylet::BringUp() {
     options.hosts = hosts_;
     options.host_features = config_.host_features;
     options.bringup_timeout = static_cast<TimeNs>(config_.bringup_timeout_s * 1e9);
-    options.expected_nodes = transport_ ? static_cast<uint32_t>(transport_->size()) : 1;
+    options.expected_nodes = static_cast<uint32_t>(launch_size_);
     router_.SetUnreachable([this](const MessageHeader& header) {
       if (header.src == DetachedOwner()) Unreachable(header);  // the GCS is told of every death anyway
     });
@@ -315,7 +335,7 @@ void Raylet::BecomeNode(uint32_t node, uint64_t run_id, const sched::Labels& lab
   scheduler_->SetNode(node, labels);
   store_ = std::make_unique<objstore::Store>(arena_.get(), pins_.get(), node);
   pulls_ = std::make_unique<PullManager>(node, store_.get(), &router_, this);
-  StartPrefault();
+  if (!joined_ || !one_host_) StartPrefault();
   kernel_kills_ = ReadOomKills("");
   next_heartbeat_ = MonotonicNow();
   fence_.Start(next_heartbeat_);

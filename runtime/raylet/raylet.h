@@ -34,10 +34,14 @@ struct RayletConfig {
   uint32_t prestart_workers = 0;  // started before anybody asks: Python ones at once, C++ ones with their job
   bool prestart_python = true;    // a C++ program may never need any
   uint32_t max_workers = 0;       // 0: as many as the board has slots
-  std::string transport = "none";  // none (one node) | mpi | direct
-  std::string mpi_plugin;          // path of libray-mpi-mpi.so
-  std::string ucx_plugin;          // path of libray-mpi-ucx.so
-  bool dedicated_head = false;     // rank 0 offers no resources
+  std::string transport = "none";  // none (one node) | mpi | direct | join
+  // transport join: the run directory of a head on this host, or the file that a head wrote (see `listen`).
+  std::string join;
+  // On the head: nodes of other hosts may join. It listens on a TCP port and writes address and secret there.
+  std::string listen;
+  std::string mpi_plugin;       // path of libray-mpi-mpi.so
+  std::string ucx_plugin;       // path of libray-mpi-ucx.so
+  bool dedicated_head = false;  // rank 0 offers no resources
   bool serve = false;
   std::string log_dir;  // per-worker files are written there when not empty
   bool log_to_driver = true;

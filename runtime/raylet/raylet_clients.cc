@@ -73,6 +73,8 @@ void Raylet::OnHello(int fd) {
   if (hello.version != kWireVersion)
     return Refuse(fd, "this runtime is of another version of ray-mpi than the program");
   if (stopping_) return Refuse(fd, "the runtime is shutting down");
+  if (hello.is_node != 0) return Invite(fd);
+  if (hello.asks_nodes != 0) return ShowNodes(fd);
   JobMessage start;
   Reader reader({datagram.data() + sizeof hello, static_cast<size_t>(n) - sizeof hello});
   if (hello.is_driver != 0) reader(start);
@@ -209,8 +211,8 @@ std::string Raylet::CauseOf(Client& c) {
     how = fmt::format("it exited with status {}", WEXITSTATUS(*c.wait_status));
   }
   std::string text =
-      fmt::format("{} {} on {} ({}, node {}, rank {}, pid {}){}: {}{}", c.is_driver ? "driver" : "worker",
-                  ToString(c.address), config_.hostname, ip_, node_, rank_, c.pid, When(), how,
+      fmt::format("{} {} on {} ({}, node {}, {}, pid {}){}: {}{}", c.is_driver ? "driver" : "worker",
+                  ToString(c.address), config_.hostname, ip_, node_, Origin(), c.pid, When(), how,
                   c.kill_reason.empty() ? "" : ", because " + c.kill_reason);
   const std::string tail = c.is_driver ? "" : logs_.TakeTail(c.token);
   if (!tail.empty()) text += "\nIts last lines on stderr:\n" + tail;

@@ -33,6 +33,7 @@
 #include "runtime/raylet/raylet.h"
 #include "runtime/raylet/router.h"
 #include "runtime/raylet/served_objects.h"
+#include "runtime/transport/direct.h"
 #include "runtime/transport/transport.h"
 #include "sched/local_scheduler.h"
 
@@ -93,12 +94,23 @@ class Raylet : public sched::LocalScheduler::Host,
   Status BringUp();
   void MakeScheduler();
   Status StartTransport();
+  Status MeetRanks();
   Status SwitchToDirect();
+  void UseTransport(std::unique_ptr<Transport> transport);
   Status StartTransfer();
   void OnTransfers();
+  std::string Origin() const;
   NodeRecord OwnRecord() const;
   void BecomeNode(uint32_t node, uint64_t run_id, const sched::Labels& labels);
   void StartPrefault();
+
+  // ---- nodes that join later (raylet_join.cc)
+  Status JoinRun();
+  Status OpenToNodes();
+  void Invite(int fd);
+  void ShowNodes(int fd);
+  void OnJoin(int peer, NodeRecord record);
+  void Relay(const MessageHeader& header, Bytes body);
   void Fatal(const std::string& text, int status);
   void Tell(KeeperMessage::Type type, int32_t pid, int32_t status, const std::string& text);
 
@@ -208,7 +220,11 @@ class Raylet : public sched::LocalScheduler::Host,
   std::unique_ptr<objstore::Prefaulter> prefaulter_;
   UniqueFd prefault_bell_;
   std::unique_ptr<Transport> transport_;
-  std::unique_ptr<Transport> mpi_;  // with --transport direct: brought the run up, rests since
+  std::unique_ptr<Transport> mpi_;      // with --transport direct: brought the run up, rests since
+  DirectTransport* joiners_ = nullptr;  // on the head: inside of transport_, once somebody may join
+  int launch_size_ = 1;   // ranks of the launch; nodes that join later are numbered from there on
+  bool joined_ = false;   // this node did
+  bool one_host_ = true;  // all nodes of the run are on this host
   std::unique_ptr<PeerLinks> links_;
   RunSecret secret_{};
   std::vector<std::string> hosts_;  // on the head: of each rank

@@ -102,7 +102,7 @@ void Raylet::OnTimers(TimeNs now) {
   if (!ending_jobs_.empty()) CheckEndingJobs(now);
   SendHeartbeat(now);
   if (!head_ && !stopping_ && fence_.Expired(now)) {
-    Fatal("node " + std::to_string(node_) + " (" + config_.hostname + ", rank " + std::to_string(rank_) +
+    Fatal("node " + std::to_string(node_) + " (" + config_.hostname + ", " + Origin() +
               ") has not heard from the head for 2 s: it stops its work, since the head will start it "
               "elsewhere",
           1);
@@ -114,7 +114,10 @@ void Raylet::OnClosedPeers() {
   for (int peer : transport_->TakeClosedPeers()) {
     if (stopping_ || stop_asked_) continue;
     if (peer == 0) {
-      Fatal("the connection of the head's raylet (rank 0) closed: the run is over", 1);
+      Fatal(node_ == 0 && joined_ ? "the head refused this node: " + config_.join +
+                                        " is of another run, or of one that is ending"
+                                  : "the connection of the head's raylet (rank 0) closed: the run is over",
+            1);
       return;
     }
     if (gcs_) gcs_->OnRankClosed(peer, MonotonicNow());

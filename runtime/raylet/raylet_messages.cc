@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "runtime/raylet/raylet_impl.h"
@@ -41,16 +42,13 @@ void Raylet::OnLaneMessage(uint16_t src_slot, uint32_t src_generation, Bytes mes
 
 void Raylet::OnPeerMessage(int peer, const MessageHeader& header, Bytes body) {
   if (static_cast<MsgType>(header.type) == MsgType::kJoin && gcs_) {
-    Handle<Join>(body, [&](Join& m) {
-      m.record.rank = peer;
-      gcs_->OnJoin(m.record, MonotonicNow());
-    });
+    Handle<Join>(body, [&](const Join& m) { OnJoin(peer, m.record); });
     return;
   }
   // A new node's first words can overtake the head's announcement of it.
   const uint32_t src = header.src.node;
   if (src != 0 && router_.PeerOf(src) < 0 && nodes_.find(src) == nodes_.end()) router_.AddNode(src, peer);
-  if (node_ != 0 && header.dst.node != node_) return;  // for a former life of this rank
+  if (node_ != 0 && header.dst.node != node_) return Relay(header, body);
   Deliver(header, body);
 }
 
@@ -441,9 +439,10 @@ void Raylet::Fetch(uint64_t request, uint32_t node, const ObjectId& id, uint32_t
 
 void Raylet::OnNodeJoined(const NodeRecord& record) {
   nodes_[record.node] = record;
-  if (record.rank == rank_) return;
-  if (record.alive) scheduler_->AddOther(record.node, record.total);
-  router_.AddNode(record.node, record.rank);
+  if (record.node == node_ || (head_ && record.node == kHeadNode) || !record.alive) return;
+  scheduler_->AddOther(record.node, record.total);
+  // Nodes that joined later have a connection with the head alone, which relays.
+  router_.AddNode(record.node, !head_ && (joined_ || JoinedLater(record)) ? 0 : std::abs(record.rank));
   if (!transfer_) return;
   if (Status s = transfer_->AddPeer(record.node, record.data_address); !s.ok()) {
     spdlog::error("node {} cannot be reached for objects: {}", record.node, s.message());
@@ -451,9 +450,10 @@ void Raylet::OnNodeJoined(const NodeRecord& record) {
 }
 
 void Raylet::OnNodeDead(uint32_t node) {
-  all_alive_ = false;
   const int peer = router_.PeerOf(node);
-  if (peer >= 0 && links_) links_->Drop(peer);
+  // Through peer 0 the head relays for others, too.
+  if (peer > 0 && links_) links_->Drop(peer);
+  if (peer > 0 && peer < launch_size_) all_alive_ = false;
   if (transfer_) transfer_->DropPeer(node);
   router_.RemoveNode(node);
 }

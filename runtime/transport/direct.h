@@ -13,11 +13,16 @@
 namespace rmpi {
 
 struct DirectOptions {
-  int rank = 0;
+  int rank = 0;  // kUnnumbered: whoever is connected to first gives this end its number
   int size = 1;  // ranks known at the start; AddPeer may name further ones
   RunSecret secret{};
   std::string bind_ipv4;  // the job's interface; empty: reachable from this host only, no TCP port is opened
+  // Ends without a number get one, from this on; a number is never given twice. Negative: they are refused.
+  int first_new_peer = -1;
+  bool listen = true;  // false: it only connects to others
 };
+
+constexpr int kUnnumbered = -1;
 
 class DirectTransport : public Transport {
  public:

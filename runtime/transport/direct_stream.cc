@@ -133,7 +133,8 @@ bool DirectTransportImpl::Shake(Connection* c, Bytes* bytes) {
   } else if (c->state == State::kAwaitProof) {
     ProofBytes proof;
     if (!Take(bytes, &proof)) return false;
-    const ProofBytes wanted = Prove(options_.secret, Prover::kConnector, c->hello, c->acceptor_nonce);
+    const ProofBytes wanted =
+        Prove(options_.secret, Prover::kConnector, c->hello, c->acceptor_nonce, c->peer);
     good = SameBytes(&proof, &wanted, sizeof(proof)) && !At(c->peer)->gone;
     if (good) {
       --strangers_;
@@ -146,14 +147,27 @@ bool DirectTransportImpl::Shake(Connection* c, Bytes* bytes) {
   return good;
 }
 
+// Who it is from now on, or -1: nobody that we would talk to.
+int DirectTransportImpl::NumberFor(const Hello& hello) {
+  if (hello.from != kNewPeer) return hello.from < kMaxPeers && hello.from != options_.rank ? hello.from : -1;
+  if (!unused_.empty()) {
+    const int peer = unused_.back();
+    unused_.pop_back();
+    return peer;
+  }
+  return next_peer_ < 0 || next_peer_ >= kMaxPeers ? -1 : next_peer_++;
+}
+
 bool DirectTransportImpl::OnHello(Connection* c, const Hello& hello) {
   if (hello.magic != kHelloMagic || hello.protocol != kTransportProtocol || hello.to != options_.rank)
     return false;
-  if (hello.from < 0 || hello.from >= kMaxPeers || hello.from == options_.rank) return false;
   Welcome welcome{};
   if (!DrawNonce(&welcome.nonce)) return false;
-  welcome.proof = Prove(options_.secret, Prover::kAcceptor, hello, welcome.nonce);
-  c->peer = hello.from;
+  welcome.peer = NumberFor(hello);
+  if (welcome.peer < 0) return false;
+  welcome.proof = Prove(options_.secret, Prover::kAcceptor, hello, welcome.nonce, welcome.peer);
+  c->peer = welcome.peer;
+  c->numbered_here = hello.from == kNewPeer;
   c->hello = hello;
   c->acceptor_nonce = welcome.nonce;
   c->state = State::kAwaitProof;
@@ -161,9 +175,11 @@ bool DirectTransportImpl::OnHello(Connection* c, const Hello& hello) {
 }
 
 bool DirectTransportImpl::OnWelcome(Connection* c, const Welcome& welcome) {
-  const ProofBytes wanted = Prove(options_.secret, Prover::kAcceptor, c->hello, welcome.nonce);
+  const ProofBytes wanted = Prove(options_.secret, Prover::kAcceptor, c->hello, welcome.nonce, welcome.peer);
   if (!SameBytes(&welcome.proof, &wanted, sizeof(wanted))) return false;
-  const ProofBytes proof = Prove(options_.secret, Prover::kConnector, c->hello, welcome.nonce);
+  if (options_.rank == kUnnumbered) options_.rank = welcome.peer;
+  if (welcome.peer != options_.rank) return false;
+  const ProofBytes proof = Prove(options_.secret, Prover::kConnector, c->hello, welcome.nonce, welcome.peer);
   if (!WriteSmall(c->fd.get(), &proof, sizeof(proof))) return false;
   At(c->peer)->attempt = 0;
   Open(c);

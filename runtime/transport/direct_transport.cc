@@ -38,12 +38,14 @@ DirectTransportImpl::DirectTransportImpl(const DirectOptions& options)
     : options_(options),
       size_(options.size),
       scratch_(kHeaderBytes + kMaxFrameBytes),
-      next_id_(kFirstConnection) {}
+      next_id_(kFirstConnection),
+      next_peer_(options.first_new_peer) {}
 
 Status DirectTransportImpl::Listen() {
   epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
   if (!epoll_.valid()) return Status::Io("direct transport: epoll_create1", errno);
   own_.host = HostIdentity();
+  if (!options_.listen) return Status::Ok();
   if (const Status s = ListenUnix(&own_.unix_name, &unix_listener_); !s.ok()) return s;
   epoll_event event{};
   event.events = EPOLLIN;
@@ -210,7 +212,7 @@ void DirectTransportImpl::OnTime() {
     epoll_event event{};
     event.events = EPOLLIN;
     event.data.u64 = kUnixListener;
-    epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, unix_listener_.get(), &event);
+    if (unix_listener_.valid()) epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, unix_listener_.get(), &event);
     event.data.u64 = kTcpListener;
     if (tcp_listener_.valid()) epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, tcp_listener_.get(), &event);
   }
@@ -227,6 +229,7 @@ void DirectTransportImpl::Drop(Connection* c, bool refuse) {
   Peer* p = found == peers_.end() ? nullptr : &found->second;
   if (state == State::kAwaitHello || state == State::kAwaitProof) {
     --strangers_;
+    if (c->numbered_here) unused_.push_back(peer);
     if (refuse && (p == nullptr || p->sender == 0)) ++refused_;  // else it lost the race of two connects
     return;
   }

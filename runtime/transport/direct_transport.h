@@ -53,6 +53,7 @@ class DirectTransportImpl final : public DirectTransport {
     uint32_t events = 0;  // that epoll watches for
     Hello hello{};
     Nonce acceptor_nonce{};
+    bool numbered_here = false;      // we gave it its number
     std::vector<std::byte> partial;  // of a message that has not arrived in full
   };
   struct Peer {
@@ -83,6 +84,7 @@ class DirectTransportImpl final : public DirectTransport {
   size_t Read(Connection* c, const FrameHandler& handler);
   size_t Consume(Connection* c, Bytes* bytes, const FrameHandler& handler);
   bool Shake(Connection* c, Bytes* bytes);
+  int NumberFor(const Hello& hello);
   bool OnHello(Connection* c, const Hello& hello);
   bool OnWelcome(Connection* c, const Welcome& welcome);
   void OnWritable(Connection* c);
@@ -105,6 +107,8 @@ class DirectTransportImpl final : public DirectTransport {
   std::deque<std::pair<TimeNs, int>> retries_;  // connects to be tried again until then
   std::vector<std::byte> scratch_;
   uint64_t next_id_;
+  int next_peer_;            // the number for the next end that has none
+  std::vector<int> unused_;  // given to ends that then did not prove themselves
   size_t strangers_ = 0;     // accepted and not yet open
   TimeNs accept_again_ = 0;  // out of file descriptors: listen no more until then
   uint64_t refused_ = 0;

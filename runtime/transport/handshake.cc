@@ -11,13 +11,15 @@ bool DrawNonce(Nonce* nonce) {
   return getrandom(nonce->data(), nonce->size(), 0) == static_cast<ssize_t>(nonce->size());
 }
 
-ProofBytes Prove(const RunSecret& secret, Prover who, const Hello& hello, const Nonce& acceptor_nonce) {
+ProofBytes Prove(const RunSecret& secret, Prover who, const Hello& hello, const Nonce& acceptor_nonce,
+                 int32_t peer) {
   struct {
     uint64_t label;
     Hello hello;
     Nonce nonce;
-  } text{static_cast<uint64_t>(who), hello, acceptor_nonce};
-  static_assert(sizeof(text) == 56);  // no padding: all of it is hashed
+    int64_t peer;
+  } text{static_cast<uint64_t>(who), hello, acceptor_nonce, peer};
+  static_assert(sizeof(text) == 64);  // no padding: all of it is hashed
   ProofBytes proof;
   for (size_t half = 0; half < 2; ++half) {
     text.label = static_cast<uint64_t>(who) | half << 32;

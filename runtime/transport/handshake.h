@@ -3,8 +3,10 @@
 // the secret: an address may be stale, and whoever listens there now must learn nothing.
 //
 //   connector -> acceptor   Hello   {magic, protocol, from, to, nonce}
-//   acceptor  -> connector  Welcome {nonce, proof over both}
-//   connector -> acceptor   Proof   {proof over both, other label}, then frames
+//   acceptor  -> connector  Welcome {nonce, the connector's number, proof over all of it}
+//   connector -> acceptor   Proof   {the same, other label}, then frames
+//
+// A process that joins later has no number yet: it says kNewPeer, and the acceptor gives it one.
 //
 // A proof is a keyed hash (SipHash-2-4, twice, 128 bits) under the run's secret.
 #pragma once
@@ -29,14 +31,21 @@ struct Hello {
 };
 struct Welcome {
   Nonce nonce;
+  int32_t peer;  // the connector
+  int32_t reserved;
   ProofBytes proof;
 };
-static_assert(sizeof(Hello) == 32 && sizeof(Welcome) == 32 && sizeof(ProofBytes) == 16);
+static_assert(sizeof(Hello) == 32 && sizeof(Welcome) == 40 && sizeof(ProofBytes) == 16);
+
+constexpr int32_t kNewPeer = -1;
 
 constexpr uint32_t kHelloMagic = 0x49504d52;  // "RMPI"
 
 enum class Prover : uint64_t { kAcceptor = 1, kConnector = 2 };
 
 bool DrawNonce(Nonce* nonce);
-ProofBytes Prove(const RunSecret& secret, Prover who, const Hello& hello, const Nonce& acceptor_nonce);
+// `peer`: the connector's number, as in the Welcome.
+ProofBytes Prove(const RunSecret& secret, Prover who, const Hello& hello, const Nonce& acceptor_nonce,
+                 int32_t peer);
+
 }  // namespace rmpi

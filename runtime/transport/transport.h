@@ -29,7 +29,7 @@ namespace rmpi {
 using RunSecret = std::array<uint8_t, 16>;
 
 // Two builds that differ here do not talk to each other.
-constexpr uint32_t kTransportProtocol = 1;
+constexpr uint32_t kTransportProtocol = 2;
 
 constexpr size_t kMaxFrameBytes = 256 * 1024;
 // Above this many bytes in flight to a peer the caller stops building frames for it and keeps its messages in

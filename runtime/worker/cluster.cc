@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // CoreWorker: key/value, functions, nodes, statistics.
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "runtime/base/session_socket.h"
 #include "runtime/worker/impl.h"
+#include "runtime/worker/nodes_of.h"
 
 namespace rmpi {
 namespace {
 
 constexpr char kFunctions[] = "fun";
+constexpr size_t kMaxNodesBytes = 1 << 20;
 constexpr size_t kLargestValue = 95 << 20;  // Ray's limit for a function, too
 
 Status TooLarge(const std::string& what, size_t bytes) {
@@ -17,6 +24,25 @@ Status TooLarge(const std::string& what, size_t bytes) {
 ResourceList FromFixed(const std::vector<std::pair<std::string, int64_t>>& in) {
   ResourceList out;
   for (const auto& [name, amount] : in) out.emplace_back(name, static_cast<double>(amount) / 10000);
+  return out;
+}
+
+std::vector<NodeInfo> Describe(const NodesReply& reply, uint64_t run_id) {
+  std::vector<NodeInfo> out;
+  for (const NodeRecord& r : reply.nodes) {
+    NodeInfo n;
+    n.node = r.node;
+    n.hex_id = NodeHex(run_id, r.node);
+    n.alive = r.alive;
+    n.hostname = r.hostname;
+    n.ip = r.ip;
+    n.rank = r.rank;  // negative: it joined later
+    n.total = FromFixed(r.total);
+    n.available = FromFixed(r.available);
+    n.labels = r.labels;
+    n.death_reason = r.death_reason;
+    out.push_back(std::move(n));
+  }
   return out;
 }
 
@@ -116,22 +142,30 @@ Status CoreWorker::Nodes(std::vector<NodeInfo>* out) {
   NodesReply reply;
   Status s =
       impl_->Call(GcsAddress(), MsgType::kNodesRequest, Nonce{}, MonotonicNow() + kAnswerPatience, &reply);
-  out->clear();
-  for (const NodeRecord& r : reply.nodes) {
-    NodeInfo n;
-    n.node = r.node;
-    n.hex_id = NodeHex(impl_->run_id_, r.node);
-    n.alive = r.alive;
-    n.hostname = r.hostname;
-    n.ip = r.ip;
-    n.rank = r.rank;
-    n.total = FromFixed(r.total);
-    n.available = FromFixed(r.available);
-    n.labels = r.labels;
-    n.death_reason = r.death_reason;
-    out->push_back(std::move(n));
-  }
+  *out = Describe(reply, impl_->run_id_);
   return s;
+}
+
+Status NodesOf(const std::string& session, std::vector<NodeInfo>* out) {
+  constexpr time_t kPatienceS = 10;
+  UniqueFd socket;
+  if (Status s = ConnectToSession(session, &socket); !s.ok()) return s;
+  const timeval patience{kPatienceS, 0};
+  setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  ClientHello hello;
+  hello.asks_nodes = 1;
+  std::vector<std::byte> answer(kMaxNodesBytes);
+  ssize_t n = send(socket.get(), &hello, sizeof hello, MSG_NOSIGNAL);
+  if (n == sizeof hello) n = recv(socket.get(), answer.data(), answer.size(), 0);
+  uint64_t run_id = 0;
+  NodesReply reply;
+  Reader reader({answer.data(), static_cast<size_t>(std::max<ssize_t>(n, 0))});
+  reader(run_id);
+  reader(reply);
+  if (n <= 0 || !reader.Done())
+    return Status::Unavailable("the runtime at " + session + " does not answer: it is ending, or has failed");
+  *out = Describe(reply, run_id);
+  return Status::Ok();
 }
 
 StoreStats CoreWorker::Stats() {

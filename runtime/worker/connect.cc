@@ -5,15 +5,13 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "runtime/base/fd_passing.h"
+#include "runtime/base/session_socket.h"
 #include "runtime/worker/impl.h"
 
 namespace rmpi {
@@ -26,34 +24,6 @@ constexpr TimeNs kUninterrupted = 1500 * kMillisecond;  // then a signal (Ctrl-C
 std::atomic<CoreWorker*> current{nullptr};
 std::atomic<uint32_t> current_epoch{0};
 uint32_t next_epoch = 1;
-
-// Name of the abstract socket in <session>/session.json.
-Status SocketName(const std::string& session, std::string* name) {
-  std::ifstream in(session + "/session.json");
-  if (!in)
-    return Status::Unavailable("no ray-mpi runtime at " + session + " (there is no session.json to read)");
-  const auto json = nlohmann::json::parse(in, nullptr, false);
-  if (json.is_discarded() || !json.contains("socket")) {
-    return Status::Unavailable(session + "/session.json is not a session file");
-  }
-  *name = json["socket"].get<std::string>();
-  return Status::Ok();
-}
-
-Status OpenSocket(const std::string& name, UniqueFd* out) {
-  UniqueFd fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  sockaddr_un addr{};
-  addr.sun_family = AF_UNIX;
-  if (name.size() + 1 > sizeof addr.sun_path) return Status::Invalid("socket name too long: " + name);
-  std::memcpy(addr.sun_path + 1, name.data(), name.size());  // abstract: starts with a zero byte
-  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
-  if (connect(fd.get(), reinterpret_cast<sockaddr*>(&addr), size) != 0) {
-    return Status::Unavailable(
-        fmt::format("cannot connect to the runtime's socket @{}: {}", name, std::strerror(errno)));
-  }
-  *out = std::move(fd);
-  return Status::Ok();
-}
 
 Status SendHello(int fd, const CoreWorker::Options& options) {
   ClientHello hello;
@@ -141,10 +111,8 @@ Status CoreWorker::Connect(const Options& options, std::unique_ptr<CoreWorker>* 
 Status CoreWorker::Impl::Connect(const Options& options) {
   session_ = options.session;
   mode_ = options.mode;
-  std::string name;
   if (Status s = SetLineageCap(&core_); !s.ok()) return s;
-  if (Status s = SocketName(session_, &name); !s.ok()) return s;
-  if (Status s = OpenSocket(name, &socket_); !s.ok()) return s;
+  if (Status s = ConnectToSession(session_, &socket_); !s.ok()) return s;
   if (Status s = SendHello(socket_.get(), options); !s.ok()) return s;
   ClientWelcome welcome;
   UniqueFd fds[kWelcomeFds];

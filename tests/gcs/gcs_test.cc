@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/gcs/gcs.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <span>
@@ -102,6 +103,23 @@ TEST_F(GcsTest, AClosedConnectionIsADeath) {
   EXPECT_EQ(dead_.size(), 1U);
   gcs_->OnRankClosed(2, now_);  // not joined yet: nobody has counted on it, so nobody else would tell
   EXPECT_EQ(failed_, "rank 2 on c died before it had joined the run: its own message says why");
+}
+
+TEST_F(GcsTest, ANodeThatJoinsLaterIsNoRankOfTheLaunch) {
+  Start(2);
+  Join("a");
+  NodeRecord later;
+  later.rank = -2;
+  later.hostname = "c";
+  EXPECT_EQ(gcs_->OnJoin(later, now_), 2U);
+  EXPECT_FALSE(gcs_->complete());  // rank 1 is still missing
+  Join("b");
+  EXPECT_TRUE(gcs_->complete());
+  gcs_->OnRankClosed(7, now_);  // one that connected, and went before it had joined
+  EXPECT_EQ(failed_, "");
+  gcs_->OnRankClosed(2, now_);
+  EXPECT_EQ(dead_, std::vector<uint32_t>{2});
+  EXPECT_THAT(gcs_->nodes().at(2).death_reason, testing::HasSubstr("joined later"));
 }
 
 TEST_F(GcsTest, NodesAreNumberedAndIntroduced) {

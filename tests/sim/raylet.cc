@@ -182,6 +182,13 @@ void SimRaylet::OnMessage(const MessageHeader& header, Bytes body) {
     case MsgType::kHeartbeatAck:
       Handle<Nonce>(world_, body, [&](const Nonce& m) { fence_.OnHeartbeatAck(m.nonce); });
       break;
+    case MsgType::kJoined:
+      Handle<Joined>(world_, body, [&](const Joined& m) {
+        for (const NodeRecord& r : m.nodes) {
+          if (!r.alive) gone_nodes_.insert(r.node);
+        }
+      });
+      break;
     case MsgType::kNodeDead:
       Handle<Join>(world_, body, [&](const Join& m) { OnNodeDeath(m.record, body); });
       break;

@@ -65,6 +65,7 @@ void World::ChooseFeatures() {
     if (rng.Percent(40)) f.streams = true, f.stream_steps = 50;
   }
   f.groups = seed_ % 7 == 3 || seed_ % 7 == 5;
+  if (Rng rng(seed_ + 104729); rng.Percent(30)) f.late_nodes = !f.groups;
   f.tasks = std::min(f.tasks, limits_.tasks);
   f.nodes = std::min(f.nodes, limits_.nodes);
   f.node_kills &= f.nodes > 1;
@@ -83,24 +84,43 @@ std::vector<std::pair<const char*, bool*>> Switches(Features* f) {
           {"start-failures", &f->start_failures},
           {"jitter", &f->jitter},
           {"slow-links", &f->slow_links},
+          {"late-nodes", &f->late_nodes},
           {"actors", &f->actors},
           {"streams", &f->streams},
           {"groups", &f->groups}};
 }
 
-void World::Build() {
-  for (uint32_t node = 1; node <= features_.nodes; ++node) {
-    sched::Amounts total{{"CPU", features_.cpus[node - 1] * sched::kResourceUnit}};
-    if (const uint32_t gpus = features_.gpus[node - 1]; gpus != 0)
-      total.emplace_back("GPU", gpus * sched::kResourceUnit);
-    if (node == features_.nodes) total.emplace_back("disk", sched::kResourceUnit);
-    raylets_[node] = std::make_unique<SimRaylet>(this, node, total, features_.nodes);
+void World::StartRaylet(uint32_t node, uint32_t of_launch) {
+  sched::Amounts total{{"CPU", features_.cpus[node - 1] * sched::kResourceUnit}};
+  if (const uint32_t gpus = features_.gpus[node - 1]; gpus != 0)
+    total.emplace_back("GPU", gpus * sched::kResourceUnit);
+  if (node == features_.nodes) total.emplace_back("disk", sched::kResourceUnit);
+  raylets_[node] = std::make_unique<SimRaylet>(this, node, total, of_launch);
+}
+
+void World::Join(uint32_t node, uint32_t of_launch) {
+  NodeRecord record = raylets_.at(node)->Record();
+  if (node > of_launch) record.rank = -record.rank;
+  raylets_.at(kHeadNode)->gcs()->OnJoin(record, now_);
+  for (auto& [other, raylet] : raylets_) {
+    if (other == node) continue;
+    raylet->Meet(*raylets_.at(node));
+    raylets_.at(node)->Meet(*raylet);
   }
-  for (auto& [node, raylet] : raylets_) raylets_.at(kHeadNode)->gcs()->OnJoin(raylet->Record(), now_);
-  for (auto& [node, raylet] : raylets_) {
-    for (auto& [other, record] : raylets_) {
-      if (other != node) raylet->Meet(*record);
-    }
+}
+
+void World::Build() {
+  const uint32_t of_launch = features_.late_nodes ? (features_.nodes + 1) / 2 : features_.nodes;
+  for (uint32_t node = 1; node <= of_launch; ++node) StartRaylet(node, of_launch);
+  for (uint32_t node = 1; node <= of_launch; ++node) Join(node, of_launch);
+  TimeNs at = 0;  // in their order: the head numbers them as they come
+  for (uint32_t node = of_launch + 1; node <= features_.nodes; ++node) {
+    at += static_cast<TimeNs>(rng_.Below(1500)) * kMillisecond;
+    After(at, [this, node, of_launch] {
+      StartRaylet(node, of_launch);
+      Join(node, of_launch);
+      raylets_.at(kHeadNode)->Poke();
+    });
   }
   SimProcess* driver = AddProcess(raylets_.at(kHeadNode)->OpenSlot(), JobId{1}, true);
   StartJob(driver->self());

@@ -39,6 +39,7 @@ struct Features {
   bool kills = false;          // of workers
   bool node_kills = false;     // or their links are cut
   bool job_suspends = false;
+  bool late_nodes = false;  // half of them join while the program runs
   uint32_t more_node_kills = 0;
   uint64_t stored = 30;        // percent of the results and items that go to the store
   uint64_t stream_steps = 20;  // percent of what programs do
@@ -166,6 +167,8 @@ class World {
 
   void ChooseFeatures();
   std::string WhyNotLegitimate(ErrorType type, const std::string& message, const TaskId& task) const;
+  void StartRaylet(uint32_t node, uint32_t of_launch);
+  void Join(uint32_t node, uint32_t of_launch);
   void Build();
   void StartJob(const Address& driver);
   void ScheduleGuests();

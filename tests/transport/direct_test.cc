@@ -284,6 +284,77 @@ TEST(DirectStranger, TheSilentAndTheHalfOpenAreRefusedInTime) {
   EXPECT_LT(UntilRefused(t.get(), 2), 6 * kSecond);
 }
 
+// A head that gives numbers from 3 on, and ends that ask for one.
+struct Newcomers {
+  std::unique_ptr<DirectTransport> head;
+  std::vector<std::unique_ptr<DirectTransport>> ends;
+
+  explicit Newcomers(int first) {
+    DirectOptions options{0, 1, kSecret, ""};
+    options.first_new_peer = first;
+    EXPECT_TRUE(MakeDirectTransport(options, &head).ok());
+  }
+  DirectTransport* Add(const RunSecret& secret = kSecret) {
+    DirectOptions options{kUnnumbered, 1, secret, ""};
+    options.listen = false;
+    EXPECT_TRUE(MakeDirectTransport(options, &ends.emplace_back()).ok());
+    EXPECT_TRUE(ends.back()->AddPeer(0, head->LocalAddress()).ok());
+    ends.back()->Send(0, Text("here"));
+    return ends.back().get();
+  }
+  std::map<int, std::string> Poll(TimeNs how_long) {
+    std::map<int, std::string> heard;
+    for (const TimeNs end = MonotonicNow() + how_long; MonotonicNow() < end; usleep(50)) {
+      head->Poll([&](int peer, Bytes frame) { heard[peer] += TextOf(frame); });
+      for (auto& e : ends) e->Poll([](int, Bytes) {});
+    }
+    return heard;
+  }
+};
+
+TEST(DirectNewcomer, IsNumberedByWhomItConnectsTo) {
+  Newcomers all(3);
+  DirectTransport* first = all.Add();
+  all.Poll(100 * kMillisecond);
+  DirectTransport* second = all.Add();
+  all.Poll(100 * kMillisecond);
+  EXPECT_EQ(first->rank(), 3);
+  EXPECT_EQ(second->rank(), 4);
+  all.head->Send(4, Text("you"));
+  std::string heard;
+  for (const TimeNs end = MonotonicNow() + 5 * kSecond; heard.empty() && MonotonicNow() < end;) {
+    all.head->Poll([](int, Bytes) {});
+    second->Poll([&](int peer, Bytes frame) { heard = std::to_string(peer) + TextOf(frame); });
+  }
+  EXPECT_EQ(heard, "0you");
+  all.ends.erase(all.ends.begin());  // its number is not given again
+  all.Poll(100 * kMillisecond);
+  EXPECT_THAT(all.head->TakeClosedPeers(), ElementsAre(3));
+  DirectTransport* third = all.Add();
+  all.Poll(100 * kMillisecond);
+  EXPECT_EQ(third->rank(), 5);
+}
+
+TEST(DirectNewcomer, WithoutTheSecretIsRefusedAndTakesNoNumber) {
+  Newcomers all(3);
+  RunSecret wrong = kSecret;
+  wrong[15] ^= 1;
+  DirectTransport* stranger = all.Add(wrong);
+  EXPECT_THAT(all.Poll(200 * kMillisecond), IsEmpty());
+  EXPECT_THAT(stranger->TakeClosedPeers(), ElementsAre(0));
+  EXPECT_EQ(all.head->refused(), 1U);
+  DirectTransport* friendly = all.Add();
+  EXPECT_THAT(all.Poll(200 * kMillisecond), ElementsAre(std::pair<const int, std::string>(3, "here")));
+  EXPECT_EQ(friendly->rank(), 3);
+}
+
+TEST(DirectNewcomer, IsRefusedWhereNobodyMayJoin) {
+  Newcomers all(-1);
+  DirectTransport* end = all.Add();
+  EXPECT_THAT(all.Poll(200 * kMillisecond), IsEmpty());
+  EXPECT_THAT(end->TakeClosedPeers(), ElementsAre(0));
+}
+
 TEST(DirectStranger, AReplayedProofIsWorthNothing) {
   auto t = Make(0, 1);
   const UniqueFd client = RawClient(*t);
@@ -291,7 +362,7 @@ TEST(DirectStranger, AReplayedProofIsWorthNothing) {
   Nonce old_nonce{};
   old_nonce[0] = 42;
   ASSERT_EQ(write(client.get(), &hello, sizeof(hello)), static_cast<ssize_t>(sizeof(hello)));
-  const ProofBytes proof = Prove(kSecret, Prover::kConnector, hello, old_nonce);
+  const ProofBytes proof = Prove(kSecret, Prover::kConnector, hello, old_nonce, 1);
   ASSERT_EQ(write(client.get(), &proof, sizeof(proof)), static_cast<ssize_t>(sizeof(proof)));
   EXPECT_LT(UntilRefused(t.get(), 1), kSecond);
   EXPECT_EQ(t->size(), 1);
@@ -299,7 +370,8 @@ TEST(DirectStranger, AReplayedProofIsWorthNothing) {
 
 TEST(DirectStranger, TheAcceptorsProofCannotBeMirroredBack) {
   const Hello hello{kHelloMagic, kTransportProtocol, 1, 0, {}};
-  EXPECT_NE(Prove(kSecret, Prover::kAcceptor, hello, {}), Prove(kSecret, Prover::kConnector, hello, {}));
+  EXPECT_NE(Prove(kSecret, Prover::kAcceptor, hello, {}, 1),
+            Prove(kSecret, Prover::kConnector, hello, {}, 1));
 }
 
 TEST(DirectStranger, FramesOfImpossibleLengthCloseThePeer) {
@@ -311,7 +383,7 @@ TEST(DirectStranger, FramesOfImpossibleLengthCloseThePeer) {
   while (recv(client.get(), &welcome, sizeof(welcome), MSG_DONTWAIT) != sizeof(welcome)) {
     t->Poll([](int, Bytes) {});
   }
-  const ProofBytes proof = Prove(kSecret, Prover::kConnector, hello, welcome.nonce);
+  const ProofBytes proof = Prove(kSecret, Prover::kConnector, hello, welcome.nonce, welcome.peer);
   ASSERT_EQ(write(client.get(), &proof, sizeof(proof)), static_cast<ssize_t>(sizeof(proof)));
   const uint32_t length = kMaxFrameBytes + 1;
   ASSERT_EQ(write(client.get(), &length, sizeof(length)), static_cast<ssize_t>(sizeof(length)));

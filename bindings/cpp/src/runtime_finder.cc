@@ -71,7 +71,7 @@ bool OfOurJob(const std::string& path, const std::string& job) {
 std::string FindRunning() {
   const std::string job = Environment("SLURM_JOB_ID");
   std::string newest;
-  double newest_created = -1;
+  double newest_created = -1e13;
   for (const std::string& base : Bases()) {
     glob_t found{};
     const std::string pattern = fmt::format("{}/ray-mpi-{}-*", base, ::getuid());
@@ -80,7 +80,8 @@ std::string FindRunning() {
         nlohmann::json session;
         if (!OfOurJob(found.gl_pathv[i], job)) continue;
         if (!ReadSession(found.gl_pathv[i], &session) || !Alive(session)) continue;
-        const double created = session.value("created", 0.0);
+        // One of a launch before those of nodes that joined later.
+        const double created = session.value("created", 0.0) - (session.value("joined", false) ? 1e12 : 0);
         if (created > newest_created) {
           newest_created = created;
           newest = found.gl_pathv[i];

@@ -27,7 +27,7 @@ def _node(node):
         "DashboardAgentListenPort": 0,
         "RuntimeEnvAgentPort": 0,
         "NodeName": node["ip"],
-        "Rank": node["rank"],
+        "Rank": node["rank"] if node["rank"] >= 0 else None,  # of a node that joined later
         "DeathReason": 0 if node["alive"] else 1,
         "DeathReasonMessage": node["death_reason"],
         "alive": node["alive"],

@@ -6,7 +6,7 @@ import enum
 import importlib
 
 _LAZY = (
-    "actor", "cloudpickle", "cross_language", "experimental", "job_config", "remote_function", "types", "util",
+    "actor", "cloudpickle", "cluster_utils", "cross_language", "experimental", "job_config", "remote_function", "types", "util",
     "_common", "_private", "_raylet",
 )  # fmt: skip
 _LIBRARIES = (

@@ -13,9 +13,13 @@ _START_TIMEOUT_S = 60.0
 _APPEAR_TIMEOUT_S = 20.0
 
 
+# Of the Cluster that this program has made: what an address that is left out, or "auto", means.
+own_cluster = None
+
+
 def find_running():
-    """The run directory of this user's newest live session on this node, or None. Inside of a Slurm job: of that job,
-    or of none."""
+    """The run directory of this user's newest live session on this node, or None; one of a launch before those of
+    nodes that joined later. Inside of a Slurm job: of that job, or of none."""
     found = []
     job = os.environ.get("SLURM_JOB_ID")
     for base in _bases():
@@ -24,8 +28,8 @@ def find_running():
                 continue
             session = read_session(path)
             if session and _alive(session.get("keeper_pid", 0)):
-                found.append((session.get("created", 0), path))
-    return max(found)[1] if found else None
+                found.append((not session.get("joined"), session.get("created", 0), path))
+    return max(found)[2] if found else None
 
 
 def await_running():
@@ -74,10 +78,12 @@ def resolve(address):
         address = os.environ.get("RAY_ADDRESS") or None
         if launched and address in (None, "auto", "local"):
             return launched
+        if address is None and own_cluster is not None:
+            return own_cluster
         if address in (None, "local"):
             return None
     if address == "auto":
-        path = launched or await_running()
+        path = launched or own_cluster or await_running()
         if path is None:
             raise ConnectionError(
                 "Could not find any running Ray instance: no live run directory of this user in "
@@ -95,9 +101,10 @@ def resolve(address):
 
 
 class Embedded:
-    """A one-node runtime that lives as long as our end of the control socket is open."""
+    """A runtime of one node, or one more node of another, that lives as long as our end of the control socket is
+    open."""
 
-    def __init__(self, options):
+    def __init__(self, options, environment=None, wait=True):
         import subprocess  # only who starts a runtime needs it
 
         program = _program()
@@ -108,17 +115,27 @@ class Embedded:
             try:
                 # Its stdin is the terminal's, which is the driver's alone.
                 self._process = subprocess.Popen(
-                    argv, close_fds=True, pass_fds=(fd,), stdin=subprocess.DEVNULL, env=_environment()
+                    argv, close_fds=True, pass_fds=(fd,), stdin=subprocess.DEVNULL, env=_environment(environment)
                 )
             except OSError as error:
                 ours.close()
                 raise RuntimeError(f"cannot start {program}: {error}") from error
         self._control = ours
-        try:
-            self.session = self._await_ready()
-        except BaseException:
-            self.stop()
-            raise
+        self.pid = self._process.pid
+        self._session = None
+        if wait:
+            _ = self.session
+
+    @property
+    def session(self):
+        """Its run directory; waits until it is up."""
+        if self._session is None:
+            try:
+                self._session = self._await_ready()
+            except BaseException:
+                self.stop()
+                raise
+        return self._session
 
     def _await_ready(self):
         self._control.settimeout(_START_TIMEOUT_S)
@@ -146,6 +163,21 @@ class Embedded:
         except TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def alive(self):
+        """Whether its first process, which ends last, still runs."""
+        return self._process.poll() is None
+
+    def terminate(self, patience_s):
+        """Asks a node that joined to leave. False: it has not ended in that time."""
+        from subprocess import TimeoutExpired
+
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=patience_s)
+        except TimeoutExpired:
+            return False
+        return True
 
     def abandon(self):
         """In a forked child: it is the parent's."""
@@ -175,15 +207,21 @@ def cpp_worker(code_search_path):
     return [program, *libraries]
 
 
-def _environment():
+def _environment(more):
     """The runtime's: a program inside of an MPI or Slurm step starts a runtime of its own, no rank of that step."""
     environment = dict(os.environ)
     environment.pop("RAY_MPI_SESSION", None)
+    environment.update(more or {})
     return environment
 
 
-def start_embedded(num_cpus, num_gpus, resources, labels, object_store_memory, memory):
+def start_embedded(**node):
     """Starts the runtime with what ray.init was given."""
+    return Embedded(node_options(**node))
+
+
+def node_options(num_cpus=None, num_gpus=None, resources=None, labels=None, object_store_memory=None, memory=None):
+    """What a node has, as options of the program."""
     options = []
     if num_cpus is not None:
         options.append(f"--num-cpus={num_cpus}")
@@ -197,4 +235,4 @@ def start_embedded(num_cpus, num_gpus, resources, labels, object_store_memory, m
         options.append(f"--object-store-memory={int(object_store_memory)}")
     if memory is not None:
         options.append(f"--memory={int(memory)}")
-    return Embedded(options)
+    return options

@@ -3,6 +3,7 @@
 #include "bindings/python/src/core_call.h"
 #include "bindings/python/src/module.h"
 #include "bindings/python/src/object_ref.h"
+#include "runtime/worker/nodes_of.h"
 
 namespace rmpi::python {
 namespace {
@@ -32,10 +33,11 @@ nb::dict PairsToDict(const std::vector<std::pair<std::string, double>>& pairs) {
   return out;
 }
 
-nb::list Nodes() {
+// Of the runtime that this process is connected to, or of any other of this user.
+nb::list Nodes(const std::string& session) {
   std::vector<NodeInfo> nodes;
-  CoreWorker* core = Core();
-  CheckStatus(Unlocked([&] { return core->Nodes(&nodes); }));
+  CoreWorker* core = session.empty() ? Core() : nullptr;
+  CheckStatus(Unlocked([&] { return core == nullptr ? NodesOf(session, &nodes) : core->Nodes(&nodes); }));
   nb::list out;
   for (const NodeInfo& n : nodes) {
     nb::dict d;
@@ -141,7 +143,7 @@ void InitCluster(nb::module_& m) {
   m.def("abandon_after_fork", [] { Session::Get().AbandonAfterFork(); });
   m.def("connected", [] { return Session::Get().connected(); });
   m.def("epoch", [] { return Session::Get().epoch(); });
-  m.def("nodes", &Nodes);
+  m.def("nodes", &Nodes, "session"_a = "");
   m.def("stats", &Stats);
   m.def(
       "export_bytes",

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/base/session_socket.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+namespace rmpi {
+namespace {
+
+// Name of the abstract socket in <session>/session.json.
+Status SocketName(const std::string& session, std::string* name) {
+  std::ifstream in(session + "/session.json");
+  if (!in)
+    return Status::Unavailable("no ray-mpi runtime at " + session + " (there is no session.json to read)");
+  const auto json = nlohmann::json::parse(in, nullptr, false);
+  if (json.is_discarded() || !json.contains("socket")) {
+    return Status::Unavailable(session + "/session.json is not a session file");
+  }
+  *name = json["socket"].get<std::string>();
+  return Status::Ok();
+}
+
+Status OpenSocket(const std::string& name, UniqueFd* out) {
+  UniqueFd fd(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  sockaddr_un addr{};
+  addr.sun_family = AF_UNIX;
+  if (name.size() + 1 > sizeof addr.sun_path) return Status::Invalid("socket name too long: " + name);
+  std::memcpy(addr.sun_path + 1, name.data(), name.size());  // abstract: starts with a zero byte
+  const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  if (connect(fd.get(), reinterpret_cast<sockaddr*>(&addr), size) != 0) {
+    return Status::Unavailable("cannot connect to the runtime's socket @" + name + ": " +
+                               std::strerror(errno));
+  }
+  *out = std::move(fd);
+  return Status::Ok();
+}
+
+}  // namespace
+
+Status ConnectToSession(const std::string& session, UniqueFd* out) {
+  std::string name;
+  if (Status s = SocketName(session, &name); !s.ok()) return s;
+  return OpenSocket(name, out);
+}
+
+}  // namespace rmpi
