@@ -3,6 +3,7 @@
 
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstddef>
@@ -19,7 +20,7 @@ Status SocketName(const std::string& session, std::string* name) {
   if (!in)
     return Status::Unavailable("no ray-mpi runtime at " + session + " (there is no session.json to read)");
   const auto json = nlohmann::json::parse(in, nullptr, false);
-  if (json.is_discarded() || !json.contains("socket")) {
+  if (!json.is_object() || !json.contains("socket") || !json["socket"].is_string()) {
     return Status::Unavailable(session + "/session.json is not a session file");
   }
   *name = json["socket"].get<std::string>();
@@ -36,6 +37,13 @@ Status OpenSocket(const std::string& name, UniqueFd* out) {
   if (connect(fd.get(), reinterpret_cast<sockaddr*>(&addr), size) != 0) {
     return Status::Unavailable("cannot connect to the runtime's socket @" + name + ": " +
                                std::strerror(errno));
+  }
+  // The name may outlive its runtime, and then be anybody's. Root may use the runtimes of others.
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  if (getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0 ||
+      (peer.uid != geteuid() && peer.uid != 0 && geteuid() != 0)) {
+    return Status::Unavailable("the socket @" + name + " is another user's");
   }
   *out = std::move(fd);
   return Status::Ok();

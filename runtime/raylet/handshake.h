@@ -46,6 +46,7 @@ constexpr int kWelcomeFds = 5;
 struct JoinTicket {
   uint32_t one_host = 0;  // all nodes of the run are on this host
   RunSecret secret{};
+  char version[60] = {};   // of the head's build
   char address[256] = {};  // of the head's direct transport
 };
 

@@ -14,6 +14,7 @@
 #include "runtime/raylet/raylet_impl.h"
 #include "runtime/transport/interface.h"
 #include "runtime/transport/listen_file.h"
+#include "runtime/transport/mpi.h"
 #include "runtime/transport/split.h"
 
 namespace rmpi {
@@ -44,8 +45,15 @@ Status AskForTicket(const std::string& session, JoinTicket* ticket) {
                                " does not answer: it is ending, or of another user");
   }
   std::memcpy(ticket, answer.data(), sizeof *ticket);
-  ticket->address[sizeof ticket->address - 1] = '\0';
+  ticket->version[sizeof ticket->version - 1] = ticket->address[sizeof ticket->address - 1] = '\0';
   return Status::Ok();
+}
+
+// All processes of a run are of one build, as the ranks of a launch are.
+Status CheckVersion(const std::string& head, const std::string& run) {
+  if (head == BuildVersion()) return Status::Ok();
+  return Status::Invalid(fmt::format("--join: {} is a run of ray-mpi {}, and this is {}: use the same one",
+                                     run, head, BuildVersion()));
 }
 
 }  // namespace
@@ -64,12 +72,14 @@ Status Raylet::JoinRun() {
   if (std::filesystem::is_directory(config_.join)) {
     JoinTicket ticket;
     if (Status s = AskForTicket(config_.join, &ticket); !s.ok()) return s;
+    if (Status s = CheckVersion(ticket.version, config_.join); !s.ok()) return s;
     options.secret = ticket.secret;
     address = ticket.address;
     one_host_ = ticket.one_host != 0;
   } else {
     ListenFile file;
     if (Status s = ReadListenFile(config_.join, &file); !s.ok()) return s;
+    if (Status s = CheckVersion(file.version, config_.join); !s.ok()) return s;
     options.secret = file.secret;
     address = file.address;
     one_host_ = false;
@@ -111,7 +121,7 @@ Status Raylet::OpenToNodes() {
   }
   joiners_ = joiners;
   if (config_.listen.empty()) return Status::Ok();
-  return WriteListenFile(config_.listen, {config_.run_id, joiners_->LocalAddress(), secret_});
+  return WriteListenFile(config_.listen, {config_.run_id, BuildVersion(), joiners_->LocalAddress(), secret_});
 }
 
 // Whoever connects to the session's socket is this user's: it gets what it needs to connect to the head.
@@ -127,6 +137,7 @@ void Raylet::Invite(int fd) {
   JoinTicket ticket;
   ticket.one_host = one_host_;
   ticket.secret = secret_;
+  BuildVersion().copy(ticket.version, sizeof ticket.version - 1);
   joiners_->LocalAddress().copy(ticket.address, sizeof ticket.address - 1);
   send(fd, &ticket, sizeof ticket, MSG_NOSIGNAL | MSG_DONTWAIT);
   loop_.Remove(fd);

@@ -7,16 +7,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
-#include <fstream>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "runtime/base/unique_fd.h"
 
 namespace rmpi {
 namespace {
+
+constexpr size_t kMaxBytes = 4096;
 
 bool ParseSecret(const std::string& hex, RunSecret* out) {
   if (hex.size() != 2 * out->size()) return false;
@@ -32,6 +35,7 @@ bool ParseSecret(const std::string& hex, RunSecret* out) {
 
 Status WriteListenFile(const std::string& path, const ListenFile& file) {
   const nlohmann::json json = {{"run_id", fmt::format("{:016x}", file.run_id)},
+                               {"version", file.version},
                                {"address", file.address},
                                {"secret", fmt::format("{:02x}", fmt::join(file.secret, ""))}};
   const std::string text = json.dump(1) + "\n", fresh = fmt::format("{}.{}", path, ::getpid());
@@ -45,21 +49,27 @@ Status WriteListenFile(const std::string& path, const ListenFile& file) {
 }
 
 Status ReadListenFile(const std::string& path, ListenFile* out) {
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat info {};
-  if (::stat(path.c_str(), &info) != 0) {
+  if (!fd.valid() || ::fstat(fd.get(), &info) != 0) {
     return Status::NotFound(
-        fmt::format("--join: there is no {}: name the run directory of a run on this host, or the "
+        fmt::format("--join: cannot open {} ({}): name the run directory of a run on this host, or the "
                     "file that its --listen names",
-                    path));
+                    path, std::strerror(errno)));
   }
   if (info.st_uid != ::geteuid() || (info.st_mode & 077) != 0) {
     return Status::Invalid(
         fmt::format("--join: {} holds a secret and must be yours alone (chmod 600)", path));
   }
-  std::ifstream in(path);
-  const auto json = nlohmann::json::parse(in, nullptr, false);
-  const auto text = [&](const char* key) { return json.is_object() ? json.value(key, "") : ""; };
+  std::string content(kMaxBytes, '\0');
+  content.resize(static_cast<size_t>(std::max<ssize_t>(::read(fd.get(), content.data(), content.size()), 0)));
+  const auto json = nlohmann::json::parse(content, nullptr, false);
+  const auto text = [&](const char* key) {
+    const bool there = json.is_object() && json.contains(key) && json[key].is_string();
+    return there ? json[key].get<std::string>() : "";
+  };
   out->address = text("address");
+  out->version = text("version");
   out->run_id = std::strtoull(text("run_id").c_str(), nullptr, 16);
   if (out->address.empty() || !ParseSecret(text("secret"), &out->secret)) {
     return Status::Invalid(fmt::format("--join: {} was not written by a run with --listen", path));

@@ -13,6 +13,7 @@ namespace rmpi {
 
 struct ListenFile {
   uint64_t run_id = 0;
+  std::string version;  // of the build
   std::string address;
   RunSecret secret{};
 };

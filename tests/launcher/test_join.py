@@ -161,6 +161,12 @@ def test_listen_and_the_secret(ray_mpi, serve, add):
     refused = ray_mpi("--join", str(wrong))
     assert refused.returncode == 1 and "must be yours alone" in refused.stderr
     wrong.chmod(0o600)
+    wrong.write_text(json.dumps({**content, "version": "0.0.1"}))
+    refused = ray_mpi("--join", str(wrong))
+    assert refused.returncode == 1 and "is a run of ray-mpi 0.0.1" in refused.stderr
+    wrong.write_text(json.dumps({**content, "secret": 7}))
+    refused = ray_mpi("--join", str(wrong))
+    assert refused.returncode == 1 and "was not written by a run with --listen" in refused.stderr
     wrong.write_text("{}")
     refused = ray_mpi("--join", str(wrong))
     assert refused.returncode == 1 and "was not written by a run with --listen" in refused.stderr
@@ -218,7 +224,7 @@ except OSError:
 def test_mistakes_are_named(ray_mpi):
     for arguments, text in [
         (["--join", "auto"], "no run of yours has its head on this node"),
-        (["--join", "/nowhere"], "there is no /nowhere"),
+        (["--join", "/nowhere"], "cannot open /nowhere"),
         (["--join", "auto", "app.py"], "runs no program"),
         (["--join", "auto", "-n", "2"], "starts no ranks"),
         (["--join"], "value is missing"),
