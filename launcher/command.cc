@@ -7,6 +7,7 @@
 #include "launcher/help.h"
 #include "launcher/mpirun.h"
 #include "launcher/run.h"
+#include "launcher/spill_list.h"
 #include "launcher/stop.h"
 
 namespace rmpi::launcher {
@@ -53,6 +54,8 @@ int Main(int argc, char** argv, Keeper::RayletMain raylet) {
       return Print(options.text, paths);
     case Mode::kDoctor:
       return RunDoctor(paths, environment);
+    case Mode::kSpillList:
+      return ListSpillFiles(options.arguments);
     case Mode::kStop:
       return StopServing(environment);
     case Mode::kMpirun:

@@ -239,6 +239,14 @@ Status ParseOptions(const std::vector<std::string>& args, const Environment& env
     out->mode = Mode::kDoctor;
     return Status::Ok();
   }
+  if (!words.module && !words.program.empty() && words.program[0] == "spill") {
+    out->mode = Mode::kSpillList;
+    if (words.program.size() < 3 || words.program[1] != "ls") {
+      return Status::Invalid("spill: say `ray-mpi spill ls FILE...` to list the objects in spill files");
+    }
+    out->arguments.assign(words.program.begin() + 2, words.program.end());
+    return Status::Ok();
+  }
   if (!words.module && words.program == std::vector<std::string>{"stop"}) {
     out->mode = Mode::kStop;
     return Status::Ok();

@@ -16,12 +16,13 @@
 namespace rmpi::launcher {
 
 enum class Mode {
-  kPrint,     // print `text` and leave: --help, --version, --ray-path, ...
-  kRun,       // one rank: keeper, raylet, zygote and (rank 0) the program
-  kMpirun,    // -n N: start mpirun, whose ranks are kRun
-  kDoctor,    // look at this machine and say what fits and what does not
-  kStop,      // end the runtimes of this user on this node that serve
-  kEmbedded,  // the parent process is the driver (a plain `python app.py`)
+  kPrint,      // print `text` and leave: --help, --version, --ray-path, ...
+  kRun,        // one rank: keeper, raylet, zygote and (rank 0) the program
+  kMpirun,     // -n N: start mpirun, whose ranks are kRun
+  kDoctor,     // look at this machine and say what fits and what does not
+  kSpillList,  // what is in files of spilled objects: `arguments`
+  kStop,       // end the runtimes of this user on this node that serve
+  kEmbedded,   // the parent process is the driver (a plain `python app.py`)
 };
 
 enum class ProgramKind { kNone, kScript, kModule, kExecutable };

@@ -22,6 +22,8 @@ enum class StatusCode : uint8_t {
   kInternal,     // an invariant of ours does not hold
   kExists,       // the name is taken
   kFull,         // a limit that the caller set is reached
+  kOutOfDisk,    // a file system has no space, or the user no quota
+  kCorrupt,      // bytes are not those that were written
 };
 
 class [[nodiscard]] Status {
@@ -35,6 +37,8 @@ class [[nodiscard]] Status {
   static Status Timeout(std::string m) { return {StatusCode::kTimeout, std::move(m)}; }
   static Status StoreFull(std::string m) { return {StatusCode::kStoreFull, std::move(m)}; }
   static Status Unavailable(std::string m) { return {StatusCode::kUnavailable, std::move(m)}; }
+  static Status OutOfDisk(std::string m) { return {StatusCode::kOutOfDisk, std::move(m)}; }
+  static Status Corrupt(std::string m) { return {StatusCode::kCorrupt, std::move(m)}; }
   static Status Internal(std::string m) { return {StatusCode::kInternal, std::move(m)}; }
   // An I/O error from errno: "what: strerror(err)".
   static Status Io(const std::string& what, int err);

@@ -158,6 +158,14 @@ def test_session_file(fake):
     assert session["socket"].startswith("ray-mpi-") and session["keeper_pid"] > 1
 
 
+def test_spill_ls_of_what_is_none(ray_mpi, tmp_path):
+    assert "say `ray-mpi spill ls FILE...`" in ray_mpi("spill").stderr
+    (tmp_path / "a").write_bytes(b"something")
+    done = ray_mpi("spill", "ls", tmp_path / "a", tmp_path / "b")
+    assert done.returncode == 1 and done.stdout == ""
+    assert f"{tmp_path}/a is no spill file" in done.stderr and f"{tmp_path}/b: No such file" in done.stderr
+
+
 def test_doctor(ray_mpi):
     done = ray_mpi("doctor")
     (line,) = [line for line in done.stdout.splitlines() if line.split()[1] == "run"]

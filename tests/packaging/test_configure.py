@@ -78,10 +78,12 @@ def test_old_nanobind(tmp_path):
 
 def test_one_node_only(tmp_path):
     """Neither is an error, nor a warning where it is meant."""
-    said = configure(tmp_path, "-DRAY_MPI_BUILD_MPI=OFF", "-DRAY_MPI_BUILD_UCX=OFF", status=0)
-    assert "MPI: left out" in said and "UCX: left out" in said and "Warning" not in said
+    off = [f"-DRAY_MPI_BUILD_{plugin}=OFF" for plugin in ("MPI", "UCX", "HDF5")]
+    said = configure(tmp_path, *off, status=0)
+    assert all(f"{plugin}: left out" in said for plugin in ("MPI", "UCX", "HDF5")) and "Warning" not in said
     targets = run("cmake", "--build", tmp_path / "build", "--target", "help").stdout
-    assert "libray-mpi.so" in targets and "libray-mpi-mpi.so" not in targets and "libray-mpi-ucx.so" not in targets
+    assert "libray-mpi.so" in targets
+    assert not any(f"libray-mpi-{plugin}.so" in targets for plugin in ("mpi", "ucx", "hdf5"))
 
 
 def test_mpi_that_is_not_there_is_a_warning(tmp_path):

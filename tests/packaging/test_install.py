@@ -35,6 +35,12 @@ def test_only_the_plugin_has_mpi(prefix):
     assert sorted(with_mpi) == ["libray-mpi-mpi.so", "libray-mpi-ucx.so"]
 
 
+def test_only_the_plugin_has_hdf5(prefix):
+    parts = [*prefix.glob("lib/*.so"), *prefix.glob("bin/*")]
+    with_hdf5 = [path.name for path in parts if any(name.startswith("libhdf5") for name in needed_libraries(path))]
+    assert with_hdf5 == ["libray-mpi-hdf5.so"]
+
+
 def test_says_where_it_is(prefix):
     command = prefix / "bin/ray-mpi"
     assert run(command, "--cmake-prefix").stdout == f"{prefix}\n"
