@@ -99,6 +99,17 @@ void ActorCalls::PushNext(ActorQueue* q, Task* t) {
   outbox_->Send(q->pushed_to, MsgType::kPush, tasks_->MakePush(t, &q->templates_sent));
 }
 
+// One that was pushed waits again, in its old place: later calls may wait for its result, and it for none of
+// theirs.
+void ActorCalls::PutBack(ActorQueue* q, Task* t) {
+  t->state = TaskState::kQueued;
+  if (!t->in_turn()) return q->waiting.PushFront(t);
+  Task* later = q->waiting.head;
+  while (later != nullptr && (!later->in_turn() || later->id().sequence < t->id().sequence))
+    later = later->next;
+  q->waiting.InsertBefore(t, later);
+}
+
 // ---- answers ----------------------------------------------------------------------------------------------
 
 Task* ActorCalls::PushedTask(const TaskRef& ref, const Address& worker) const {
@@ -114,8 +125,7 @@ void ActorCalls::OnResult(const Address& from, Result& m) {
   q->inflight.Remove(t);
   if (m.retryable_error && !t->cancelled && TaskTable::ChargeRetry(t)) {
     tasks_->DropResult(from, m);
-    t->state = TaskState::kQueued;
-    q->waiting.PushBack(t);
+    PutBack(q, t);
   } else {
     tasks_->Complete(t, from, m);
   }
@@ -129,8 +139,7 @@ void ActorCalls::OnReturned(const Address& from, const Returned& m) {
     if (t == nullptr) continue;
     q = t->calls;
     q->inflight.Remove(t);
-    t->state = TaskState::kQueued;
-    q->waiting.PushFront(t);
+    PutBack(q, t);
     if (t->cancelled)
       tasks_->FailWith(t, ErrorType::kTaskCancelled, "the call was cancelled before it started");
   }
@@ -179,7 +188,7 @@ void ActorCalls::LoseWorker(ActorQueue* q, const Eof& eof) {
     } else if (t->cancelled) {
       tasks_->FailWith(t, ErrorType::kTaskCancelled, "the call was cancelled");
     } else if (!claimed || TaskTable::ChargeRetry(t)) {
-      q->waiting.PushFront(t);
+      PutBack(q, t);
     } else {
       q->lost.PushFront(t);
     }

@@ -29,7 +29,7 @@ struct ActorQueue {
   TaskList lost;      // claimed by a worker that died, not to be retried
   Address pushed_to;
   bool leaving = false;  // that worker said so
-  std::vector<bool> templates_sent;
+  TemplatesSent templates_sent;
   size_t unready = 0;  // unordered calls that lack arguments: in no list
 
   size_t pending() const { return waiting.size + inflight.size + lost.size + unready; }
@@ -67,6 +67,7 @@ class ActorCalls {
   void Unwatch(const Address& who, const ObjectId& actor);
   void Pump(ActorQueue* q);
   void PushNext(ActorQueue* q, Task* t);
+  void PutBack(ActorQueue* q, Task* t);
   void FailLost(ActorQueue* q);
   void Die(ActorQueue* q, uint8_t kind, const Blob& error);
   void LoseWorker(ActorQueue* q, const Eof& eof);

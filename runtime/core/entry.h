@@ -69,6 +69,13 @@ struct Details {
   bool ListsPlace(uint32_t node) const {
     return std::any_of(places.begin(), places.end(), [&](const Place& p) { return p.node == node; });
   }
+  // No question of `who` is answered any more.
+  void Unsubscribe(const Address& who) {
+    std::erase(subscribers, who);
+    for (Doubt& doubt : doubts) {
+      if (doubt.asker == who) doubt.asker = {};
+    }
+  }
   bool NeededByLineage() const { return lineage_holds != 0 || !lineage_borrowers.empty(); }
   bool Doubted(uint32_t node) const {
     return std::any_of(doubts.begin(), doubts.end(), [&](const Doubt& doubt) { return doubt.node == node; });

@@ -72,6 +72,8 @@ void ObjectTable::OnUnregister(const Address& from, const RefMessage& m) {
   if (e == nullptr || !e->owned || !e->details) return;
   EraseOne(e->details->borrowers, from);
   EraseOne(e->details->lineage_borrowers, from);
+  e->details->Unsubscribe(
+      from);  // it asks again if it comes back: an answer to the old question could be stale
   const auto it = by_borrower_.find(from);
   if (it == by_borrower_.end() || it->second.count(e) == 0) return;
   if (m.lineage) {
@@ -91,10 +93,7 @@ void ObjectTable::OnEof(const Eof& eof) {
     for (Entry* e : entries) {
       EraseOne(e->details->borrowers, eof.who);
       EraseOne(e->details->lineage_borrowers, eof.who);
-      EraseOne(e->details->subscribers, eof.who);
-      for (Doubt& doubt : e->details->doubts) {
-        if (doubt.asker == eof.who) doubt.asker = {};
-      }
+      e->details->Unsubscribe(eof.who);
       MaybeRelease(e);
     }
   }

@@ -30,7 +30,7 @@ struct Lease {
   Address worker;
   ShapeQueue* shape = nullptr;
   std::deque<Task*> inflight;  // in push order
-  std::vector<bool> templates_sent;
+  TemplatesSent templates_sent;
   double load_us = 0;  // estimated, of inflight
   TimeNs head_since = 0;
   TimeNs idle_since = 0;

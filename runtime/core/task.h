@@ -19,8 +19,9 @@ struct Lease;
 struct ShapeQueue;
 struct TaskList;
 
-struct Template {  // a prepared TaskTemplate
-  uint32_t number = 0;
+struct Template {       // a prepared TaskTemplate
+  uint32_t number = 0;  // what it is called in PUSHes: no other living template of this process has it
+  uint64_t serial = 0;  // no other ever has it
   uint32_t num_returns = 1;
   int32_t max_retries = 3;
   Blob wire;  // WireTemplate
@@ -32,6 +33,9 @@ struct Template {  // a prepared TaskTemplate
   double mean_us = -1;  // of the runs seen; < 0: none yet
   std::vector<ShapeQueue*> by_depth;  // the queue of its shape at each nesting depth
 };
+
+// What one worker was sent: by number, the serial of the template it knows under that; 0: none.
+using TemplatesSent = std::vector<uint64_t>;
 
 // kAlive: a creation task whose actor has started. It keeps its lease and its arguments until the actor is
 // dead. kDone: over, and kept only because it may run again (Lineage).
@@ -82,6 +86,7 @@ struct TaskList {
   bool empty() const { return head == nullptr; }
   void PushBack(Task* t);
   void PushFront(Task* t);
+  void InsertBefore(Task* t, Task* later);  // null: at the end
   void Remove(Task* t);
 };
 

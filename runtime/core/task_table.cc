@@ -33,6 +33,16 @@ void TaskList::PushFront(Task* t) {
   ++size;
 }
 
+void TaskList::InsertBefore(Task* t, Task* later) {
+  if (later == nullptr) return PushBack(t);
+  t->list = this;
+  t->next = later;
+  t->prev = later->prev;
+  (later->prev != nullptr ? later->prev->next : head) = t;
+  later->prev = t;
+  ++size;
+}
+
 void TaskList::Remove(Task* t) {
   (t->prev != nullptr ? t->prev->next : head) = t->next;
   (t->next != nullptr ? t->next->prev : tail) = t->prev;
@@ -45,9 +55,30 @@ TaskTable::~TaskTable() {
   objects_->ForEachTask([](Task* t) { delete t; });
 }
 
+uint32_t TemplateNumbers::Take() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (free_.empty()) return next_++;
+  const uint32_t number = free_.back();
+  free_.pop_back();
+  return number;
+}
+
+void TemplateNumbers::Give(uint32_t number) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  free_.push_back(number);
+}
+
+std::shared_ptr<Template> TaskTable::NewTemplate(Template t) {
+  t.number = template_numbers_->Take();
+  t.serial = next_template_serial_++;
+  return {new Template(std::move(t)), [numbers = template_numbers_](const Template* over) {
+            numbers->Give(over->number);
+            delete over;
+          }};
+}
+
 std::shared_ptr<Template> TaskTable::Prepare(const TaskTemplate& t) {
-  auto p = std::make_shared<Template>();
-  p->number = next_template_++;
+  auto p = NewTemplate();
   p->num_returns = t.num_returns;
   p->max_retries = t.max_retries;
   p->function_name = t.function_name;
@@ -95,8 +126,7 @@ std::shared_ptr<Template> TaskTable::Prepare(const Shape& shape, const Blob& wir
   Reader reader(wire.bytes());
   reader(w);
   if (!reader.Done()) return nullptr;
-  auto p = std::make_shared<Template>();
-  p->number = next_template_++;
+  auto p = NewTemplate();
   p->num_returns = w.num_returns;
   p->max_retries = max_retries;
   p->function_name = w.function_name;
@@ -107,8 +137,7 @@ std::shared_ptr<Template> TaskTable::Prepare(const Shape& shape, const Blob& wir
 }
 
 std::shared_ptr<Template> TaskTable::InGroup(const Template& of, uint32_t group) {
-  auto p = std::make_shared<Template>(of);
-  p->number = next_template_++;
+  auto p = NewTemplate(of);
   p->by_depth.clear();
   p->shape.group = group;
   p->shape.bundle = -1;
@@ -191,7 +220,7 @@ bool TaskTable::LacksArgs(const Task* t) const {
   return false;
 }
 
-Push TaskTable::MakePush(Task* t, std::vector<bool>* templates_sent) const {
+Push TaskTable::MakePush(Task* t, TemplatesSent* templates_sent) const {
   Push p;
   p.task = t->id();
   p.attempt = t->attempt;
@@ -200,8 +229,8 @@ Push TaskTable::MakePush(Task* t, std::vector<bool>* templates_sent) const {
   p.again = t->again;
   p.template_number = t->tmpl->number;
   if (templates_sent->size() <= p.template_number) templates_sent->resize(p.template_number + 1);
-  if (!(*templates_sent)[p.template_number]) {
-    (*templates_sent)[p.template_number] = true;
+  if (uint64_t& known = (*templates_sent)[p.template_number]; known != t->tmpl->serial) {
+    known = t->tmpl->serial;
     p.template_bytes = t->tmpl->wire;
   }
   p.args = t->args;

@@ -6,6 +6,7 @@
 
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,20 @@ class ActorListener {
 };
 
 class StreamOwner;
+
+// The numbers of the living templates. Those of the dead are given out again, so that a program that gives
+// each call options of its own makes neither itself nor its workers larger. Any thread: a binding drops its
+// templates where it likes.
+class TemplateNumbers {
+ public:
+  uint32_t Take();
+  void Give(uint32_t number);
+
+ private:
+  std::mutex mutex_;
+  std::vector<uint32_t> free_;
+  uint32_t next_ = 0;
+};
 
 class TaskTable {
  public:
@@ -60,7 +75,7 @@ class TaskTable {
   // Unclaimed, it came back because an argument was not where it was said to be. True: it waits for that to
   // be settled (OnDependencyReady).
   bool AwaitMissing(Task* t, const Returned& m);
-  Push MakePush(Task* t, std::vector<bool>* templates_sent) const;
+  Push MakePush(Task* t, TemplatesSent* templates_sent) const;
 
   // The task if it is not done.
   Task* Find(const TaskId& id) const;
@@ -105,6 +120,7 @@ class TaskTable {
     uint32_t item;
   };
 
+  std::shared_ptr<Template> NewTemplate(Template t = {});
   void Finish(Task* t);
   void Lost(Entry* e, ErrorType type, const std::string& why);
 
@@ -112,7 +128,9 @@ class TaskTable {
   ObjectTable* objects_;
   ActorListener* actors_;
   StreamOwner* streams_;
-  uint32_t next_template_ = 0;
+  // Shared with the templates, which may outlive the table.
+  std::shared_ptr<TemplateNumbers> template_numbers_ = std::make_shared<TemplateNumbers>();
+  uint64_t next_template_serial_ = 1;
   std::deque<WaitingAck> waiting_acks_;
   std::deque<Task*> ready_;
   Lineage lineage_;

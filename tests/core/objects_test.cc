@@ -108,6 +108,25 @@ TEST_F(ObjectsTest, WhoWaitsForAnAnswerHearsOfTheObjectsEnd) {
   EXPECT_EQ(out_.Last<Location>(MsgType::kLocation).value.state, ValueState::kGone);
 }
 
+// Its answer could come after the borrower has registered again, for an object that it can have.
+TEST_F(ObjectsTest, WhoHasParkedAnObjectIsNotToldOfItsEnd) {
+  Entry* e = StoredOn({3});
+  const Address asker{4, 1, 0, 1};
+  RefMessage m;
+  m.id = e->id;
+  m.nonce = 1;
+  Tell(asker, MsgType::kRegister, m);
+  core_.objects().DropHandle(e);
+  m.nonce = 3;
+  Tell(asker, MsgType::kLocate, m);
+  EXPECT_EQ(out_.Count(MsgType::kLocationCheck), 1U);
+  m.nonce = 0;
+  m.lineage = true;
+  Tell(asker, MsgType::kUnregister, m);
+  EXPECT_EQ(out_.Count(MsgType::kFree), 1U);
+  EXPECT_EQ(out_.Count(MsgType::kLocation), 0U);
+}
+
 TEST_F(ObjectsTest, ACallWithMoreSmallArgumentsThanAMessageHoldsIsRefused) {
   const Blob value = Blob::Allocate(100 << 10);
   std::vector<Entry*> refs;

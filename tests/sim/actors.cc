@@ -70,7 +70,7 @@ void SimProcess::CallActor() {
     t.function_name = "method" + std::to_string(methods_.size());
     t.max_retries = static_cast<int32_t>(rng.Below(3));
     t.ordered = methods_.size() % 2 == 0;
-    t.retry_exceptions = !t.ordered && rng.Percent(50);  // a retried exception goes behind the calls after it
+    t.retry_exceptions = rng.Percent(50);
     t.num_returns = rng.Percent(80) ? 1 : static_cast<uint32_t>(rng.Below(3));
     t.concurrency_group = kGroups[rng.Below(std::size(kGroups))];
     methods_.push_back(core_.tasks().Prepare(t));
@@ -160,11 +160,12 @@ void SimProcess::CheckCall() {
   // It runs again for a lost result, or for an item: those of a generator that failed are wanted, too.
   if (world_->Finished(item.task) || (item.again && item.stream)) return;
   uint32_t& last = started_in_turn_[{item.owner, item.group}];
-  if (frame_->args.call <= last) {
+  // One that raised is run again in its turn; later ones were perhaps here already.
+  if (frame_->args.call <= last && !raised_.contains(item.task)) {
     world_->Fail("actor in " + ToString(self_) + " starts call " + std::to_string(frame_->args.call) +
                  " of " + ToString(item.owner) + " after call " + std::to_string(last) + " (11)");
   }
-  last = frame_->args.call;
+  last = std::max(last, frame_->args.call);
 }
 
 // The call goes on while this process takes others, and ends some time later.

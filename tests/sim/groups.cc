@@ -131,9 +131,10 @@ void SimProcess::RemoveAllGroups() {
   while (!groups_.empty()) RemoveGroup(groups_.size() - 1);
 }
 
-// Detached ones of drivers that are gone must not keep the last driver's tasks waiting.
+// Detached ones of drivers that are gone must not keep the last driver's tasks waiting; nor, when its program
+// is over, what that has left behind.
 void World::EndStrayGroups() {
-  if (driver_done_) return;
+  if (settled_) return;
   RemoveGroups();
   After(5 * kSecond, [this] { EndStrayGroups(); });
 }

@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -223,6 +224,7 @@ class SimProcess : public Outbox, public core::Core::Host {
   // As an actor: the last call of each caller in each concurrency group, how many of each may run at once,
   // and what runs beside frame_.
   std::map<std::pair<Address, uint32_t>, uint32_t> started_in_turn_;
+  std::unordered_set<TaskId> raised_;  // tasks that failed here and may be tried again
   uint32_t most_at_once_[3] = {1, 1, 1};
   std::vector<std::unique_ptr<Frame>> parked_;
   std::vector<std::shared_ptr<core::Template>> methods_;

@@ -438,6 +438,7 @@ void SimProcess::Answer() {
     values.resize(1);
     values[0].kind = static_cast<uint8_t>(ValueKind::kAppError);
     retryable = item->tmpl->retry_exceptions;
+    if (retryable) raised_.insert(item->task);
   } else {
     world_->OnFinished(item->task);
     values.resize(item->tmpl->num_returns);

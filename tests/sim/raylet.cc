@@ -476,7 +476,8 @@ std::string SimRaylet::Describe() const {
                     sched::ToString(scheduler_.available()) + " of " + sched::ToString(scheduler_.total()) +
                     ", workers " + std::to_string(scheduler_.worker_count()) + ", leases " +
                     std::to_string(scheduler_.lease_count()) + ", demands " +
-                    std::to_string(scheduler_.demand_count()) + ", starting " + std::to_string(starting_) +
+                    std::to_string(scheduler_.demand_count()) + ", bundles " +
+                    std::to_string(scheduler_.bundles().count()) + ", starting " + std::to_string(starting_) +
                     ", transfers " + std::to_string(transfers_.size());
   if (gcs_) out += ", head's demands " + std::to_string(gcs_->pending_demands());
   for (const auto& [v, s] : store_)

@@ -141,6 +141,7 @@ std::string World::Run() {
   RunUntil([&] { return driver_done_; }, kLimit, "the driver's program");
   finishing_ = true;
   RunUntil([&] { return Quiet(); }, now_ + kLimit, "what the driver left behind");
+  settled_ = true;
   KillDetached();
   RemoveGroups();
   RunUntil([&] { return Quiet(); }, now_ + kLimit, "the end of the detached actors");

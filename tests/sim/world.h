@@ -215,6 +215,7 @@ class World {
   uint64_t items_again_ = 0;  // given by generators that had been done
   bool driver_done_ = false;
   bool finishing_ = false;
+  bool settled_ = false;  // what the driver has left behind is over, too
   std::string failure_;
   std::deque<std::pair<TimeNs, MessageHeader>> trace_;
 };

@@ -25,6 +25,7 @@ DECORATOR_OPTIONS = (
     "num_returns", "concurrency_group", "max_task_retries", "retry_exceptions", "enable_task_events",
     "_generator_backpressure_num_objects", "_num_objects_per_yield", "tensor_transport",
 )  # fmt: skip
+_MOST_CODES = 256  # of one class, by options: a program may name each call differently
 _METHOD_OPTIONS = (*DECORATOR_OPTIONS, "name")
 
 
@@ -58,6 +59,8 @@ class _Methods:
         except (KeyError, TypeError):  # TypeError: an option that cannot be a key
             pass
         code = self._new_code(name, options)
+        if len(self._codes) >= _MOST_CODES:
+            self._codes.clear()  # those in use live on in their methods
         try:
             self._codes[key] = code
         except TypeError:
