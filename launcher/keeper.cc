@@ -78,11 +78,12 @@ void Keeper::Loop() {
 }
 
 TimeNs Keeper::NextDeadline() const {
-  return std::min({bringup_at_, end_at_, driver_kill_at_, programs_.next_look()});
+  return std::min({bringup_at_, end_at_, driver_kill_at_, programs_.next_look(), look_at_});
 }
 
 void Keeper::OnDeadlines(TimeNs now) {
   programs_.Look(now);
+  if (ready_) WatchRaylet(now);
   if (now >= driver_kill_at_) {
     driver_kill_at_ = kNever;
     if (driver_pid_ != 0) ::kill(driver_pid_, SIGKILL);

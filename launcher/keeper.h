@@ -14,6 +14,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <span>
@@ -25,6 +26,7 @@
 #include "runtime/base/status.h"
 #include "runtime/base/time.h"
 #include "runtime/base/unique_fd.h"
+#include "runtime/raylet/fence.h"
 #include "runtime/raylet/keeper_link.h"
 #include "runtime/raylet/raylet.h"
 #include "slurm/environment.h"
@@ -66,6 +68,8 @@ class Keeper {
 
   static constexpr TimeNs kGrace = 3 * kSecond;  // from the beginning of the end to SIGKILL for the rest
   static constexpr TimeNs kOrphanGrace = 1500 * kMillisecond;  // for a raylet to end without its keeper
+  // For the workers of a raylet that hangs to be gone before it is: the head's patience ends later.
+  static constexpr TimeNs kWorkersGrace = 900 * kMillisecond;
   // From SIGTERM to SIGKILL for a driver that lost its runtime.
   static constexpr TimeNs kDriverGrace = 2 * kSecond;
 
@@ -75,6 +79,7 @@ class Keeper {
   Status StartProcesses();
   Status WatchSignals();
   Status MakeSocket();
+  Status MakePulse();
   Status StartCleaner();
   Status StartRaylet();
   Status StartZygote();
@@ -86,6 +91,8 @@ class Keeper {
   void Loop();
   TimeNs NextDeadline() const;
   void OnDeadlines(TimeNs now);
+  void WatchRaylet(TimeNs now);
+  void EndHungRaylet(TimeNs now);
   void OnSignal();
   void OnInterrupt(int signal, bool from_terminal);
   bool AskedToStop();
@@ -107,6 +114,7 @@ class Keeper {
   void StartClock();                               // from now on, kGrace
   void BeginEnd();                                 // the run is over for everything of this node
   void Fail(int status, const std::string& what);  // it is over for a bad reason
+  std::vector<pid_t> Workers() const;
   void EndWorkers();
   void EndProcesses(std::vector<pid_t> pids);
   void CleanUp();
@@ -132,13 +140,17 @@ class Keeper {
   Programs programs_;                                       // what dead workers left running
   std::deque<KeeperMessage> outbox_;
   int status_ = 0;
-  bool met_ = false;          // the raylet said kMet: the other ranks see what becomes of it
-  bool ready_ = false;        // the raylet said kReady
-  bool raylet_done_ = false;  // the raylet said kDone or kFatal: its end is expected
-  bool driver_over_ = false;  // the program has ended: its status stands
-  bool stop_asked_ = false;   // by SIGTERM: the run ends with the program, though it serves others
-  bool failed_ = false;       // status_ is ours, not the driver's
-  bool done_ = false;         // the run is over; what is left has until end_at_
+  std::atomic<TimeNs>* pulse_ = nullptr;  // RayletConfig::known_alive; null: nobody takes over from us
+  Fence silence_{kHungAfter};             // of the raylet, since its first pulse
+  TimeNs look_at_ = kNever;               // for a pulse
+  TimeNs hung_kill_at_ = kNever;          // the raylet hangs, and ends then at the latest
+  bool met_ = false;                      // the raylet said kMet: the other ranks see what becomes of it
+  bool ready_ = false;                    // the raylet said kReady
+  bool raylet_done_ = false;              // the raylet said kDone or kFatal: its end is expected
+  bool driver_over_ = false;              // the program has ended: its status stands
+  bool stop_asked_ = false;  // by SIGTERM: the run ends with the program, though it serves others
+  bool failed_ = false;      // status_ is ours, not the driver's
+  bool done_ = false;        // the run is over; what is left has until end_at_
   TimeNs bringup_at_ = kNever, end_at_ = kNever, driver_kill_at_ = kNever;
   TimeNs interrupted_at_ = 0;
   int interrupts_ = 0;

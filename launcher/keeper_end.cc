@@ -66,16 +66,52 @@ void Keeper::Fail(int status, const std::string& what) {
   if (!expected && raylet_pid_ != 0) ::kill(raylet_pid_, coming_up() ? SIGKILL : SIGTERM);
 }
 
+// The head would take a raylet that is stopped, or hangs, for dead, and start what runs here elsewhere: that
+// has to be over by then. Time in which this process did not run either is nobody's silence.
+void Keeper::WatchRaylet(TimeNs now) {
+  look_at_ = kNever;
+  if (pulse_ == nullptr || raylet_pid_ == 0) return;
+  if (hung_kill_at_ != kNever) return EndHungRaylet(now);
+  if (raylet_done_ || done_) return;
+  look_at_ = now + kHeartbeatPeriod;
+  const TimeNs known = pulse_->load();
+  if (known == 0) return;
+  if (silence_.known() == 0) silence_.Start(now);
+  silence_.OnTurn(now);
+  silence_.OnKnown(known);
+  if (!silence_.Expired(now)) return;
+  hung_kill_at_ = now + kWorkersGrace;
+  Fail(config_.rank == 0 || config_.joined ? 1 : 0,
+       fmt::format(
+           "the raylet (pid {}) has given no sign of life for {} s: it was stopped, or hangs: {}",
+           raylet_pid_, kHungAfter / kSecond,
+           config_.rank == 0 ? "the run cannot go on" : "this node stops its work, and leaves the run"));
+  EndHungRaylet(now);
+}
+
+// After its workers: the head hears of its end at once, and starts their work elsewhere.
+void Keeper::EndHungRaylet(TimeNs now) {
+  const std::vector<pid_t> left = Workers();
+  if (now < hung_kill_at_ && std::any_of(left.begin(), left.end(), LeadsSession)) {
+    EndProcesses(left);  // one may have been born meanwhile
+    look_at_ = now + 5 * kMillisecond;
+  } else {
+    ::kill(raylet_pid_, SIGKILL);
+  }
+}
+
 // Workers hold nothing that is worth a wait: what they had to say is in the raylet's hands or lost anyway.
 // The programs that tasks started are asked to end. The driver, and what the driver started, has its own
 // time.
-void Keeper::EndWorkers() {
+void Keeper::EndWorkers() { EndProcesses(Workers()); }
+
+std::vector<pid_t> Keeper::Workers() const {
   std::vector<pid_t> spared = driver_pid_ == 0 ? std::vector<pid_t>() : Descendants(driver_pid_);
   spared.insert(spared.end(), {raylet_pid_, driver_pid_, cleaner_pid_});
   std::vector<pid_t> left = Descendants(::getpid());
   std::erase_if(left,
                 [&](pid_t pid) { return std::find(spared.begin(), spared.end(), pid) != spared.end(); });
-  EndProcesses(std::move(left));
+  return left;
 }
 
 void Keeper::EndProcesses(std::vector<pid_t> pids) {

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -138,6 +139,7 @@ Status Keeper::MakeResources() {
   arena.bytes = config_.raylet.object_store_bytes;
   if (Status s = objstore::Arena::CreateFd(arena, &arena_); !s.ok()) return s;
   if (Status s = objstore::PinTable::CreateFd(board.slots, &pins_); !s.ok()) return s;
+  if (Status s = MakePulse(); !s.ok()) return s;
   if (Status s = SocketPair(&raylet_link_, &raylet_link_far_); !s.ok()) return s;
   ::fcntl(raylet_link_.get(), F_SETFL, O_NONBLOCK);
   if (Status s = SocketPair(&zygote_link_, &zygote_link_far_); !s.ok()) return s;
@@ -201,6 +203,15 @@ Status Keeper::StartCleaner() {
     return 0;
   };
   return Fork(options, body, &cleaner_pid_);
+}
+
+// A raylet that nobody would replace is not watched: whoever stops it (a debugger) may let it go on.
+Status Keeper::MakePulse() {
+  if (config_.size == 1 && !config_.joined) return Status::Ok();
+  void* page = ::mmap(nullptr, sizeof *pulse_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) return Status::Io("mmap of a page for the raylet's signs of life", errno);
+  config_.raylet.known_alive = pulse_ = new (page) std::atomic<TimeNs>(0);
+  return Status::Ok();
 }
 
 Status Keeper::StartRaylet() {

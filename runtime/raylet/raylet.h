@@ -4,12 +4,14 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "runtime/base/time.h"
 #include "sched/cpu_slots.h"
 
 namespace rmpi {
@@ -24,6 +26,8 @@ struct RayletConfig {
   int pins_fd = -1;     // objstore::PinTable memfd
   int keeper_fd = -1;   // KeeperMessage
   int zygote_fd = -1;   // ZygoteRequest out, ZygoteReply in
+  // Shared with the keeper: until when the head is known to have heard of us (Fence). Null: nobody looks.
+  std::atomic<TimeNs>* known_alive = nullptr;
   uint64_t object_store_bytes = 0;
   std::vector<std::pair<std::string, double>> resources;  // CPU, GPU, memory, custom
   std::map<std::string, std::string> labels;

@@ -85,6 +85,7 @@ TimeNs Raylet::NextDeadline() const {
 void Raylet::OnTimers(TimeNs now) {
   fence_.OnTurn(now);
   if (node_ == 0) return;
+  if (config_.known_alive != nullptr) *config_.known_alive = head_ ? now : fence_.known();
   FinishDeaths(now);
   if (!stopping_) CheckMemory(now);
   scheduler_->OnTimer(now);

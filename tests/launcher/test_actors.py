@@ -101,6 +101,52 @@ print("as it should be")
     assert (out, process.returncode) == ("1 True False\nas it should be\n", 0), err
 
 
+def test_a_raylet_that_is_stopped_alone_is_ended_with_its_workers(ray_mpi):
+    """Its actor starts elsewhere when no worker of that node is left, and before the head itself would give it up."""
+    path = ray_mpi.write(
+        "app.py",
+        ACTORS
+        + """
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
+
+@ray.remote(max_restarts=-1, max_task_retries=-1)
+class Alone:
+    def __init__(self, file):
+        with open(file, "a+") as pids:
+            pids.seek(0)
+            self.others = [pid for pid in pids.read().split() if os.path.exists(f"/proc/{pid}")]
+            print(os.getpid(), file=pids)
+
+    def found(self):
+        return os.getppid(), ray.get_runtime_context().get_node_id(), self.others
+
+away = [n["NodeID"] for n in ray.nodes() if n["NodeID"] != ray.get_runtime_context().get_node_id()]
+actor = Alone.options(scheduling_strategy=On(away[0], soft=True)).remote(sys.argv[1])
+keeper, home, _ = ray.get(actor.found.remote())
+print(keeper, flush=True)
+sys.stdin.readline()
+_, after, others = ray.get(actor.found.remote())
+while sum(n["Alive"] for n in ray.nodes()) == 3:
+    time.sleep(0.01)
+print(after == home, others)
+""",
+    )
+    process = ray_mpi.start("-n", "3", path, str(ray_mpi.folder / "pids"), stdin=subprocess.PIPE)
+    keeper = int(process.stdout.readline())
+    raylet = raylets_of(ray_mpi)[keeper]
+    os.kill(raylet, signal.SIGSTOP)
+    stopped = time.monotonic()
+    time.sleep(0.2)
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    out = process.stdout.readline()
+    took = time.monotonic() - stopped
+    _, err = process.communicate(timeout=60)
+    assert (out, process.returncode) == ("False []\n", 0), err
+    assert 2 < took < 4, took
+    assert f"the raylet (pid {raylet}) has given no sign of life for 3 s" in err
+
+
 def test_a_suspended_job_goes_on_without_a_death(ray_mpi):
     """SIGSTOP to all processes for longer than the head's patience, SIGCONT: nobody was silent."""
     path = ray_mpi.write(

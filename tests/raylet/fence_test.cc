@@ -49,5 +49,20 @@ TEST(Fence, SuspensionIsNobodysSilence) {
   EXPECT_TRUE(fence.Expired(woken + kSecond + 1));  // a second before, and one after
 }
 
+// The keeper's: it is told, and counts only while it runs itself.
+TEST(Fence, TheKeepersPatienceIsItsOwn) {
+  Fence silence(kHungAfter);
+  silence.Start(kStart);
+  Idle(&silence, kStart, kStart + kSecond);
+  silence.OnKnown(kStart + kSecond / 2);
+  silence.OnKnown(kStart);  // nothing new
+  const TimeNs woken = kStart + 100 * kSecond;
+  EXPECT_EQ(silence.OnTurn(woken), 99 * kSecond);
+  Idle(&silence, woken, woken + 2500 * kMillisecond);
+  EXPECT_FALSE(silence.Expired(woken + 2500 * kMillisecond))
+      << "half a second before, and two and a half after";
+  EXPECT_TRUE(silence.Expired(woken + 2500 * kMillisecond + 1));
+}
+
 }  // namespace
 }  // namespace rmpi
