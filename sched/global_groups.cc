@@ -26,6 +26,7 @@ void GlobalScheduler::SetGroup(uint32_t group, const std::vector<GroupBundle>& b
     known[i] = {bundles[i].resources, bundles[i].resources, bundles[i].node};
   }
   CountBundles(known, true);
+  OpenAll([&](const Shape& shape) { return shape.group == group; });
   Schedule();
 }
 
@@ -34,6 +35,7 @@ void GlobalScheduler::RemoveGroup(uint32_t group) {
   if (it == groups_.end()) return;
   CountBundles(it->second, false);
   groups_.erase(it);
+  OpenAll([&](const Shape& shape) { return shape.group == group; });
   Schedule();
 }
 

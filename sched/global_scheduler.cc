@@ -44,6 +44,7 @@ void GlobalScheduler::AddNode(uint32_t node, const Amounts& total, const Labels&
   n.labels = labels;
   index_.Add(node, &n.total, &n.available, &n.labels);
   ++nodes_version_;
+  OpenAll([](const Shape&) { return true; });
   Schedule();
 }
 
@@ -56,9 +57,13 @@ void GlobalScheduler::RemoveNode(uint32_t node) {
   }
   // Owners ask anew for all they still want when a node dies: what it had been assigned is lost with it. So
   // what was rejected is not kept either.
-  demands_.remove_if(
-      [&](const Waiting& w) { return w.origin == node || w.demand.owner.node == node || w.rejected; });
+  std::vector<OwnerKey> gone;
+  for (const auto& [key, filed] : by_owner_) {
+    if (key.rejected || key.owner.node == node || filed.at->origin == node) gone.push_back(key);
+  }
+  for (const OwnerKey& key : gone) Erase(key);
   std::erase_if(ledgers_, [&](const auto& l) { return l.first.first.node == node; });
+  OpenAll([](const Shape&) { return true; });
   Schedule();
 }
 
@@ -66,66 +71,31 @@ void GlobalScheduler::OnReport(uint32_t node, const Amounts& available, const Am
                                const std::vector<BundleReport>& bundles) {
   const auto it = nodes_.find(node);
   if (it == nodes_.end()) return;
-  it->second.available = available;
-  it->second.kept = kept;
+  Node& n = it->second;
+  n.available = available;
+  n.kept = kept;
+  n.queued = 0;
+  std::set<uint32_t> groups;
   for (const BundleReport& b : bundles) {
     const auto group = groups_.find(b.group);
-    if (group != groups_.end() && b.index < group->second.size() && group->second[b.index].node == node)
-      group->second[b.index].available = b.available;
+    if (group == groups_.end() || b.index >= group->second.size() || group->second[b.index].node != node)
+      continue;
+    group->second[b.index].available = b.available;
+    groups.insert(b.group);
   }
-  it->second.queued = 0;
-  if (index_.HasMore(node) || waits_for_a_node_) Schedule();
+  index_.HasMore(node);
+  OpenAll([&](const Shape& shape) {
+    if (shape.group != 0) return groups.contains(shape.group);
+    const bool waits_for_other = shape.strategy == kAffinityStrategy && shape.affinity_node != node &&
+                                 nodes_.contains(shape.affinity_node);
+    return !waits_for_other && ReportFits(n.available, shape.resources) && MatchesAny(n.labels, shape.labels);
+  });
+  Schedule();
 }
 
 const Amounts* GlobalScheduler::available(uint32_t node) const {
   const auto it = nodes_.find(node);
   return it == nodes_.end() ? nullptr : &it->second.available;
-}
-
-void GlobalScheduler::OnDemand(uint32_t origin, const Demand& m) {
-  auto it = std::find_if(demands_.begin(), demands_.end(), [&](const Waiting& w) {
-    return !w.rejected && w.origin == origin && w.demand.owner == m.owner &&
-           w.demand.shape_key == m.shape_key;
-  });
-  Ledger& ledger = ledgers_[{m.owner, m.shape_key}];
-  if (ledger.epoch != m.epoch) ledger = {m.epoch, 0};
-  const uint64_t left = m.count - std::min(m.count, ledger.handed);
-  if (left == 0) {
-    if (it != demands_.end()) demands_.erase(it);
-    return;
-  }
-  if (it == demands_.end()) it = demands_.insert(demands_.end(), Waiting{origin, m, 0, false});
-  it->demand.count = left;
-  it->demand.epoch = m.epoch;
-  it->demand.run_us = m.run_us;
-  Schedule();
-}
-
-void GlobalScheduler::OnReject(uint32_t node, const Demand& m) {
-  // Its report comes with the rejection or soon after; until then it is full for us.
-  if (m.shape.group == 0) {
-    TakeForFull(node);
-  } else if (const auto group = groups_.find(m.shape.group); group != groups_.end()) {
-    for (Bundle& b : group->second) {
-      if (b.node != node) continue;
-      for (auto& [name, amount] : b.available) amount = std::min<int64_t>(amount, 0);
-    }
-  }
-  for (Waiting& w : demands_) {
-    if (w.rejected && w.demand.owner == m.owner && w.demand.shape_key == m.shape_key &&
-        w.demand.epoch == m.epoch) {
-      w.demand.count += m.count;
-      Schedule();
-      return;
-    }
-  }
-  demands_.push_back({m.owner.node, m, 0, true});
-  Schedule();
-}
-
-void GlobalScheduler::OnOwnerGone(const Address& owner) {
-  demands_.remove_if([&](const Waiting& w) { return w.demand.owner == owner; });
-  EraseOwner(&ledgers_, owner);
 }
 
 bool GlobalScheduler::Feasible(const Shape& shape) const {
@@ -154,36 +124,62 @@ void GlobalScheduler::HandOff(const Waiting& w, uint64_t count) {
   if (w.rejected) return;  // it was handed off when it was assigned first
   const Demand& d = w.demand;
   ledgers_.at({d.owner, d.shape_key}).handed += count;
-  host_->SendHandedOff(w.origin, HandedOff{d.owner, d.shape_key, d.epoch, count});
-}
-
-// At least one. Where the head has the choice, of more only what fits until others come first; else all of
-// it, which is not counted to its end: the node will tell.
-uint64_t GlobalScheduler::TakeMany(const Shape& shape, Node* n, uint64_t count) {
-  const bool chosen = shape.strategy == 0;
-  uint64_t taken = 0;
-  do {
-    TakeFromReport(&n->available, shape.resources);
-  } while (++taken < std::min<uint64_t>(count, kMostAtOnce) &&
-           (!chosen || (!Crowded(n->total, n->available) && ReportFits(n->available, shape.resources))));
-  return chosen ? taken : count;
+  HandedOff& m = handed_[{w.origin, {d.owner, d.shape_key, false}}];
+  m = {d.owner, d.shape_key, d.epoch, (m.epoch == d.epoch ? m.count : 0) + count};
 }
 
 void GlobalScheduler::Assign(Waiting* w, uint32_t node, uint64_t count) {
-  Demand d = w->demand;
-  // What is for a group has its bundle already.
-  if (d.shape.group == 0) count = TakeMany(d.shape, &nodes_.at(node), count);
-  d.count = count;
-  w->demand.count -= count;
+  const Demand& d = w->demand;
+  // What is for a group has its bundle already. What waits there need not be counted to its end: the node
+  // will tell.
+  if (d.shape.group == 0)
+    TakeManyFromReport(&nodes_.at(node).available, d.shape.resources, std::min(count, kMostAtOnce));
   HandOff(*w, count);
-  host_->SendAssign(node, d);
+  assigned_.emplace_back(node, d);
+  assigned_.back().second.count = count;
+  SetCount(&by_owner_.at({d.owner, d.shape_key, w->rejected}), d.count - count);
 }
 
 // It can never start: its owner is told, and does not count on it any more.
 void GlobalScheduler::Refuse(Waiting* w, const std::string& reason, bool group_removed) {
-  HandOff(*w, w->demand.count);
-  host_->SendUnschedulable(w->demand.owner, {w->demand.shape_key, reason, group_removed});
-  w->demand.count = 0;
+  const Demand& d = w->demand;
+  HandOff(*w, d.count);
+  refused_.emplace_back(d.owner, Unschedulable{d.shape_key, reason, group_removed});
+  SetCount(&by_owner_.at({d.owner, d.shape_key, w->rejected}), 0);
+}
+
+// Origins first: one that is chosen itself must not count what it is assigned as its own demand, too.
+void GlobalScheduler::Flush() {
+  const auto handed = std::exchange(handed_, {});
+  const auto assigned = std::exchange(assigned_, {});
+  const auto refused = std::exchange(refused_, {});
+  for (const auto& [key, m] : handed) host_->SendHandedOff(key.first, m);
+  for (const auto& [node, d] : assigned) host_->SendAssign(node, d);
+  for (const auto& [owner, m] : refused) host_->SendUnschedulable(owner, m);
+}
+
+// ---- nodes ------------------------------------------------------------------------------------------------
+
+// How much of it goes to a node that has room. At least one.
+uint64_t GlobalScheduler::BatchFor(Class* c, const Waiting& w, const LabelRules& rules, uint32_t node) {
+  const Node& n = nodes_.at(node);
+  const Shape& shape = w.demand.shape;
+  const uint64_t fits = CountFits(n.available, shape.resources, kMostAtOnce);
+  const uint64_t nodes = std::max<size_t>(index_.CountWithRoom(shape.resources, rules), 1);
+  uint64_t batch = w.demand.count;
+  if (shape.strategy == 0 && node != shape.affinity_node) {
+    batch =
+        std::max(CountUntilCrowded(n.total, n.available, shape.resources), (c->wanted + nodes - 1) / nodes);
+  } else if (shape.strategy != 0) {
+    if (c->round == 0) {
+      c->each = std::max<uint64_t>(c->wanted / nodes, 1);
+      c->round = nodes;
+    }
+    --c->round;
+    batch = c->each;
+  }
+  const uint64_t part = nodes_.size() * CountFits(n.total, shape.resources, kMostAtOnce) / c->owners;
+  return std::max<uint64_t>(std::min({batch, fits, part, w.demand.count}), 1);
 }
 
 // The origin serves its own default demand without us, as long as its raylet thinks that it should
@@ -191,9 +187,9 @@ void GlobalScheduler::Refuse(Waiting* w, const std::string& reason, bool group_r
 bool GlobalScheduler::ServesItself(const Waiting& w) const {
   const Shape& shape = w.demand.shape;
   const auto it = nodes_.find(w.origin);
-  if (it == nodes_.end() || w.rejected || shape.strategy != 0) return false;
+  if (it == nodes_.end() || Hidden(w.origin, shape, w.rejected) == 0) return false;
   if (!Matches(it->second.labels, Alternatives(shape).front())) return false;
-  if (shape.affinity_node != 0) return shape.affinity_node == w.origin;
+  if (shape.affinity_node != 0) return true;
   if (nodes_.size() == 1) return true;
   if (HasGpus(it->second.total) && !HasGpus(shape.resources) && index_.has_plain_nodes()) return false;
   return !Crowded(it->second.total, it->second.available);
@@ -231,16 +227,15 @@ uint32_t GlobalScheduler::Pick(const Waiting& w, const LabelRules& rules) {
   return index_.Pack(shape.resources, rules, near, ServesItself(w) ? w.origin : 0);
 }
 
-void GlobalScheduler::WarnIfInfeasible(Waiting* w) {
-  if (w->looked_at == nodes_version_) return;
-  w->looked_at = nodes_version_;
-  const Shape& shape = w->demand.shape;
+void GlobalScheduler::WarnIfInfeasible(Class* c, const Shape& shape) {
+  if (c->looked_at == nodes_version_) return;
+  c->looked_at = nodes_version_;
   if (Feasible(shape) || warned_.size() >= kMostWarnings) return;
   if (warned_.insert(ToString(shape.resources) + ToString(shape.labels)).second)
     host_->Warn(Infeasible(shape));
 }
 
-bool GlobalScheduler::Place(Waiting* w) {
+bool GlobalScheduler::Place(Class* c, Waiting* w) {
   const Shape& shape = w->demand.shape;
   if (shape.group != 0) return PlaceInGroup(w);
   if (shape.strategy == kAffinityStrategy) {
@@ -272,25 +267,47 @@ bool GlobalScheduler::Place(Waiting* w) {
   for (const LabelRules& rules : Alternatives(shape)) {
     const uint32_t node = Pick(*w, rules);
     if (node == 0) continue;
-    Assign(w, node, shape.strategy == 0 && shape.affinity_node == 0 ? w->demand.count : 1);
+    Assign(w, node, BatchFor(c, *w, rules, node));
     return true;
   }
-  WarnIfInfeasible(w);
+  WarnIfInfeasible(c, shape);
+  return false;
+}
+
+// The next of a class for which there is room. False: there is none for any of them.
+bool GlobalScheduler::PlaceOneOf(Class* c) {
+  // There may be room just where the first came from, who is served there: that is for others. And where the
+  // second came from; if neither finds any, there is none.
+  auto next = c->next.begin();
+  for (int tries = 0; tries < 2 && next != c->next.end(); ++tries, ++next) {
+    Waiting& w = c->lines.at(next->second).front();
+    const OwnerKey key{w.demand.owner, w.demand.shape_key, w.rejected};
+    const bool hidden = ServesItself(w);
+    const bool placed = Place(c, &w);
+    if (w.demand.count == 0) {
+      Erase(key);
+      return true;
+    }
+    if (placed) {
+      Turn(&by_owner_.at(key));
+      return true;
+    }
+    if (!hidden) return false;
+  }
   return false;
 }
 
 void GlobalScheduler::Schedule() {
-  if (scheduling_) return;  // a send to ourselves came back
+  if (scheduling_) return;  // a warning came back
   scheduling_ = true;
-  waits_for_a_node_ = false;
-  for (auto it = demands_.begin(); it != demands_.end();) {
-    while (it->demand.count > 0 && Place(&*it)) {
-    }
-    const Shape& shape = it->demand.shape;
-    waits_for_a_node_ |= it->demand.count > 0 && (shape.strategy == kAffinityStrategy || shape.group != 0);
-    it = it->demand.count == 0 ? demands_.erase(it) : std::next(it);
+  while (!open_.empty()) {
+    Class* c = open_.begin()->second;
+    const bool placed = PlaceOneOf(c);
+    if (c->owners != 0) File(c, placed);
   }
+  Prune();
   scheduling_ = false;
+  Flush();
 }
 
 }  // namespace rmpi::sched

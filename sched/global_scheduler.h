@@ -1,15 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 // The head's choice of a node for demand that a raylet could not place itself. Works on its own view of the
 // nodes: what they last reported, less what it has assigned since. A node that turns out to be fuller than
-// believed rejects, and the demand is placed again. No decision looks at all nodes (NodeIndex). Demand for a
-// placement group goes to the nodes that keep its bundles.
+// believed rejects, and the demand is placed again. Demand for a placement group goes to the nodes that keep
+// its bundles.
+//
+// No decision looks at all nodes (NodeIndex), nor at all demand: what any node serves alike is one class, and
+// its owners take turns, as classes do. Once no node has room for a class, it is looked at again when more of
+// it is wanted or a node that suits it reports; so a report costs a look at each class that waits, however
+// many owners wait in them. A turn is a batch: what a node takes until others come first, or its part of what
+// is wanted in all, if that is more; and never more than an owner's part of what seems to be free.
+//
+// Invariants: a class is open, exhausted or empty; between calls none is open, and for none that is exhausted
+// did any node have room when it was looked at last. What is to be sent is sent when all is placed.
 #pragma once
 
+#include <functional>
 #include <list>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "runtime/base/time.h"
@@ -61,7 +72,7 @@ class GlobalScheduler {
   const Amounts* BundleAvailable(uint32_t group, uint32_t index) const;
 
   const Amounts* available(uint32_t node) const;
-  size_t pending() const { return demands_.size(); }
+  size_t pending() const { return by_owner_.size(); }
 
  private:
   struct Node {
@@ -81,9 +92,33 @@ class GlobalScheduler {
   struct Waiting {
     uint32_t origin = 0;
     Demand demand;
-    uint32_t looked_at = 0;  // what nodes there were when it was found to be feasible or not
     // By a node it was assigned to: its origin no longer counts it, and may serve it too.
     bool rejected = false;
+    uint64_t turn = 0;  // who waits for its turn longest is next
+  };
+  using Line = std::list<Waiting>;  // by turn
+  struct Class {
+    std::map<uint32_t, Line> lines;                // by the node that may not be chosen (Hidden), 0: none
+    std::set<std::pair<uint64_t, uint32_t>> next;  // the turn of each line's first, and its node
+    uint64_t wanted = 0;                           // by all
+    size_t owners = 0;
+    bool open = false;
+    uint64_t turn = 0;
+    uint32_t looked_at = 0;  // what nodes there were when it was found to be feasible or not
+    // SPREAD: so many go to each of the next so many nodes.
+    uint64_t each = 0, round = 0;
+  };
+  using Classes = std::set<std::pair<uint64_t, Class*>>;  // by turn
+  struct OwnerKey {
+    Address owner;
+    uint32_t shape_key = 0;
+    bool rejected = false;
+    auto operator<=>(const OwnerKey&) const = default;
+  };
+  struct Filed {
+    Class* of = nullptr;
+    uint32_t line = 0;
+    Line::iterator at;
   };
   // What has been handed off of an owner's demand for a shape since its epoch began. Kept as long as the
   // owner lives, since the next demand is counted from the same beginning.
@@ -92,16 +127,28 @@ class GlobalScheduler {
     uint64_t handed = 0;
   };
 
+  // ---- who waits (global_demand.cc)
+  static uint32_t Hidden(uint32_t origin, const Shape& shape, bool rejected);
+  Filed* Insert(Waiting w);
+  void Erase(const OwnerKey& key);
+  void SetCount(Filed* f, uint64_t count);
+  void Turn(Filed* f);
+  void File(Class* c, bool open);
+  void OpenAll(const std::function<bool(const Shape&)>& which);
+  void Prune();
+  // ---- where it goes
   void Schedule();
-  bool Place(Waiting* w);  // false: nothing more can be placed now
+  bool PlaceOneOf(Class* c);
+  bool Place(Class* c, Waiting* w);  // false: nothing more can be placed now
   uint32_t Pick(const Waiting& w, const LabelRules& rules);
+  uint64_t BatchFor(Class* c, const Waiting& w, const LabelRules& rules, uint32_t node);
   bool WorthWaiting(const Waiting& w, const Node& wish) const;
   bool ServesItself(const Waiting& w) const;
-  static uint64_t TakeMany(const Shape& shape, Node* n, uint64_t count);
-  void WarnIfInfeasible(Waiting* w);
+  void WarnIfInfeasible(Class* c, const Shape& shape);
   void Assign(Waiting* w, uint32_t node, uint64_t count);
   void HandOff(const Waiting& w, uint64_t count);
   void Refuse(Waiting* w, const std::string& reason, bool group_removed);
+  void Flush();
   bool PlaceInGroup(Waiting* w);
   Bundle* PickBundle(const Shape& shape, uint32_t origin, std::vector<Bundle>* bundles);
   void CountBundles(const std::vector<Bundle>& bundles, bool there);
@@ -111,14 +158,20 @@ class GlobalScheduler {
   Host* host_;
   std::map<uint32_t, Node> nodes_;
   std::map<uint32_t, std::vector<Bundle>> groups_;
-  std::list<Waiting> demands_;
+  std::map<Shape, Class> classes_;      // by ClassOf(shape)
+  std::map<OwnerKey, Filed> by_owner_;  // all that waits
+  Classes open_, exhausted_;
+  uint64_t turns_ = 0;
   LedgersByOwner<Ledger> ledgers_;
   NodeIndex index_;
   uint32_t nodes_version_ = 1;
   std::set<std::string> warned_;
   uint32_t spread_cursor_ = 0;
-  bool waits_for_a_node_ = false;  // some demand, for a certain one
   bool scheduling_ = false;
+  // To be sent.
+  std::map<std::pair<uint32_t, OwnerKey>, HandedOff> handed_;  // by origin
+  std::vector<std::pair<uint32_t, Demand>> assigned_;
+  std::vector<std::pair<Address, Unschedulable>> refused_;
 };
 
 }  // namespace rmpi::sched

@@ -96,10 +96,12 @@ bool NodeIndex::Settle(View* view, size_t position) {
   if (was != kNone) {
     view->buckets[was].Clear(position);
     --view->counts[was];
+    --view->with_room;
   }
   if (is != kNone) {
     view->buckets[is].Set(position);
     ++view->counts[is];
+    ++view->with_room;
   }
   view->bucket_of[position] = static_cast<uint8_t>(is);
   return false;

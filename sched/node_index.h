@@ -41,6 +41,9 @@ class NodeIndex {
   // Round and round: the next one that has room behind `after`, in the order of the nodes' places.
   uint32_t Next(const Amounts& want, const LabelRules& rules, uint32_t after);
 
+  // How many nodes have room for it. Those that got fuller lately may be counted, too.
+  size_t CountWithRoom(const Amounts& want, const LabelRules& rules) { return ViewOf(want, rules).with_room; }
+
   size_t size() const { return nodes_.size(); }
   bool has_plain_nodes() const { return plain_ != 0; }  // without GPUs
 
@@ -76,6 +79,7 @@ class NodeIndex {
     std::array<Bits, kBuckets> buckets;
     std::array<uint32_t, kBuckets> counts{};
     std::vector<uint8_t> bucket_of;  // by position
+    size_t with_room = 0;            // in all buckets
     uint64_t used = 0;               // when
   };
 

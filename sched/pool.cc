@@ -181,6 +181,29 @@ void TakeFromReport(Amounts* report, const Amounts& want) {
   }
 }
 
+uint64_t CountFits(const Amounts& report, const Amounts& want, uint64_t most) {
+  uint64_t count = most;
+  for (const auto& [name, amount] : want) {
+    if (amount <= 0) continue;
+    count = std::min(count, static_cast<uint64_t>(std::max<int64_t>(AmountOf(report, name), 0) / amount));
+  }
+  if (count == 0 || UnitsOf(want).empty()) return count;
+  Amounts left = report;  // parts of devices do not add up
+  uint64_t fit = 0;
+  for (; fit < count && ReportFits(left, want); ++fit) TakeFromReport(&left, want);
+  return fit;
+}
+
+void TakeManyFromReport(Amounts* report, const Amounts& want, uint64_t count) {
+  if (!UnitsOf(want).empty()) {
+    for (; count > 0; --count) TakeFromReport(report, want);
+    return;
+  }
+  Amounts sum = want;
+  for (auto& [name, amount] : sum) amount *= static_cast<int64_t>(count);
+  Subtract(report, sum);
+}
+
 Amounts WithoutHints(const Amounts& report) {
   Amounts out = report;
   std::erase_if(out, [](const auto& r) { return r.first.starts_with(kWhole) || r.first.starts_with(kPart); });

@@ -65,6 +65,9 @@ class Pool {
 // free of a used one) unless the sum already says so. The head needs no more to know what fits.
 bool ReportFits(const Amounts& report, const Amounts& want);
 void TakeFromReport(Amounts* report, const Amounts& want);
+// How many of it fit, up to `most`; and many taken at once.
+uint64_t CountFits(const Amounts& report, const Amounts& want, uint64_t most);
+void TakeManyFromReport(Amounts* report, const Amounts& want, uint64_t count);
 Amounts WithoutHints(const Amounts& report);
 
 }  // namespace rmpi::sched

@@ -65,6 +65,17 @@ bool Crowded(const Amounts& total, const Amounts& available) {
   });
 }
 
+uint64_t CountUntilCrowded(const Amounts& total, const Amounts& available, const Amounts& want) {
+  uint64_t count = UINT64_MAX;
+  for (const char* name : kCritical) {
+    const int64_t all = AmountOf(total, name), each = 2 * AmountOf(want, name);
+    if (all <= 0 || each <= 0) continue;
+    const int64_t over = std::max<int64_t>(2 * AmountOf(available, name) - all, 0);
+    count = std::min(count, static_cast<uint64_t>((over + each - 1) / each));
+  }
+  return count;
+}
+
 bool HasGpus(const Amounts& amounts) { return AmountOf(amounts, "GPU") > 0; }
 
 std::string ToString(const Amounts& a) {

@@ -25,6 +25,8 @@ double CriticalUse(const Amounts& total, const Amounts& available);
 double BusyShare(const Amounts& total, const Amounts& available);
 // Whether half of its CPUs or memory is used: from there on others come first (Ray's hybrid policy).
 bool Crowded(const Amounts& total, const Amounts& available);
+// How many of it make a node crowded that is not.
+uint64_t CountUntilCrowded(const Amounts& total, const Amounts& available, const Amounts& want);
 bool HasGpus(const Amounts& amounts);
 std::string ToString(const Amounts& a);  // {CPU: 2, GPU: 0.5}
 

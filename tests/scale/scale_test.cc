@@ -13,7 +13,7 @@ TEST(Scale, WarmOwnersSeldomNeedTheHead) {
   const Outcome o = WarmBurst({100, 128}, 10, 400'000, 10 * kMillisecond);
   EXPECT_TRUE(o.finished);
   EXPECT_EQ(o.started, o.tasks);
-  EXPECT_LT(o.head_messages_per_task(), 0.5);  // to be 0.01: docs/design.md, limits
+  EXPECT_LT(o.head_messages_per_task(), 0.01);
 }
 
 TEST(Scale, AllCpusAreBusySoon) {
