@@ -292,6 +292,12 @@ void Submitter::OnReclaim(const Address& from, const Reclaim& m, TimeNs now) {
   }
 }
 
+void Submitter::LeaveGroup(uint32_t group, TimeNs now) {
+  for (auto& [key, q] : shapes_) {
+    if (q->shape.group == group) ReturnIdle(q.get(), now + 1);
+  }
+}
+
 void Submitter::OnUnschedulable(const Unschedulable& m) {
   const auto it = shapes_.find(m.shape_key);
   if (it == shapes_.end()) return;

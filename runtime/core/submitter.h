@@ -101,6 +101,8 @@ class Submitter {
 
   void OnGrant(const Address& from, const Grant& m, TimeNs now);
   void OnReclaim(const Address& from, const Reclaim& m, TimeNs now);
+  // Before this process removes a group: workers that it holds there without need are not ended with it.
+  void LeaveGroup(uint32_t group, TimeNs now);
   void OnUnschedulable(const Unschedulable& m);
   void OnResult(const Address& from, Result& m, TimeNs now);
   void OnReturned(const Address& from, const Returned& m, TimeNs now);

@@ -33,6 +33,7 @@ Status CoreWorker::CreateGroup(GroupRecord* group) {
 Status CoreWorker::RemoveGroup(uint32_t group) {
   const std::lock_guard<std::mutex> lock(impl_->mutex_);
   if (impl_->gone_) return Status::Unavailable(kRuntimeGone);
+  impl_->core_.submitter().LeaveGroup(group, MonotonicNow());
   GroupRequest m;
   m.op = GroupOp::kRemove;
   m.group.group = group;

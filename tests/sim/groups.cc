@@ -59,6 +59,7 @@ void SimProcess::OnGroupReply(const GroupReply& m) {
 }
 
 void SimProcess::RemoveGroup(size_t i) {
+  core_.submitter().LeaveGroup(groups_[i].group, world_->now());
   GroupRequest m;
   m.op = GroupOp::kRemove;
   m.group.group = groups_[i].group;
