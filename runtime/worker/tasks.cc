@@ -370,7 +370,11 @@ TaskId CoreWorker::current_task() const {
   return {impl_->core_.objects().job(), impl_->self_, TaskId::Sequence(TaskKind::kDriver, 0)};
 }
 
-bool CoreWorker::CancelRequested() const { return impl_->cancel_requested_.load(std::memory_order_relaxed); }
+bool CoreWorker::CancelRequested() const {
+  if (t_item == nullptr || !t_item->of_actor()) return impl_->cancel_requested_.load(std::memory_order_relaxed);
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);  // of several calls, this thread's
+  return t_item->cancelled;
+}
 
 std::string CoreWorker::current_task_name() const {
   const std::lock_guard<std::mutex> lock(impl_->mutex_);

@@ -10,7 +10,7 @@ import time
 import pytest
 import ray
 from ray import exceptions
-from support import get
+from support import eventually, get
 
 pytestmark = pytest.mark.usefixtures("ray_2cpu")
 
@@ -195,14 +195,28 @@ def test_cancel_of_a_running_call():
     assert get(actor.add.remote(1)) == 1
 
 
-def test_exit_ends_what_still_runs():
+def test_calls_under_way_end_when_the_actor_ends_itself():
     actor = Async.remote()
     get(actor.pid.remote())
-    nap, leave = actor.nap.remote(60), actor.leave.remote()
-    with pytest.raises(exceptions.ActorDiedError):
+    nap, leave = actor.nap.remote(1), actor.leave.remote()
+    with pytest.raises(exceptions.RayActorError):
         get(leave)
-    with pytest.raises(exceptions.RayError):
-        get(nap)
+    assert get(nap) is None
+
+
+@pytest.mark.ours_only("in Ray the actor never ends")
+def test_endless_calls_are_cancelled_some_time_after_the_actor_ended_itself():
+    def hurry(_):
+        os.environ["RAY_actor_graceful_shutdown_timeout_ms"] = "300"
+        return os.getpid()
+
+    actor = Async.remote()
+    pid = get(actor.__ray_call__.remote(hurry))
+    endless = actor.wait.remote()
+    actor.leave.remote()
+    with pytest.raises(exceptions.TaskCancelledError):
+        get(endless)
+    assert eventually(lambda: not os.path.exists(f"/proc/{pid}"))
 
 
 def test_a_restart_of_an_async_actor():

@@ -7,6 +7,7 @@ import collections
 import contextvars
 import functools
 import inspect
+import os
 import sys
 import threading
 
@@ -15,6 +16,11 @@ from ray_mpi._async import when_reader_near
 from ray_mpi._worker import current_call
 
 _NAP_S = 0.001
+
+
+def _patience_s():
+    """How long the calls that run when the actor ends itself may go on. (Ray's name for it.)"""
+    return int(os.environ.get("RAY_actor_graceful_shutdown_timeout_ms", 30_000)) / 1000
 
 
 class CallLoops:
@@ -33,10 +39,10 @@ class CallLoops:
         for loop in self._loops:
             loop.cancel(task_id)
 
-    def cancel_all(self):
-        """Raise it in all of them."""
+    def cancel_all_later(self):
+        """Raise it in those that still run some time from now: the actor has ended itself."""
         for loop in self._loops:
-            loop.cancel_all()
+            loop.cancel_all_later(_patience_s())
 
 
 class _CallLoop:
@@ -68,8 +74,8 @@ class _CallLoop:
     def cancel(self, task_id):
         self._loop.call_soon_threadsafe(self._cancel, task_id)
 
-    def cancel_all(self):
-        self._loop.call_soon_threadsafe(self._cancel_all)
+    def cancel_all_later(self, after_s):
+        self._loop.call_soon_threadsafe(self._loop.call_later, after_s, self._cancel_all)
 
     def _cancel(self, task_id):
         if task_id in self._running:
@@ -108,7 +114,7 @@ class _CallLoop:
 
     def _end(self, call, result, error):
         if _core.finish_call(call, result, error):  # the actor ends itself
-            self._loops.cancel_all()
+            self._loops.cancel_all_later()
 
 
 if sys.version_info >= (3, 12):

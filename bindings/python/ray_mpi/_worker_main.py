@@ -28,12 +28,24 @@ def main(token):
         _core.connect(os.environ["RAY_MPI_SESSION"], True, token, "worker")
         global_worker.mode = WORKER_MODE
         _core.run_worker()
+        _shut_down_actor()
     except SystemExit as error:  # a task called sys.exit: to its owner the worker crashed
         status = error.code if isinstance(error.code, int) else int(error.code is not None)
     except BaseException as error:  # noqa: BLE001  (nobody above us)
         sys.stderr.write(traceback_text(error, error.__traceback__))
         status = 1
     end(status)
+
+
+def _shut_down_actor():
+    """The actor has ended in good order (not by ray.kill, nor with its job): it may say goodbye."""
+    goodbye = getattr(type(global_worker.actor), "__ray_shutdown__", None)
+    if goodbye is None:
+        return
+    try:
+        goodbye(global_worker.actor)
+    except Exception as error:  # noqa: BLE001  (user code, and nobody waits for it)
+        sys.stderr.write(f"__ray_shutdown__ of the actor failed: {traceback_text(error, error.__traceback__)}")
 
 
 class _TaskOutput(io.FileIO):

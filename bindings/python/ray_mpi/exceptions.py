@@ -33,7 +33,7 @@ class TaskCancelledError(RayError):
         if self.task_id is None and not self.error_message:
             return "This task or its dependency was cancelled"
         name = self.task_id.hex() if isinstance(self.task_id, TaskID) else self.task_id
-        text = f"Task: TaskID({name}) was cancelled." if name else "The task was cancelled."
+        text = f"Task: {name} was cancelled." if name else "The task was cancelled."
         return f"{text} {self.error_message}" if self.error_message else text
 
 

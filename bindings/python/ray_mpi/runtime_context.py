@@ -94,7 +94,12 @@ class RuntimeContext:
         return ""
 
     def is_canceled(self):
-        """Whether the running task has been cancelled; for tasks that catch KeyboardInterrupt."""
+        """Whether the running task has been cancelled: for methods of actors, which are not interrupted, and for tasks
+        that catch KeyboardInterrupt. RuntimeError in a driver."""
+        if global_worker.mode != WORKER_MODE:
+            raise RuntimeError(
+                f"This method is only available when the process is a worker. Current mode: {global_worker.mode}"
+            )
         return _core.cancel_requested()
 
     @property

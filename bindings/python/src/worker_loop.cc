@@ -180,6 +180,9 @@ void WorkerLoop::Execute(ExecTask& task) {
   } catch (const std::exception& e) {
     PyErr_SetString(PyExc_RuntimeError, e.what());
   }
+  // A method is not interrupted: it may ask is_canceled(), and what it returns then is of no use.
+  const bool in_vain = PyErr_Occurred() == nullptr && task.id.kind() == TaskKind::kActorCall;
+  if (in_vain && core_->CancelRequested()) PyErr_SetNone(PyExc_KeyboardInterrupt);
   if (PyErr_Occurred() == nullptr) {
     // A cancel that came too late leaves a pending signal behind: handled here, it cannot reach the next
     // task.
