@@ -5,6 +5,7 @@
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
+#include <utility>
 
 #include "sched/global_scheduler.h"
 #include "sched/local_scheduler.h"
@@ -64,7 +65,28 @@ void BM_LeaseAndReturn(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK(BM_LeaseAndReturn)->Arg(0)->Arg(10)->Arg(100);
+BENCHMARK(BM_LeaseAndReturn)->Arg(0)->Arg(10)->Arg(100)->Arg(1000);
+
+// So many owners want ever more CPUs than there are: a lease that comes back is granted to the next.
+void BM_LeaseToTheNext(benchmark::State& state) {
+  LocalOptions options;
+  options.node = 1;
+  options.total = {{"CPU", 4 * kResourceUnit}};
+  Granted host;
+  LocalScheduler scheduler(options, &host);
+  for (uint16_t slot = 1; slot <= 4; ++slot) scheduler.OnWorkerReady({1, slot, 0, 1}, kJob, kPython, kSecond);
+  LeaseRequest request = Wants("CPU");
+  request.wanted = uint64_t{1} << 40;
+  for (int64_t i = 0; i < state.range(0); ++i)
+    scheduler.OnLeaseRequest({1, static_cast<uint16_t>(100 + i), 0, 1}, request, kSecond);
+  for (auto _ : state) {
+    const uint64_t lease = std::exchange(host.lease, 0);
+    scheduler.OnLeaseReturn(lease, WorkerAfter::kIdle, kSecond);
+    if (host.lease == 0) std::abort();
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(BM_LeaseToTheNext)->Arg(1)->Arg(100)->Arg(1000);
 
 constexpr int64_t kCpus = 128;
 

@@ -118,10 +118,13 @@ std::vector<Address> LocalScheduler::OnRelease(const Release& m, TimeNs now) {
   }
   for (const BundleKey& key : released) bundles_.Release(key);
   // What was assigned to them and has not begun: the head knows what becomes of it.
-  for (LocalDemand& d : demands_) {
-    if (d.assigned() && d.shape.group == m.group && d.count > 0 &&
-        bundles_.PoolsOf(m.group, d.shape.bundle).empty())
-      Reject(&d);
+  for (auto& [key, c] : classes_) {
+    if (!key.assigned || key.shape.group != m.group || !bundles_.PoolsOf(m.group, key.shape.bundle).empty())
+      continue;
+    while (!c.line.empty()) {
+      Reject(&c.line.front());
+      Erase(c.line.begin());
+    }
   }
   Dispatch(now);
   return ran;

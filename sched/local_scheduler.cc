@@ -11,9 +11,7 @@ constexpr TimeNs kReclaimPeriod = 20 * kMillisecond;
 constexpr TimeNs kIdleWorker = 2 * kSecond;  // workers beyond one per CPU end after this
 // A process that stays for its objects keeps devices no longer than this.
 constexpr TimeNs kLeaving = 1 * kSecond;
-constexpr uint64_t kStale = UINT64_MAX;  // no count: differs from every true one
 constexpr uint8_t kDefaultStrategy = 0;
-constexpr uint8_t kAffinityStrategy = 2;
 
 }  // namespace
 
@@ -31,127 +29,43 @@ bool LocalScheduler::Local(const Shape& shape) const {
 
 // Whether we serve it now. Ours is packed here until half of the node is used; from there on the head spreads
 // it, unless its arguments lie here. What needs no GPU leaves those that have some to others.
-bool LocalScheduler::Serves(const LocalDemand& d, const Amounts& available) const {
-  if (d.assigned()) return true;
-  if (!Local(d.shape)) return false;
-  if (others_.empty() || d.shape.affinity_node != 0) return true;
-  const bool leave = HasGpus(options_.total) && !HasGpus(d.shape.resources) &&
-                     std::any_of(others_.begin(), others_.end(), [](const auto& o) { return !o.second; });
+bool LocalScheduler::Serves(const DemandClass& c, const Amounts& available) const {
+  if (c.assigned()) return true;
+  if (others_.empty() || c.shape().affinity_node != 0) return true;
+  const bool leave = HasGpus(options_.total) && !HasGpus(c.shape().resources) && plain_others_ != 0;
   return !leave && !Crowded(options_.total, available);
 }
 
+void LocalScheduler::AddOther(uint32_t node, const Amounts& total) {
+  const auto [it, fresh] = others_.try_emplace(node, true);
+  plain_others_ -= it->second ? 0 : 1;
+  it->second = HasGpus(total);
+  plain_others_ += it->second ? 0 : 1;
+}
+
 void LocalScheduler::RemoveOther(uint32_t node, TimeNs now) {
-  others_.erase(node);
-  Dispatch(now);
-}
-
-// ---- demand -----------------------------------------------------------------------------------------------
-
-void LocalScheduler::OnLeaseRequest(const Address& owner, const LeaseRequest& m, TimeNs now) {
-  if (ended_jobs_.count(m.shape.job) != 0) return;
-  Ledger& ledger = ledgers_[{owner, m.shape_key}];
-  if (ledger.epoch != m.epoch) {
-    const bool told = ledger.reported != 0;
-    ledger = Ledger{};
-    ledger.epoch = m.epoch;
-    if (told) ledger.reported = kStale;
-  }
-  ledger.wanted = m.wanted;
-  auto it = std::find_if(demands_.begin(), demands_.end(),
-                         [&](const LocalDemand& d) { return d.ledger == &ledger; });
-  if (it == demands_.end()) {
-    LocalDemand d;
-    d.owner = owner;
-    d.shape_key = m.shape_key;
-    d.shape = m.shape;
-    d.ledger = &ledger;
-    it = Insert(std::move(d));
-  }
-  it->epoch = m.epoch;
-  it->count = ledger.left();
-  it->run_us = m.run_us;
-  it->since = now;
-  Dispatch(now);
-}
-
-std::list<LocalScheduler::LocalDemand>::iterator LocalScheduler::Insert(LocalDemand d) {
-  const auto where = std::find_if(demands_.begin(), demands_.end(),
-                                  [&](const LocalDemand& o) { return o.shape.depth < d.shape.depth; });
-  return demands_.insert(where, std::move(d));
-}
-
-// Nobody wants any of it any more.
-void LocalScheduler::Withdraw(LocalDemand* d) {
-  d->count = 0;
-  if (d->assigned()) return;
-  d->ledger->wanted = 0;
-  Report(d);
-}
-
-void LocalScheduler::OnJobEnd(JobId job) {
-  ended_jobs_.insert(job);
-  for (LocalDemand& d : demands_) {
-    if (d.shape.job == job) Withdraw(&d);
-  }
-  demands_.remove_if([&](const LocalDemand& d) { return d.shape.job == job; });
-}
-
-void LocalScheduler::OnAssign(const Demand& m, TimeNs now) {
-  promised_ = true;
-  if (ended_jobs_.count(m.shape.job) != 0) return;
-  Insert({m.owner, m.shape_key, m.shape, m.epoch, m.count, /*ledger=*/nullptr, now, m.stays, m.run_us});
-  for (const BundleKey& key : bundles_.Of(m.shape.group)) bundles_.Changed(key);
-  Dispatch(now);
-}
-
-void LocalScheduler::OnHandedOff(const HandedOff& m, TimeNs now) {
-  const auto ledger = ledgers_.find({m.owner, m.shape_key});
-  if (ledger == ledgers_.end() || ledger->second.epoch != m.epoch) return;
-  ledger->second.handed += m.count;
-  for (LocalDemand& d : demands_) {
-    if (d.ledger == &ledger->second) d.count = d.ledger->left();
+  const auto it = others_.find(node);
+  if (it != others_.end()) {
+    plain_others_ -= it->second ? 0 : 1;
+    others_.erase(it);
   }
   Dispatch(now);
 }
 
-void LocalScheduler::Report(LocalDemand* d) {
-  if (d->assigned()) return;
-  Ledger& ledger = *d->ledger;
-  const uint64_t elsewhere = ledger.wanted - std::min(ledger.wanted, ledger.here);
-  if (elsewhere == ledger.reported) return;
-  ledger.reported = elsewhere;
-  host_->SendDemand({d->owner, d->shape_key, d->epoch, elsewhere, d->run_us, d->shape, false});
-}
-
-Amounts LocalScheduler::Promisable() const {
-  Pool left = pool_;
-  for (const LocalDemand& d : demands_) {
-    if (!d.assigned() || d.shape.group != 0) continue;
-    for (uint64_t i = 0; i < d.count && left.Fits(d.shape.resources); ++i) left.Take(d.shape.resources);
-  }
-  return left.Report();
-}
-
-void LocalScheduler::TakeReport(Heartbeat* out) {
-  promised_ = false;
-  out->changed = true;
-  out->available = reported_ = Promisable();
-  out->kept = reported_kept_ = kept_;
-  std::vector<std::pair<const Shape*, uint64_t>> waits;
-  for (const LocalDemand& d : demands_) {
-    if (d.assigned() && d.shape.group != 0) waits.emplace_back(&d.shape, d.count);
-  }
-  out->bundles = bundles_.TakeReport(waits);
+void LocalScheduler::SetNode(uint32_t node, Labels labels) {
+  options_.node = node;
+  options_.labels = std::move(labels);
+  for (auto& [key, c] : classes_) File(&c);  // what is local is another question now
 }
 
 // ---- leases -----------------------------------------------------------------------------------------------
 
 bool LocalScheduler::GrantOne(LocalDemand* d, const BundleKey& from) {
   Pool& pool = PoolOf(from);
-  Devices devices = pool.Take(d->shape.resources);
-  Worker* w = IdleWorker(d->shape, devices);
+  Devices devices = pool.Take(d->shape().resources);
+  Worker* w = IdleWorker(d->shape(), devices);
   if (w == nullptr) {
-    pool.Give(d->shape.resources, devices);
+    pool.Give(d->shape().resources, devices);
     return false;
   }
   Use(from);
@@ -161,12 +75,13 @@ bool LocalScheduler::GrantOne(LocalDemand* d, const BundleKey& from) {
     StopIdleOn(devices);
     host_->AssignDevices(w->address, lease, devices);
   }
-  LeaseRecord record{d->owner, w->address, d->shape.resources, std::move(devices), {}, d->shape.actor, from};
-  BindWorker(d->shape, &record, lease);
+  LeaseRecord record{d->owner,         w->address, d->shape().resources, std::move(devices), {},
+                     d->shape().actor, from};
+  BindWorker(d->shape(), &record, lease);
   leases_.emplace(lease, std::move(record));
-  if (d->shape.actor) ++actor_leases_;
-  if (d->shape.actor && from.first == 0) Add(&kept_, d->shape.resources);
-  --d->count;
+  if (d->shape().actor) ++actor_leases_;
+  if (d->shape().actor && from.first == 0) Add(&kept_, d->shape().resources);
+  SetCount(d, d->count - 1);
   if (!d->assigned()) ++d->ledger->here;
   Grant g;
   g.shape_key = d->shape_key;
@@ -178,11 +93,74 @@ bool LocalScheduler::GrantOne(LocalDemand* d, const BundleKey& from) {
 }
 
 void LocalScheduler::Reject(LocalDemand* d) {
-  const Demand back{d->owner, d->shape_key, d->epoch, d->count, d->run_us, d->shape, false};
-  d->count = 0;
+  const Demand back{d->owner, d->shape_key, d->epoch, d->count, d->run_us, d->shape(), false};
+  SetCount(d, 0);
   promised_ = true;  // the head takes us for full until we say otherwise
-  for (const BundleKey& key : bundles_.Of(d->shape.group)) bundles_.Changed(key);
+  for (const BundleKey& key : bundles_.Of(d->shape().group)) bundles_.Changed(key);
   host_->SendReject(back);
+}
+
+// What has been assigned and waits for long. A process that is on its way will serve it.
+void LocalScheduler::RejectLate(DemandClass* c, bool coming, TimeNs now) {
+  if (c->key->stays) return;
+  while (!c->line.empty()) {
+    LocalDemand& d = c->line.front();
+    if (now - d.since <= kAssignPatience) return Arm(d.since + kAssignPatience + 1);
+    if (coming) return;
+    Reject(&d);
+    Erase(c->line.begin());
+  }
+}
+
+// One after the other, each to the next in turn, until there is no room or no process. Says how it ended.
+void LocalScheduler::GrantTo(DemandClass* c, std::map<uint8_t, uint32_t>* starts_wanted,
+                             std::optional<BundleKey>* room, bool* serves, TimeNs now) {
+  bool granted = false;
+  while (true) {
+    *room = RoomFor(c->shape());
+    *serves = *room && Serves(*c, pool_.available());
+    if (!*serves || c->line.empty()) break;
+    const auto first = c->line.begin();
+    if (!GrantOne(&*first, **room)) {
+      StartWorkersFor(*c, starts_wanted, now);
+      break;
+    }
+    granted = true;
+    if (first->count == 0) {
+      Erase(first);
+    } else if (!c->assigned()) {
+      Untold(&*first);
+      c->line.splice(c->line.end(), c->line, first);
+    }
+  }
+  if (granted) Turn(c);
+}
+
+void LocalScheduler::Serve(DemandClass* c, std::map<uint8_t, uint32_t>* starts_wanted, bool* starved,
+                           TimeNs now) {
+  std::optional<BundleKey> room;
+  bool serves = false;
+  GrantTo(c, starts_wanted, &room, &serves, now);
+  *starved |= !c->line.empty() && !room;
+  if (c->assigned()) {
+    RejectLate(c, room && starting_[c->shape().language] > 0, now);
+  } else if (!serves) {
+    // What fits here but waits for a process of ours to start is not the head's business.
+    TellHead(c);
+  }
+}
+
+// Others wait: whoever holds leases gives back what is idle.
+void LocalScheduler::AskForIdle(TimeNs now) {
+  if (now >= next_reclaim_) {
+    next_reclaim_ = now + kReclaimPeriod;
+    std::vector<Address> owners;
+    for (const auto& [id, lease] : leases_) owners.push_back(lease.owner);
+    std::sort(owners.begin(), owners.end());
+    owners.erase(std::unique(owners.begin(), owners.end()), owners.end());
+    for (const Address& owner : owners) host_->SendReclaim(owner, {});
+  }
+  Arm(next_reclaim_);
 }
 
 void LocalScheduler::Dispatch(TimeNs now) {
@@ -191,50 +169,11 @@ void LocalScheduler::Dispatch(TimeNs now) {
   ServeEarmark();
   bool starved = earmark_.has_value();
   std::map<uint8_t, uint32_t> starts_wanted;  // by language
-  for (auto it = demands_.begin(); it != demands_.end();) {
-    LocalDemand& d = *it;
-    std::optional<BundleKey> room;
-    bool serves = false;
-    const auto look = [&] {
-      room = RoomFor(d.shape);
-      serves = room && Serves(d, pool_.available());
-    };
-    look();
-    if (d.assigned() || Local(d.shape)) {
-      while (d.count > 0 && room && serves) {
-        if (!GrantOne(&d, *room)) {
-          StartWorkersFor(d, &starts_wanted, now);
-          break;
-        }
-        look();
-      }
-      starved |= d.count > 0 && !room;
-      if (d.assigned() && d.count > 0) {
-        // A process that is on its way will serve it; hard affinity has nowhere else to go.
-        const bool coming = room && starting_[d.shape.language] > 0;
-        const bool stays = d.stays || (d.shape.strategy == kAffinityStrategy && d.shape.group == 0);
-        if (now - d.since <= kAssignPatience) {
-          Arm(d.since + kAssignPatience + 1);
-        } else if (!stays && !coming) {
-          Reject(&d);
-        }
-      }
-    }
-    // What fits here but waits for a process of ours to start is not the head's business.
-    if (!d.assigned() && (d.count == 0 || !serves)) Report(&d);
-    it = d.count == 0 ? demands_.erase(it) : std::next(it);
-  }
-  if (starved) {
-    if (now >= next_reclaim_) {
-      next_reclaim_ = now + kReclaimPeriod;
-      std::vector<Address> owners;
-      for (const auto& [id, lease] : leases_) owners.push_back(lease.owner);
-      std::sort(owners.begin(), owners.end());
-      owners.erase(std::unique(owners.begin(), owners.end()), owners.end());
-      for (const Address& owner : owners) host_->SendReclaim(owner, {});
-    }
-    Arm(next_reclaim_);
-  }
+  round_.clear();
+  for (const auto& [depth, turn, c] : order_) round_.push_back(c);
+  for (DemandClass* c : round_) Serve(c, &starts_wanted, &starved, now);
+  if (starved) AskForIdle(now);
+  Prune();
   dispatching_ = false;
 }
 
@@ -299,11 +238,7 @@ void LocalScheduler::OnLeaseReturn(uint64_t lease, WorkerAfter after, TimeNs now
 
 std::vector<Address> LocalScheduler::OnOwnerGone(const Address& owner, TimeNs now) {
   std::vector<Address> ran;
-  demands_.remove_if([&](LocalDemand& d) {
-    if (d.owner != owner) return false;
-    Withdraw(&d);
-    return true;
-  });
+  WithdrawAll([](const ClassKey&) { return true; }, [&](const LocalDemand& d) { return d.owner == owner; });
   EraseOwner(&ledgers_, owner);
   std::vector<uint64_t> ended;
   for (const auto& [id, lease] : leases_) {
@@ -322,8 +257,10 @@ std::vector<Address> LocalScheduler::OnOwnerGone(const Address& owner, TimeNs no
 
 void LocalScheduler::OnOwnerNodeGone(uint32_t node, std::vector<Address>* workers, TimeNs now) {
   std::vector<Address> owners;
-  for (const LocalDemand& d : demands_) {
-    if (d.owner.node == node) owners.push_back(d.owner);
+  for (const auto& [key, c] : classes_) {
+    for (const LocalDemand& d : c.line) {
+      if (d.owner.node == node) owners.push_back(d.owner);
+    }
   }
   for (const auto& [id, lease] : leases_) {
     if (lease.owner.node == node) owners.push_back(lease.owner);

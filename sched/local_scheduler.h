@@ -7,6 +7,7 @@
 // devices (sched/pool.h) runs with exactly these to its end, one that has run without never gets any:
 // libraries read which devices they may use only once. Devices whose process is to end are free when it has
 // ended. A lease of a placement group's bundle has its resources of that bundle, and gives them back there.
+// No step looks at all demand: what is served alike is one class (local_demand.cc), however many owners wait.
 #pragma once
 
 #include <functional>
@@ -15,6 +16,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -63,13 +65,10 @@ class LocalScheduler {
       : options_(options), host_(host), pool_(options.total), bundles_(&pool_), cpu_slots_(options.cpus) {}
 
   // The other nodes of the run come and go: alone we serve all that fits.
-  void AddOther(uint32_t node, const Amounts& total) { others_[node] = HasGpus(total); }
+  void AddOther(uint32_t node, const Amounts& total);
   void RemoveOther(uint32_t node, TimeNs now);
   // Who we are, once the head has said so.
-  void SetNode(uint32_t node, Labels labels) {
-    options_.node = node;
-    options_.labels = std::move(labels);
-  }
+  void SetNode(uint32_t node, Labels labels);
 
   void OnLeaseRequest(const Address& owner, const LeaseRequest& m, TimeNs now);
   void OnAssign(const Demand& m, TimeNs now);  // the head chose us for somebody's demand
@@ -116,35 +115,57 @@ class LocalScheduler {
   void TakeReport(Heartbeat* out);
   size_t worker_count() const { return workers_.size(); }
   size_t lease_count() const { return leases_.size(); }
-  size_t demand_count() const { return demands_.size(); }
+  size_t demand_count() const { return demand_count_; }
   JobId JobOf(const Address& worker) const;
   // Whether that is the lease under which the worker runs now.
   bool Runs(const Address& worker, uint64_t lease) const;
 
  private:
+  struct LocalDemand;
+  using Line = std::list<LocalDemand>;
   // One owner's demand for one shape since its epoch began. Kept as long as the owner lives: the next request
   // is counted from the same beginning.
   struct Ledger {
     uint32_t epoch = 0;
     uint64_t wanted = 0;
-    uint64_t here = 0;      // granted by us
-    uint64_t handed = 0;    // placed by the head
-    uint64_t reported = 0;  // what the head was told last
+    uint64_t here = 0;                 // granted by us
+    uint64_t handed = 0;               // placed by the head
+    uint64_t reported = 0;             // what the head was told last
+    std::optional<Line::iterator> at;  // if some of it is waited for
 
     uint64_t left() const { return wanted - std::min(wanted, here + handed); }
   };
+  // What is the same for all demand of a class.
+  struct ClassKey {
+    Shape shape;
+    bool assigned = false;  // by the head: never passed on, and rejected when it waits for long
+    bool stays = false;     // or not even then: there is nowhere else to go
+    auto operator<=>(const ClassKey&) const = default;
+  };
+  // Demand that is served alike, of whichever owner. Of its own owners each is granted one in turn; what the
+  // head assigned is served as it came.
+  struct DemandClass {
+    const ClassKey* key = nullptr;
+    Line line;
+    uint64_t count = 0;  // of all
+    uint64_t turn = 0;
+    std::vector<std::pair<Address, uint32_t>> untold;  // whose changes the head has not been told
+
+    const Shape& shape() const { return key->shape; }
+    bool assigned() const { return key->assigned; }
+  };
   struct LocalDemand {
+    DemandClass* of = nullptr;
     Address owner;
     uint32_t shape_key = 0;
-    Shape shape;
     uint32_t epoch = 0;
     uint64_t count = 0;
-    // Null: assigned by the head. Such is never passed on, and rejected when it waits for long.
-    Ledger* ledger = nullptr;
+    Ledger* ledger = nullptr;  // null: assigned by the head
     TimeNs since = 0;
-    bool stays = false;   // assigned, and there is nowhere else to go
     uint32_t run_us = 0;  // of such tasks, as their owner says
+    bool untold = false;
 
+    const Shape& shape() const { return of->shape(); }
     bool assigned() const { return ledger == nullptr; }
   };
   struct Worker {
@@ -178,12 +199,29 @@ class LocalScheduler {
   };
 
   void Dispatch(TimeNs now);
-  std::list<LocalDemand>::iterator Insert(LocalDemand d);
+  void Serve(DemandClass* c, std::map<uint8_t, uint32_t>* starts_wanted, bool* starved, TimeNs now);
+  void GrantTo(DemandClass* c, std::map<uint8_t, uint32_t>* starts_wanted, std::optional<BundleKey>* room,
+               bool* serves, TimeNs now);
+  void RejectLate(DemandClass* c, bool coming, TimeNs now);
+  void AskForIdle(TimeNs now);
+
+  // ---- who waits (local_demand.cc)
+  Line::iterator Insert(LocalDemand d, const ClassKey& key);
+  void SetCount(LocalDemand* d, uint64_t count);
+  void Untold(LocalDemand* d);
+  void TellHead(DemandClass* c);
+  void Turn(DemandClass* c);
+  void File(DemandClass* c);
+  void Prune();
+  Line::iterator Erase(Line::iterator at);
   void Withdraw(LocalDemand* d);
+  // Of each class that `which` is true of, all demand that `whose` is.
+  void WithdrawAll(const std::function<bool(const ClassKey&)>& which,
+                   const std::function<bool(const LocalDemand&)>& whose);
   bool GrantOne(LocalDemand* d, const BundleKey& from);
   void BindWorker(const Shape& shape, LeaseRecord* lease, uint64_t number);
   bool Local(const Shape& shape) const;
-  bool Serves(const LocalDemand& d, const Amounts& available) const;
+  bool Serves(const DemandClass& c, const Amounts& available) const;
   Worker* IdleWorker(const Shape& shape, const Devices& devices);
   uint32_t Starting() const;
   void EndStart(uint8_t language);
@@ -192,11 +230,11 @@ class LocalScheduler {
   void EndLease(uint64_t lease, bool gone, TimeNs now);
   void FreeLeaving(const std::function<bool(const Leaving&)>& which);
   void Report(LocalDemand* d);
-  bool MayStart(const LocalDemand& d, TimeNs now);
+  bool MayStart(const Shape& shape, TimeNs now);
   Amounts CpuOf(const Amounts& a) const;
   Amounts Promisable() const;
   void Reject(LocalDemand* d);
-  void StartWorkersFor(const LocalDemand& d, std::map<uint8_t, uint32_t>* wanted, TimeNs now);
+  void StartWorkersFor(const DemandClass& c, std::map<uint8_t, uint32_t>* wanted, TimeNs now);
 
   // ---- placement groups (local_bundles.cc)
   std::optional<BundleKey> RoomFor(const Shape& shape);
@@ -216,6 +254,7 @@ class LocalScheduler {
 
   LocalOptions options_;
   std::map<uint32_t, bool> others_;  // whether they have GPUs
+  size_t plain_others_ = 0;          // that have none
   Host* host_;
   Pool pool_;
   Bundles bundles_;
@@ -223,7 +262,12 @@ class LocalScheduler {
   Amounts earmarked_;             // what that wants in all
   Amounts kept_, reported_kept_;  // of the node's own pool, by actors
   CpuSlots cpu_slots_;
-  std::list<LocalDemand> demands_;  // deeper first, then oldest
+  std::map<ClassKey, DemandClass> classes_;
+  // Those that somebody waits in and that we may serve: deeper ones first, then by turn.
+  std::set<std::tuple<uint32_t, uint64_t, DemandClass*>> order_;
+  std::vector<DemandClass*> round_;  // of one step
+  uint64_t turns_ = 0;
+  size_t demand_count_ = 0;
   LedgersByOwner<Ledger> ledgers_;
   std::unordered_map<Address, Worker> workers_;
   std::vector<Address> idle_;  // most recently used last

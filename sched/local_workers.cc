@@ -71,23 +71,23 @@ void LocalScheduler::BindWorker(const Shape& shape, LeaseRecord* lease, uint64_t
 
 // A new process is free of limits for tasks deeper than every blocked one (they make progress for those);
 // else the first above one per CPU come 1 s apart, then 2 s, up to 10 s.
-bool LocalScheduler::MayStart(const LocalDemand& d, TimeNs now) {
+bool LocalScheduler::MayStart(const Shape& shape, TimeNs now) {
   if (now < next_start_ && failed_starts_ != 0) {
     Arm(next_start_);
     return false;
   }
   const uint32_t starting = Starting();
   const size_t for_tasks = workers_.size() - actor_leases_;
-  if (!d.shape.actor && for_tasks + starting >= options_.max_workers) {
+  if (!shape.actor && for_tasks + starting >= options_.max_workers) {
     if (idle_.empty()) return false;
     StopIdle(0);  // of another job, or with other devices
   }
   const auto cpus =
       static_cast<uint32_t>(std::max<int64_t>(1, AmountOf(options_.total, "CPU") / kResourceUnit));
   if (starting >= std::max(cpus, 4U)) return false;
-  if (d.shape.actor) return true;  // it stays: no pace brings it back
+  if (shape.actor) return true;  // it stays: no pace brings it back
   const uint32_t deepest = blocked_depths_.empty() ? 0 : blocked_depths_.rbegin()->first;
-  if (blocked_depths_.empty() || d.shape.depth > deepest) return true;
+  if (blocked_depths_.empty() || shape.depth > deepest) return true;
   if (now < last_paced_start_ + pace_) {
     Arm(last_paced_start_ + pace_);
     return false;
@@ -99,18 +99,18 @@ bool LocalScheduler::MayStart(const LocalDemand& d, TimeNs now) {
 }
 
 // No process: as many new ones as there is room for, beyond those already on their way.
-void LocalScheduler::StartWorkersFor(const LocalDemand& d, std::map<uint8_t, uint32_t>* wanted, TimeNs now) {
+void LocalScheduler::StartWorkersFor(const DemandClass& c, std::map<uint8_t, uint32_t>* wanted, TimeNs now) {
   std::vector<Pool> left =
-      d.shape.group == 0 ? std::vector<Pool>{pool_} : bundles_.PoolsOf(d.shape.group, d.shape.bundle);
-  for (uint64_t i = 0; i < d.count; ++i) {
+      c.shape().group == 0 ? std::vector<Pool>{pool_} : bundles_.PoolsOf(c.shape().group, c.shape().bundle);
+  for (uint64_t i = 0; i < c.count; ++i) {
     const auto room =
-        std::find_if(left.begin(), left.end(), [&](const Pool& p) { return p.Fits(d.shape.resources); });
-    if (room == left.end() || !Serves(d, room->available())) return;
-    room->Take(d.shape.resources);
-    if (++(*wanted)[d.shape.language] <= starting_[d.shape.language]) continue;
-    if (!MayStart(d, now)) return;
-    ++starting_[d.shape.language];
-    host_->StartWorker(d.shape.job, d.shape.language);
+        std::find_if(left.begin(), left.end(), [&](const Pool& p) { return p.Fits(c.shape().resources); });
+    if (room == left.end() || !Serves(c, room->available())) return;
+    room->Take(c.shape().resources);
+    if (++(*wanted)[c.shape().language] <= starting_[c.shape().language]) continue;
+    if (!MayStart(c.shape(), now)) return;
+    ++starting_[c.shape().language];
+    host_->StartWorker(c.shape().job, c.shape().language);
   }
 }
 
@@ -148,11 +148,13 @@ void LocalScheduler::OnWorkerReady(const Address& worker, JobId job, uint8_t lan
 void LocalScheduler::OnCannotStart(JobId job, uint8_t language, const std::string& why, bool starting,
                                    TimeNs now) {
   if (starting) EndStart(language);
-  for (LocalDemand& d : demands_) {
-    if (d.shape.job != job || d.shape.language != language || d.count == 0) continue;
-    host_->SendUnschedulable(d.owner, {d.shape_key, why});
-    Withdraw(&d);
-  }
+  std::vector<std::pair<Address, uint32_t>> told;
+  WithdrawAll([&](const ClassKey& key) { return key.shape.job == job && key.shape.language == language; },
+              [&](const LocalDemand& d) {
+                told.emplace_back(d.owner, d.shape_key);
+                return true;
+              });
+  for (const auto& [owner, shape_key] : told) host_->SendUnschedulable(owner, {shape_key, why});
   Dispatch(now);
 }
 
