@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Death on four nodes, each with an actor and a task that write down where and when they work: what was lost goes on
-elsewhere within the time that is documented, and never before the node that lost it has stopped."""
+elsewhere within the time that is documented, and never before the node that lost it has stopped. What it held is made
+again, with the argument that only it had held."""
 
 import json
 import signal
@@ -38,12 +39,24 @@ WORK = """
         def where(self):
             return os.uname().nodename
 
+    @ray.remote(num_cpus=0)
+    def make(i):
+        return bytes([i]) * 200_000
+
+    @ray.remote(num_cpus=0)
+    def twice(part):
+        return part + part
+
     nodes = ray.nodes()
+    made = [twice.options(scheduling_strategy=there).remote(make.options(scheduling_strategy=there).remote(i))
+            for i, n in enumerate(nodes) for there in [On(n["NodeID"], soft=True)]]
+    ray.wait(made, num_returns=len(made), timeout=30, fetch_local=False)
     actors = [Actor.options(scheduling_strategy=On(n["NodeID"], soft=True)).remote(f"actor{i}")
               for i, n in enumerate(nodes)]
     tasks = [task.options(scheduling_strategy=On(n["NodeID"], soft=True)).remote(f"task{i}")
              for i, n in enumerate(nodes)]
     result = {"tasks": ray.get(tasks), "actors": ray.get([a.where.remote() for a in actors]),
+              "made": [made == bytes([i]) * 400_000 for i, made in enumerate(ray.get(made, timeout=30))],
               "dead": [n["NodeManagerHostname"] for n in ray.nodes() if not n["Alive"]]}
     (folder / "result").write_text(json.dumps(result))
     sys.exit(7)
@@ -113,7 +126,9 @@ class Run:
     def end(self):
         (self.folder / "go").touch()
         self.lab.wait_until((self.folder / "result").exists, 30, "the end of the program")
-        return json.loads((self.folder / "result").read_text())
+        result = json.loads((self.folder / "result").read_text())
+        assert result["made"] == [True] * 4
+        return result
 
 
 def kill(lab, node, *pattern):
