@@ -206,6 +206,7 @@ Status ApplyValues(const po::variables_map& values, Options* out) {
   reader.Number("control-fd", 0, 1 << 20, &out->control_fd);
   out->native_driver = reader.Flag("native-driver");
   out->serve = reader.Flag("serve");
+  reader.Number("drain-timeout", 0, 86400, &out->drain_timeout_s);
   if (const std::string* text = reader.Text("join")) out->join = *text;
   if (const std::string* text = reader.Text("listen")) out->listen = *text;
   return reader.status();

@@ -45,6 +45,7 @@ struct Options {
   bool dedicated_head = false;
   bool serve = false;   // go on after the program, or without one
   std::string join;     // no run of its own: a node of that one (run directory, file of --listen, auto)
+  double drain_timeout_s = 10;  // of a node that joined, when it is asked to end
   std::string listen;   // the file by which nodes of other hosts may join
   int control_fd = -1;  // kEmbedded
   bool native_driver = false;  // kEmbedded: the parent is a C++ program

@@ -209,6 +209,7 @@ Status MakeConfig(const Options& options, const Paths& paths, const Environment&
   raylet.dedicated_head = options.dedicated_head;
   raylet.serve = options.serve;
   raylet.join = options.join;
+  raylet.drain_timeout_s = options.drain_timeout_s;
   raylet.listen = options.listen;
   if (options.join == "auto") {
     const std::optional<FoundRun> run = NewestHead(environment);

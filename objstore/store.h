@@ -116,6 +116,13 @@ class Store {
   std::vector<Evicted> TakeEvicted() { return std::exchange(evicted_, {}); }
 
   Allocator* allocator() { return &allocator_; }  // for the prefaulter
+  // Sealed primaries that are not freed.
+  template <class F>
+  void ForEachPrimary(F&& fn) const {
+    for (const auto& [id, e] : index_) {
+      if (e.primary && e.sealed && !e.freed) fn(e);
+    }
+  }
   uint64_t used_bytes() const { return allocator_.used_bytes(); }
   Stats GetStats() const;
 

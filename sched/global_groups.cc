@@ -64,6 +64,7 @@ std::vector<uint32_t> GlobalScheduler::FindNodes(const std::vector<Amounts>& bun
   std::vector<PlacementNode> views;
   views.reserve(nodes_.size());
   for (const auto& [id, n] : nodes_) {
+    if (n.leaving) continue;
     const auto h = has.find(id);
     PlacementNode view{id, &n.available, &n.total, h == has.end() ? 0 : h->second};
     if (when == When::kEver) view.free = &n.total;
@@ -85,7 +86,7 @@ GlobalScheduler::Bundle* GlobalScheduler::PickBundle(const Shape& shape, uint32_
                                                      std::vector<Bundle>* bundles) {
   Bundle* found = nullptr;
   for (Bundle& b : *bundles) {
-    if (b.node == 0 || !ReportFits(b.available, shape.resources)) continue;
+    if (b.node == 0 || Leaving(b.node) || !ReportFits(b.available, shape.resources)) continue;
     if (b.node == origin) return &b;
     if (found == nullptr) found = &b;
   }
@@ -115,7 +116,8 @@ bool GlobalScheduler::PlaceInGroup(Waiting* w) {
   }
   std::set<uint32_t> nodes;  // that it can go to; 0: one that has yet to be found
   for (size_t i = 0; i < bundles.size(); ++i) {
-    if ((shape.bundle < 0 || i == index) && suits(bundles[i])) nodes.insert(bundles[i].node);
+    if ((shape.bundle >= 0 && i != index) || !suits(bundles[i])) continue;
+    nodes.insert(Leaving(bundles[i].node) ? 0 : bundles[i].node);
   }
   if (nodes.size() == 1) {  // it waits there
     if (*nodes.begin() == 0) return false;

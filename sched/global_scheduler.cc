@@ -35,7 +35,7 @@ size_t Lacks(const Amounts& total, const Labels& labels, const Shape& shape, std
 }  // namespace
 
 bool GlobalScheduler::Node::Feasible(const Shape& shape) const {
-  return ReportFits(total, shape.resources) && MatchesAny(labels, shape.labels);
+  return !leaving && ReportFits(total, shape.resources) && MatchesAny(labels, shape.labels);
 }
 
 void GlobalScheduler::AddNode(uint32_t node, const Amounts& total, const Labels& labels) {
@@ -48,8 +48,24 @@ void GlobalScheduler::AddNode(uint32_t node, const Amounts& total, const Labels&
   Schedule();
 }
 
-void GlobalScheduler::RemoveNode(uint32_t node) {
+void GlobalScheduler::DrainNode(uint32_t node) {
+  const auto it = nodes_.find(node);
+  if (it == nodes_.end() || it->second.leaving) return;
   index_.Remove(node);
+  it->second.leaving = true;
+  it->second.available.clear();
+  ++nodes_version_;
+  OpenAll([](const Shape&) { return true; });
+  Schedule();
+}
+
+bool GlobalScheduler::Leaving(uint32_t node) const {
+  const auto it = nodes_.find(node);
+  return it != nodes_.end() && it->second.leaving;
+}
+
+void GlobalScheduler::RemoveNode(uint32_t node) {
+  if (!Leaving(node)) index_.Remove(node);
   nodes_.erase(node);
   ++nodes_version_;
   for (auto& [group, bundles] : groups_) {
@@ -70,7 +86,7 @@ void GlobalScheduler::RemoveNode(uint32_t node) {
 void GlobalScheduler::OnReport(uint32_t node, const Amounts& available, const Amounts& kept,
                                const std::vector<BundleReport>& bundles) {
   const auto it = nodes_.find(node);
-  if (it == nodes_.end()) return;
+  if (it == nodes_.end() || it->second.leaving) return;
   Node& n = it->second;
   n.available = available;
   n.kept = kept;
@@ -106,6 +122,7 @@ std::string GlobalScheduler::Infeasible(const Shape& shape) const {
   std::string nearest;
   size_t least = SIZE_MAX;
   for (const auto& [id, n] : nodes_) {
+    if (n.leaving) continue;
     std::string lacks;
     const size_t count = Lacks(n.total, n.labels, shape, &lacks);
     if (count >= least) continue;
@@ -187,7 +204,7 @@ uint64_t GlobalScheduler::BatchFor(Class* c, const Waiting& w, const LabelRules&
 bool GlobalScheduler::ServesItself(const Waiting& w) const {
   const Shape& shape = w.demand.shape;
   const auto it = nodes_.find(w.origin);
-  if (it == nodes_.end() || Hidden(w.origin, shape, w.rejected) == 0) return false;
+  if (it == nodes_.end() || it->second.leaving || Hidden(w.origin, shape, w.rejected) == 0) return false;
   if (!Matches(it->second.labels, Alternatives(shape).front())) return false;
   if (shape.affinity_node != 0) return true;
   if (nodes_.size() == 1) return true;
@@ -216,7 +233,7 @@ uint32_t GlobalScheduler::Pick(const Waiting& w, const LabelRules& rules) {
     return node;
   }
   const auto wish = nodes_.find(shape.affinity_node);
-  if (wish != nodes_.end() && Matches(wish->second.labels, rules)) {
+  if (wish != nodes_.end() && !wish->second.leaving && Matches(wish->second.labels, rules)) {
     if (ReportFits(wish->second.available, shape.resources)) return wish->first;
     if (ReportFits(wish->second.total, shape.resources) && WorthWaiting(w, wish->second)) {
       ++wish->second.queued;
@@ -254,9 +271,10 @@ bool GlobalScheduler::Place(Class* c, Waiting* w) {
                                      ? ""
                                      : " and the labels " + ToString(shape.labels);
       Refuse(w,
-             it == nodes_.end() ? what + " does not exist or is dead, and soft=False"
-             : possible         ? what + " has no room now, and _fail_on_unavailable=True"
-                                : what + " has " + ToString(it->second.total) + ", the task asks for " +
+             it == nodes_.end()   ? what + " does not exist or is dead, and soft=False"
+             : it->second.leaving ? what + " is being drained, and soft=False"
+             : possible           ? what + " has no room now, and _fail_on_unavailable=True"
+                                  : what + " has " + ToString(it->second.total) + ", the task asks for " +
                               ToString(shape.resources) + labels + ", and soft=False",
              false);
       return false;

@@ -49,6 +49,8 @@ class GlobalScheduler {
 
   void AddNode(uint32_t node, const Amounts& total, const Labels& labels = {});
   void RemoveNode(uint32_t node);
+  // It leaves: nothing is placed there any more. What it reports until it is removed changes nothing.
+  void DrainNode(uint32_t node);
   void OnReport(uint32_t node, const Amounts& available, const Amounts& kept = {},
                 const std::vector<BundleReport>& bundles = {});
   void OnDemand(uint32_t origin, const Demand& m);
@@ -81,6 +83,7 @@ class GlobalScheduler {
     Amounts in_bundles;  // of groups
     Labels labels;
     uint32_t queued = 0;  // assigned to it though it was full, since it reported
+    bool leaving = false;
 
     bool Feasible(const Shape& shape) const;  // ever, by what it is
   };
@@ -152,6 +155,7 @@ class GlobalScheduler {
   bool PlaceInGroup(Waiting* w);
   Bundle* PickBundle(const Shape& shape, uint32_t origin, std::vector<Bundle>* bundles);
   void CountBundles(const std::vector<Bundle>& bundles, bool there);
+  bool Leaving(uint32_t node) const;
   bool Feasible(const Shape& shape) const;
   std::string Infeasible(const Shape& shape) const;
 

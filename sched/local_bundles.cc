@@ -6,6 +6,8 @@
 
 namespace rmpi::sched {
 
+constexpr TimeNs kRecallPeriod = 100 * kMillisecond;
+
 // Where a lease for this could come from now.
 std::optional<BundleKey> LocalScheduler::RoomFor(const Shape& shape) {
   if (shape.group != 0) {
@@ -59,6 +61,7 @@ void LocalScheduler::OnReserve(const Reserve& m, TimeNs now) {
     return std::find(of.begin(), of.end(), BundleKey{m.group, b.first}) != of.end();
   });
   promised_ = true;  // the head has deducted it already
+  if (draining_) return host_->SendReserved({m.group, m.epoch, false});
   Amounts sum;
   for (const auto& [index, amounts] : m.bundles) Add(&sum, amounts);
   if (clear && FitsAll(m) && SparesEarmark(sum)) {
@@ -96,6 +99,32 @@ void LocalScheduler::Recall() {
     recalls[lease.owner].leases.push_back(id);
   }
   for (const auto& [owner, recall] : recalls) host_->SendReclaim(owner, recall);
+}
+
+// ---- the end of the node ----------------------------------------------------------------------------------
+
+void LocalScheduler::Drain(TimeNs now) {
+  if (draining_) return;
+  draining_ = promised_ = true;
+  if (earmark_) {
+    host_->SendReserved({earmark_->group, earmark_->epoch, false});
+    earmark_.reset();
+  }
+  Dispatch(now);
+}
+
+// Again and again: a lease may have been granted just before its owner heard of the last recall.
+void LocalScheduler::RecallAll(TimeNs now) {
+  if (task_leases() == 0) return;
+  if (now >= next_recall_) {
+    next_recall_ = now + kRecallPeriod;
+    std::map<Address, Reclaim> recalls;
+    for (const auto& [id, lease] : leases_) {
+      if (!lease.actor) recalls[lease.owner].leases.push_back(id);
+    }
+    for (const auto& [owner, recall] : recalls) host_->SendReclaim(owner, recall);
+  }
+  Arm(next_recall_);
 }
 
 // ---- the end of a bundle ----------------------------------------------------------------------------------

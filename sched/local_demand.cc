@@ -184,6 +184,7 @@ void LocalScheduler::Report(LocalDemand* d) {
 }
 
 Amounts LocalScheduler::Promisable() const {
+  if (draining_) return {};
   Pool left = pool_;
   for (const auto& [depth, turn, c] : order_) {
     if (!c->assigned() || c->shape().group != 0) continue;

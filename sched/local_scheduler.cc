@@ -30,6 +30,7 @@ bool LocalScheduler::Local(const Shape& shape) const {
 // Whether we serve it now. Ours is packed here until half of the node is used; from there on the head spreads
 // it, unless its arguments lie here. What needs no GPU leaves those that have some to others.
 bool LocalScheduler::Serves(const DemandClass& c, const Amounts& available) const {
+  if (draining_) return false;
   if (c.assigned()) return true;
   if (others_.empty() || c.shape().affinity_node != 0) return true;
   const bool leave = HasGpus(options_.total) && !HasGpus(c.shape().resources) && plain_others_ != 0;
@@ -100,13 +101,14 @@ void LocalScheduler::Reject(LocalDemand* d) {
   host_->SendReject(back);
 }
 
-// What has been assigned and waits for long. A process that is on its way will serve it.
+// What has been assigned and waits for long; all of it on a node that leaves. A process that is on its way
+// will serve it.
 void LocalScheduler::RejectLate(DemandClass* c, bool coming, TimeNs now) {
-  if (c->key->stays) return;
+  if (c->key->stays && !draining_) return;
   while (!c->line.empty()) {
     LocalDemand& d = c->line.front();
-    if (now - d.since <= kAssignPatience) return Arm(d.since + kAssignPatience + 1);
-    if (coming) return;
+    if (!draining_ && now - d.since <= kAssignPatience) return Arm(d.since + kAssignPatience + 1);
+    if (!draining_ && coming) return;
     Reject(&d);
     Erase(c->line.begin());
   }
@@ -172,6 +174,7 @@ void LocalScheduler::Dispatch(TimeNs now) {
   round_.clear();
   for (const auto& [depth, turn, c] : order_) round_.push_back(c);
   for (DemandClass* c : round_) Serve(c, &starts_wanted, &starved, now);
+  if (draining_) RecallAll(now);
   if (starved) AskForIdle(now);
   Prune();
   dispatching_ = false;

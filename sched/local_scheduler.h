@@ -97,6 +97,10 @@ class LocalScheduler {
   void OnReserve(const Reserve& m, TimeNs now);
   // Returns the workers that run in what is released: they are to be ended.
   std::vector<Address> OnRelease(const Release& m, TimeNs now);
+  // The node leaves: nothing new starts here. What waits goes to the head, leases of tasks are recalled.
+  void Drain(TimeNs now);
+  size_t task_leases() const { return leases_.size() - actor_leases_; }
+  size_t actor_leases() const { return actor_leases_; }
   void OnTimer(TimeNs now);
   TimeNs NextDeadline() const { return deadline_; }
 
@@ -248,6 +252,7 @@ class LocalScheduler {
   bool FitsAll(const Reserve& m) const;
   void ServeEarmark();
   void Recall();
+  void RecallAll(TimeNs now);
   void Arm(TimeNs when) {
     if (when < deadline_) deadline_ = when;
   }
@@ -284,6 +289,8 @@ class LocalScheduler {
   uint32_t failed_starts_ = 0;  // in a row
   TimeNs deadline_ = kNever;
   bool dispatching_ = false;
+  bool draining_ = false;
+  TimeNs next_recall_ = 0;
   std::set<JobId> ended_jobs_;
   bool promised_ = true;  // by the head, since the last report
   Amounts reported_;

@@ -187,7 +187,7 @@ void ActorCalls::LoseWorker(ActorQueue* q, const Eof& eof) {
       tasks_->FailWith(t, ErrorType::kRuntimeShutdown, "the job has ended");
     } else if (t->cancelled) {
       tasks_->FailWith(t, ErrorType::kTaskCancelled, "the call was cancelled");
-    } else if (!claimed || TaskTable::ChargeRetry(t)) {
+    } else if (!claimed || (eof.drained ? TaskTable::RetryAfterDrain(t) : TaskTable::ChargeRetry(t))) {
       PutBack(q, t);
     } else {
       q->lost.PushFront(t);

@@ -108,6 +108,9 @@ void Core::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {
     case MsgType::kLocationAdd:
       handle(ObjectAt{}, [&](const ObjectAt& m) { objects_.OnLocationAdd(m); });
       break;
+    case MsgType::kPrimaryMoved:
+      handle(PrimaryMoved{}, [&](const PrimaryMoved& m) { objects_.OnPrimaryMoved(m); });
+      break;
     case MsgType::kLocationDelete:
       handle(LocationDelete{}, [&](const LocationDelete& m) { objects_.OnLocationDelete(from.node, m); });
       break;

@@ -116,6 +116,23 @@ void ObjectTable::OnLocationAdd(const ObjectAt& m) {
   places.push_back(m.place);
 }
 
+// Its store keeps it already, so there is no moment without a primary.
+void ObjectTable::OnPrimaryMoved(const PrimaryMoved& m) {
+  OnLocationAdd(m.at);
+  Entry* e = FindStored(m.at.id, m.at.attempt);
+  if (e == nullptr) return;
+  auto& places = e->details->places;
+  const auto at =
+      std::find_if(places.begin(), places.end(), [&](const Place& p) { return p.node == m.at.place.node; });
+  std::rotate(places.begin(), at, at + 1);
+  if (!e->details->ListsPlace(m.from)) return;
+  FreeObject f;
+  f.id = m.at.id;
+  f.attempt = m.at.attempt;
+  outbox_->Send(RayletOf(m.from), MsgType::kFree, f);
+  DropPlace(e, m.from, WhyGone(m.from));
+}
+
 void ObjectTable::OnLocationDelete(uint32_t node, const LocationDelete& m) {
   for (const auto& [id, attempt] : m.versions) {
     if (Entry* e = FindStored(id, attempt)) DropPlace(e, node, WhyGone(node));

@@ -128,6 +128,7 @@ class ObjectTable {
   void OnLocate(const Address& from, const RefMessage& m);
   void OnLocation(const Location& m);
   void OnLocationAdd(const ObjectAt& m);
+  void OnPrimaryMoved(const PrimaryMoved& m);
   void OnLocationDelete(uint32_t node, const LocationDelete& m);
   void OnLocationChecked(uint32_t node, const LocationCheck& m);
   void OnEof(const Eof& eof);

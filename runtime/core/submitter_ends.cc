@@ -48,6 +48,9 @@ void Submitter::KillActor(Task* creation, bool for_good) {
 // Its worker is gone. `claimed`: user code may have started.
 void Submitter::LoseTask(Task* t, const Eof& eof, bool claimed, ErrorType type) {
   const bool alive = t->state == TaskState::kAlive;
+  const auto retry = eof.drained                                ? TaskTable::RetryAfterDrain
+                     : eof.out_of_memory && !t->creates_actor() ? TaskTable::RetryForFree
+                                                                : TaskTable::ChargeRetry;
   t->state = TaskState::kPushed;
   if (tasks_->draining()) {  // the job is over: nobody asks for it any more, and nothing starts again
     tasks_->FailWith(t, ErrorType::kRuntimeShutdown, "the job has ended");
@@ -57,8 +60,7 @@ void Submitter::LoseTask(Task* t, const Eof& eof, bool claimed, ErrorType type) 
     } else {
       Enqueue(t, true);
     }
-  } else if (!t->cancelled && (eof.out_of_memory && !t->creates_actor() ? TaskTable::RetryForFree(t)
-                                                                        : TaskTable::ChargeRetry(t))) {
+  } else if (!t->cancelled && retry(t)) {
     if (t->creates_actor()) actors_->OnActorRestarting(t, eof.cause);
     if (eof.out_of_memory && !t->creates_actor()) {
       Rest(t);

@@ -265,6 +265,12 @@ bool TaskTable::RetryForFree(Task* t) {
   return true;
 }
 
+bool TaskTable::RetryAfterDrain(Task* t) {
+  if (t->tmpl->max_retries == 0) return false;
+  ++t->attempt;
+  return true;
+}
+
 void TaskTable::FreeValue(const ObjectId& id, const WireValue& v) {
   if (v.state != ValueState::kStored) return;
   FreeObject f;

@@ -89,6 +89,8 @@ class TaskTable {
   static bool ChargeRetry(Task* t);
   // One that costs nothing, of a task that has any.
   static bool RetryForFree(Task* t);
+  // Its node left the run: whatever may be retried at all is, also when no retry is left (as in Ray).
+  static bool RetryAfterDrain(Task* t);
 
   // Tells the producer of a value, or of an item of a stream, that the refs in it are registered, once they
   // are.

@@ -83,6 +83,15 @@ void Gcs::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {
     case MsgType::kHeartbeat:
       Handle<Heartbeat>(body, [&](const Heartbeat& m) { OnHeartbeat(from, m, now); });
       break;
+    case MsgType::kDrainNode:  // it was asked to end
+      Handle<DrainNode>(body, [&](const DrainNode& m) {
+        if (m.node != from.node) return;
+        if (const Status refused = Drain(m); !refused.ok()) host_->Warn(refused.message());
+      });
+      break;
+    case MsgType::kDrained:
+      Handle<Drained>(body, [&](const Drained& m) { OnDrained(from.node, m); });
+      break;
     case MsgType::kDemand:
       Handle<Demand>(body, [&](const Demand& m) { scheduler_.OnDemand(from.node, m); });
       break;
@@ -141,7 +150,7 @@ void Gcs::OnHeartbeat(const Address& from, const Heartbeat& m, TimeNs now) {
   if (it == nodes_.end() || !it->second.alive) return;
   last_heard_[from.node] = now;
   if (m.changed) {
-    it->second.available = sched::WithoutHints(m.available);
+    if (!it->second.draining) it->second.available = sched::WithoutHints(m.available);
     scheduler_.OnReport(from.node, m.available, m.kept, m.bundles);
     groups_.OnReport(now);
   }
@@ -221,7 +230,8 @@ void Gcs::DeclareDead(uint32_t node, const std::string& reason, TimeNs now) {
   it->second.death_reason =
       "node " + std::to_string(node) + " (" + dead.hostname + (dead.ip.empty() ? "" : ", " + dead.ip) + ", " +
       (JoinedLater(dead) ? "joined later" : "rank " + std::to_string(dead.rank)) + ", raylet " +
-      std::to_string(dead.pid) + ") is dead" + host_->When() + ": " + reason;
+      std::to_string(dead.pid) + ") is dead" + host_->When() + ": " + WhyDead(node, reason);
+  it->second.draining = false;
   last_heard_.erase(node);
   host_->OnNodeDead(node);
   for (const auto& [id, other] : nodes_) {
@@ -238,6 +248,49 @@ void Gcs::DeclareDead(uint32_t node, const std::string& reason, TimeNs now) {
   kv_.OnNodeDead(node);
   std::erase_if(nodes_waiters_, [&](const auto& w) { return w.first.node == node; });
   EndJobsOf([&](const Address& driver) { return driver.node == node; }, now);
+}
+
+// ---- nodes that leave -------------------------------------------------------------------------------------
+
+Status Gcs::Drain(const DrainNode& m) {
+  const auto it = nodes_.find(m.node);
+  if (it == nodes_.end() || !it->second.alive)
+    return Status::NotFound("node " + std::to_string(m.node) + " is not there, or is dead");
+  if (m.node == kHeadNode)
+    return Status::Invalid(
+        "the head's node cannot leave: the run would end with it (`ray-mpi stop` ends it)");
+  if (it->second.draining) return Status::Ok();
+  it->second.draining = true;
+  it->second.available.clear();
+  drains_[m.node] = m.reason;
+  scheduler_.DrainNode(m.node);
+  outbox_->Send(RayletOf(m.node), MsgType::kDrainNode, m);
+  return Status::Ok();
+}
+
+// It goes now. Its death is declared when its connection closes, as any other's: what it said before counts.
+void Gcs::OnDrained(uint32_t node, const Drained& m) {
+  const auto it = nodes_.find(node);
+  if (it == nodes_.end() || !it->second.alive || !drained_.insert(node).second) return;
+  std::string text = "node " + std::to_string(node) + " on " + it->second.hostname + " was drained (" +
+                     drains_[node] + ") and leaves; " + std::to_string(m.moved) + " objects (" +
+                     std::to_string(m.moved_bytes) + " bytes) moved to other nodes";
+  if (m.killed != 0)
+    text += "; " + std::to_string(m.killed) + " processes still ran something when its time was over";
+  if (m.left != 0) {
+    text += "; " + std::to_string(m.left) + " objects (" + std::to_string(m.left_bytes) +
+            " bytes) stay behind, since no node has room: results of tasks are made again, what ray.put() "
+            "made is lost";
+  }
+  if (m.killed != 0 || m.left != 0) host_->Warn(text);
+  outbox_->Send(RayletOf(node), MsgType::kShutdown, rmpi::Shutdown{0, "drained"});
+}
+
+std::string Gcs::WhyDead(uint32_t node, const std::string& reason) const {
+  const auto it = drains_.find(node);
+  if (it == drains_.end()) return reason;
+  return drained_.contains(node) ? "it was drained (" + it->second + ") and has left"
+                                 : reason + ", while it was being drained (" + it->second + ")";
 }
 
 void Gcs::SendNodes(const Address& to, uint64_t nonce) {

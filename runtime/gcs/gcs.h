@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/base/status.h"
 #include "runtime/base/time.h"
 #include "runtime/gcs/actor_names.h"
 #include "runtime/gcs/kv_store.h"
@@ -62,6 +63,8 @@ class Gcs : private sched::GlobalScheduler::Host {
   void OnRankClosed(int rank, TimeNs now);
   TimeNs NextDeadline() const { return std::min(deadline_, groups_.NextDeadline()); }
 
+  // That node is to leave in order: nothing is placed there any more, and its raylet ends what it has.
+  Status Drain(const DrainNode& m);
   // The run is over: tells every raylet.
   void Shutdown(int status, const std::string& reason);
   bool complete() const { return ranks_.size() >= options_.expected_nodes; }
@@ -105,6 +108,8 @@ class Gcs : private sched::GlobalScheduler::Host {
   void EndJobsOf(const std::function<bool(const Address& driver)>& gone, TimeNs now);
   void OnJobEndAck(const Address& from, const JobMessage& m);
   void FinishJob(uint32_t job);
+  void OnDrained(uint32_t node, const Drained& m);
+  std::string WhyDead(uint32_t node, const std::string& reason) const;
   void AddLabels(NodeRecord* record) const;
   std::string NameOf(int rank) const;
   void FailBringUp();
@@ -122,6 +127,8 @@ class Gcs : private sched::GlobalScheduler::Host {
   PlacementGroups groups_;
   std::map<uint32_t, NodeRecord> nodes_;
   std::map<uint32_t, TimeNs> last_heard_;
+  std::map<uint32_t, std::string> drains_;  // of nodes that leave, or have left: why
+  std::set<uint32_t> drained_;              // of these, those that have nothing left
   std::map<uint32_t, Job> jobs_;
   std::vector<std::pair<Address, uint64_t>> nodes_waiters_;  // asked before all were there
   uint32_t next_node_ = kHeadNode;

@@ -93,6 +93,10 @@ enum class MsgType : uint16_t {
   kJobStartReply = 124,
   kJobEnd = 125,
   kJobEndAck = 126,
+  // a node leaves in order: raylet -> GCS -> raylet -> GCS, and its objects' new raylets -> their owners
+  kDrainNode = 128,
+  kDrained = 129,
+  kPrimaryMoved = 130,
   // key/value and cluster state: anyone <-> GCS
   kKvRequest = 144,
   kKvReply = 145,

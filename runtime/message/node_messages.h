@@ -19,6 +19,7 @@ struct NodeRecord {
   int32_t rank = 0;
   int32_t pid = 0;
   bool alive = true;
+  bool draining = false;  // nothing new starts there
   std::string hostname, ip, data_address, death_reason;
   std::vector<std::pair<std::string, int64_t>> total;
   std::vector<std::pair<std::string, int64_t>> available;
@@ -26,7 +27,7 @@ struct NodeRecord {
 
   template <class C>
   void Fields(C& c) {
-    c(node, rank, pid, alive, hostname, ip, data_address, death_reason, total, available, labels);
+    c(node, rank, pid, alive, draining, hostname, ip, data_address, death_reason, total, available, labels);
   }
 };
 
@@ -90,6 +91,30 @@ struct HandedOff {  // GCS -> origin raylet: placed elsewhere
   template <class C>
   void Fields(C& c) {
     c(owner, shape_key, epoch, count);
+  }
+};
+
+struct DrainNode {  // a raylet that is asked to end -> GCS; GCS -> the raylet of a node that is to leave
+  uint32_t node = 0;
+  int64_t timeout_ns = 0;  // for the work that runs there
+  std::string reason;      // for people
+
+  template <class C>
+  void Fields(C& c) {
+    c(node, timeout_ns, reason);
+  }
+};
+
+struct Drained {        // raylet -> GCS: nothing of the run is here any more
+  uint32_t killed = 0;  // processes that still ran something when their time was over
+  uint32_t moved = 0;   // objects
+  uint64_t moved_bytes = 0;
+  uint32_t left = 0;  // for which no node had room
+  uint64_t left_bytes = 0;
+
+  template <class C>
+  void Fields(C& c) {
+    c(killed, moved, moved_bytes, left, left_bytes);
   }
 };
 

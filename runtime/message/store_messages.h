@@ -106,11 +106,22 @@ struct Pull {  // client -> its raylet: bring this here. One reply each; `cancel
   uint64_t size = 0;
   PullPriority priority = PullPriority::kGet;
   bool cancel = false;
+  uint32_t moves_from = 0;  // that node leaves: keep this as the primary, and tell its owner
   std::vector<Place> places;
 
   template <class C>
   void Fields(C& c) {
-    c(id, attempt, size, priority, cancel, places);
+    c(id, attempt, size, priority, cancel, moves_from, places);
+  }
+};
+
+struct PrimaryMoved {  // raylet -> owner: kept here, since `from` leaves
+  ObjectAt at;
+  uint32_t from = 0;
+
+  template <class C>
+  void Fields(C& c) {
+    c(at, from);
   }
 };
 

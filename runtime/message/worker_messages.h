@@ -101,10 +101,11 @@ struct Eof {  // the last message about an address: nothing of it comes after
   int32_t wait_status = 0;
   std::string cause;           // for people: what died, where, how
   bool out_of_memory = false;  // it was ended since its node had too little: a retry costs nothing
+  bool drained = false;        // its node was to leave: a retry or restart costs nothing
 
   template <class C>
   void Fields(C& c) {
-    c(who, claims_known, claimed, wait_status, cause, out_of_memory);
+    c(who, claims_known, claimed, wait_status, cause, out_of_memory, drained);
   }
   // Whether user code of it may have started there, and is unanswered.
   bool Claimed(const TaskId& task, uint32_t attempt) const {

@@ -35,11 +35,13 @@ void PullManager::OnPull(const Address& from, const Pull& m, TimeNs now) {
     return;
   }
   if (const auto* e = store_->Find(m.id, m.attempt); e != nullptr && e->sealed && !e->freed) {
+    if (m.moves_from != 0) TellOwner(m.id, m.attempt, e->locator, m.moves_from);
     ReplyLocal(from, m.id, m.attempt, e->locator);
     return;
   }
   if (p != nullptr) {
     p->waiters.push_back({from, m.priority});
+    if (m.moves_from != 0) p->moves_from = m.moves_from;
     return;
   }
   const uint64_t request = next_request_++;
@@ -50,8 +52,22 @@ void PullManager::OnPull(const Address& from, const Pull& m, TimeNs now) {
   fresh.size = m.size;
   fresh.places.assign(m.places.rbegin(), m.places.rend());  // the primary is tried first
   fresh.waiters.push_back({from, m.priority});
+  fresh.moves_from = m.moves_from;
   fresh.since = now;
   Start(&fresh, now);
+}
+
+void PullManager::TellOwner(const ObjectId& id, uint32_t attempt, const objstore::Locator& at,
+                            uint32_t moves_from) {
+  PrimaryMoved m;
+  m.at.id = id;
+  m.at.attempt = attempt;
+  m.at.size = at.size;
+  m.at.place = {node_, at.segment, at.offset};
+  m.from = moves_from;
+  if (moves_from == 0) return outbox_->Send(id.owner(), MsgType::kLocationAdd, m.at);
+  store_->SetPrimary(id, attempt, true);  // no moment in which it could be evicted
+  outbox_->Send(id.owner(), MsgType::kPrimaryMoved, m);
 }
 
 void PullManager::Start(Active* p, TimeNs now) {
@@ -133,12 +149,7 @@ void PullManager::OnFetched(uint64_t request, bool ok, const std::string& why, T
   PullReply reply;
   if (store_->SealCopy(p->id, p->attempt)) {
     reply.place = {node_, p->target.segment, p->target.offset};
-    ObjectAt at;
-    at.id = p->id;
-    at.attempt = p->attempt;
-    at.size = p->size;
-    at.place = reply.place;
-    outbox_->Send(p->id.owner(), MsgType::kLocationAdd, at);
+    TellOwner(p->id, p->attempt, p->target, p->moves_from);
   } else {
     reply.failed = true;
     reply.text = "it was freed while it was on its way";

@@ -61,6 +61,7 @@ class PullManager {
     std::vector<Place> places;  // still to be tried; the last one first
     Place source;
     std::vector<Waiter> waiters;
+    uint32_t moves_from = 0;  // a node that leaves: the copy is kept, as the primary
     Stage stage = Stage::kWaitRoom;
     objstore::Locator target;
     TimeNs since = 0;
@@ -73,6 +74,7 @@ class PullManager {
   void Finish(Active* p, PullReply reply);
   void ReplyLocal(const Address& to, const ObjectId& id, uint32_t attempt, const objstore::Locator& at);
   Active* Find(const ObjectId& id, uint32_t attempt);
+  void TellOwner(const ObjectId& id, uint32_t attempt, const objstore::Locator& at, uint32_t moves_from);
   void LetGo(const objstore::Store::Entry* entry);
 
   uint32_t node_;

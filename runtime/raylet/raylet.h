@@ -43,6 +43,7 @@ struct RayletConfig {
   std::string join;
   // On the head: nodes of other hosts may join. It listens on a TCP port and writes address and secret there.
   std::string listen;
+  double drain_timeout_s = 10;  // a node that joined and is asked to leave: for the work that runs there
   std::string mpi_plugin;       // path of libray-mpi-mpi.so
   std::string ucx_plugin;       // path of libray-mpi-ucx.so
   bool dedicated_head = false;  // rank 0 offers no resources

@@ -227,6 +227,7 @@ void Raylet::FinishDeath(Client* c) {
   eof.wait_status = c->wait_status.value_or(0);
   eof.cause = CauseOf(*c);
   eof.out_of_memory = c->out_of_memory;
+  eof.drained = c->drained;
   for (const lane::Claim& claim : board_->ReadClaims(c->address.slot)) {
     eof.claimed.push_back({claim.task, claim.attempt, false, false});
   }

@@ -28,6 +28,7 @@
 #include "runtime/raylet/keeper_link.h"
 #include "runtime/raylet/log_relay.h"
 #include "runtime/raylet/memory_monitor.h"
+#include "runtime/raylet/node_drain.h"
 #include "runtime/raylet/peer_links.h"
 #include "runtime/raylet/pull_manager.h"
 #include "runtime/raylet/raylet.h"
@@ -41,6 +42,7 @@ namespace rmpi {
 
 class Raylet : public sched::LocalScheduler::Host,
                public PullManager::Host,
+               public NodeDrain::Host,
                public Gcs::Host,
                public DetachedActors::Host {
  public:
@@ -67,6 +69,8 @@ class Raylet : public sched::LocalScheduler::Host,
     std::optional<int> wait_status;
     std::string kill_reason;  // we asked for it
     bool out_of_memory = false;
+    bool stopped = false;  // for a moment, to see whether it is idle
+    bool drained = false;  // ended by us, since the node leaves
   };
   struct Spawn {
     JobId job;
@@ -111,6 +115,20 @@ class Raylet : public sched::LocalScheduler::Host,
   void ShowNodes(int fd);
   void OnJoin(int peer, NodeRecord record);
   void Relay(const MessageHeader& header, Bytes body);
+
+  // ---- a node that leaves (raylet_drain.cc)
+  void Leave(const std::string& reason);
+  void OnDrainNode(const DrainNode& m, TimeNs now);
+  void EndDrained(Client* c);
+  bool WorkLeft() const override;
+  bool EndIdleActors() override;
+  uint32_t EndWorkers() override;
+  bool WorkersLeft() const override;
+  std::vector<ObjectAt> Primaries() const override;
+  std::vector<uint32_t> OtherNodes() const override;
+  void SendPull(uint32_t node, const Pull& m) override;
+  void SendDrained(const Drained& m) override;
+
   void Fatal(const std::string& text, int status);
   void Tell(KeeperMessage::Type type, int32_t pid, int32_t status, const std::string& text);
 
@@ -236,6 +254,9 @@ class Raylet : public sched::LocalScheduler::Host,
   std::unique_ptr<DetachedActors> detached_;  // on the head
   std::unique_ptr<sched::LocalScheduler> scheduler_;
   std::unique_ptr<PullManager> pulls_;
+  NodeDrain drain_{this};
+  std::string drain_reason_;
+  TimeNs leave_by_ = kNever;  // asked to end: at the latest
   LogRelay logs_;
   FunctionCache functions_;
 

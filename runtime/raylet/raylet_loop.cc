@@ -73,6 +73,7 @@ TimeNs Raylet::NextDeadline() const {
   if (gcs_) d = std::min({d, gcs_->NextDeadline(), detached_->NextDeadline()});
   if (!clients_.empty()) d = std::min(d, memory_.NextDeadline());
   if (pulls_) d = std::min(d, pulls_->NextDeadline());
+  d = std::min({d, drain_.NextDeadline(), leave_by_});
   const TimeNs soon = MonotonicNow() + 10 * kMillisecond;
   const bool dying =
       std::any_of(clients_.begin(), clients_.end(), [](const auto& c) { return c.second->dying; });
@@ -90,6 +91,8 @@ void Raylet::OnTimers(TimeNs now) {
   if (!stopping_) CheckMemory(now);
   scheduler_->OnTimer(now);
   pulls_->OnTimer(now);
+  if (drain_.active() && !stopping_) drain_.OnTimer(now);
+  if (now >= leave_by_) Stop(0, "asked to end, and not let go in time");
   if (gcs_) gcs_->OnTimer(now);
   if (detached_) detached_->OnTimer(now);
   if (store_->sweep_needed()) store_->Sweep();
@@ -172,6 +175,8 @@ void Raylet::OnKeeper() {
         if (!stop_asked_)
           gcs_->Shutdown(m.wait_status, m.type == KeeperMessage::kStop ? "signal" : "driver ended");
         stop_asked_ = true;
+      } else if (joined_ && node_ != 0 && leave_by_ == kNever && !stopping_) {
+        Leave("asked to end by a signal");
       } else {
         Stop(m.wait_status, "signal");
       }
@@ -187,6 +192,7 @@ void Raylet::Stop(int status, const std::string& reason) {
   stopping_ = true;
   if (detached_) detached_->Drain();  // what ends now is not to be started again
   stop_status_ = status;
+  leave_by_ = kNever;
   stop_deadline_ = MonotonicNow() + kStopPatience;
   for (auto& [slot, c] : clients_) {
     if (!c->is_driver) Tell(KeeperMessage::kKill, c->pid, SIGKILL, "");

@@ -165,7 +165,17 @@ void Raylet::OnStoreMessage(const MessageHeader& header, Bytes body) {
       });
       break;
     case MsgType::kPull:
-      Handle<Pull>(body, [&](const Pull& m) { pulls_->OnPull(from, m, now); });
+      Handle<Pull>(body, [&](const Pull& m) {
+        if (m.moves_from == 0 || !drain_.active()) return pulls_->OnPull(from, m, now);
+        PullReply reply;  // we leave ourselves
+        reply.id = m.id;
+        reply.attempt = m.attempt;
+        reply.failed = true;
+        router_.Send(from, MsgType::kPullReply, reply);
+      });
+      break;
+    case MsgType::kPullReply:  // of a node that is to take an object of ours
+      Handle<PullReply>(body, [&](const PullReply& m) { drain_.OnPullReply(m, now); });
       break;
     case MsgType::kPin:
       Handle<PinRequest>(body, [&](const PinRequest& m) {
@@ -362,6 +372,7 @@ void Raylet::OnClusterMessage(const MessageHeader& header, Bytes body) {
         scheduler_->RemoveOther(m.record.node, now);
         for (const Address& w : workers) Kill(w, "its owner's node died");
         pulls_->OnNodeDead(m.record.node, now);
+        drain_.OnNodeDead(m.record.node, now);
         store_->NodeGone(m.record.node);
         Broadcast(MsgType::kNodeDead, body);
       });
@@ -384,6 +395,9 @@ void Raylet::OnClusterMessage(const MessageHeader& header, Bytes body) {
       Handle<Release>(body, [&](const Release& m) {
         for (const Address& w : scheduler_->OnRelease(m, now)) Kill(w, "its placement group was removed");
       });
+      break;
+    case MsgType::kDrainNode:
+      Handle<DrainNode>(body, [&](const DrainNode& m) { OnDrainNode(m, now); });
       break;
     case MsgType::kShutdown:
       Handle<Shutdown>(body, [&](const Shutdown& m) { Stop(m.status, m.reason); });

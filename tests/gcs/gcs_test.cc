@@ -122,6 +122,43 @@ TEST_F(GcsTest, ANodeThatJoinsLaterIsNoRankOfTheLaunch) {
   EXPECT_THAT(gcs_->nodes().at(2).death_reason, testing::HasSubstr("joined later"));
 }
 
+TEST_F(GcsTest, ADrainedNodeGetsNothingNewAndThenGoes) {
+  Start(2);
+  Join("a");
+  Join("b");
+  EXPECT_FALSE(gcs_->Drain({kHeadNode, kSecond, "a test"}).ok());
+  EXPECT_FALSE(gcs_->Drain({7, kSecond, "a test"}).ok());
+  ASSERT_TRUE(gcs_->Drain({2, kSecond, "a test"}).ok());
+  Address to;
+  EXPECT_EQ(out_.Last<DrainNode>(MsgType::kDrainNode, &to).timeout_ns, kSecond);
+  EXPECT_EQ(to, RayletOf(2));
+  EXPECT_TRUE(gcs_->nodes().at(2).draining);
+  Demand d;
+  d.owner = kDriver;
+  d.shape_key = 1;
+  d.count = 3;
+  d.shape.strategy = 1;  // spread: over all nodes but that
+  d.shape.resources = {{"CPU", 10000}};
+  Tell(RayletOf(1), MsgType::kDemand, d);
+  out_.Last<Demand>(MsgType::kAssign, &to);
+  EXPECT_EQ(to, RayletOf(1));
+  Tell(RayletOf(2), MsgType::kDrained, Drained{});
+  EXPECT_EQ(out_.Last<rmpi::Shutdown>(MsgType::kShutdown, &to).status, 0);
+  EXPECT_EQ(to, RayletOf(2));
+  gcs_->OnRankClosed(1, now_);
+  EXPECT_THAT(gcs_->nodes().at(2).death_reason, testing::HasSubstr("it was drained (a test) and has left"));
+}
+
+TEST_F(GcsTest, ANodeThatDiesWhileItIsDrainedSaysSo) {
+  Start(2);
+  Join("a");
+  Join("b");
+  Tell(RayletOf(2), MsgType::kDrainNode, DrainNode{2, kSecond, "a signal"});
+  EXPECT_TRUE(gcs_->nodes().at(2).draining);
+  gcs_->OnRankClosed(1, now_);
+  EXPECT_THAT(gcs_->nodes().at(2).death_reason, testing::HasSubstr("while it was being drained (a signal)"));
+}
+
 TEST_F(GcsTest, NodesAreNumberedAndIntroduced) {
   Start(2);
   EXPECT_EQ(Join("a"), kHeadNode);

@@ -70,6 +70,29 @@ print(squares, where == nodes(2)[1]["NodeID"], nodes(2)[1]["Rank"])
     assert head.poll() is None
 
 
+def test_a_second_sigterm_is_not_waited_for(ray_mpi, serve, add):
+    """The first one lets its task go on, for as long as --drain-timeout says."""
+    serve("--serve", "--num-cpus", "1")
+    node = add("auto", "--num-cpus", "2", "--drain-timeout", "300")
+    out = run_driver(
+        ray_mpi,
+        """
+ray.init("auto")
+task = ray.remote(lambda: time.sleep(1000)).options(num_cpus=2, max_retries=0).remote()
+for _ in range(2):
+    print(len(ray.wait([task], timeout=1)[0]), flush=True)
+    os.kill(int(os.environ["NODE"]), signal.SIGTERM)
+try:
+    ray.get(task, timeout=30)
+except ray.exceptions.WorkerCrashedError:
+    print("ended")
+""",
+        env={"NODE": str(node.pid)},
+    )
+    assert out == "0\n0\nended\n"
+    assert status_of(node) == 0
+
+
 def test_it_ends_with_the_run(ray_mpi, serve, add):
     head = serve("--serve")
     nodes = [add(str(heads(ray_mpi)[0]), "--num-cpus", "1") for _ in range(2)]

@@ -209,6 +209,78 @@ def test_what_ran_on_a_node_that_leaves_starts_elsewhere(connected):
     assert get(clerk.where.remote()) == other.node_id
 
 
+def test_a_drained_node_ends_its_tasks_and_hands_its_objects_on(connected):
+    """Nothing here could be made again: it has neither retries nor lineage."""
+    node = connected.add_node(num_cpus=2, resources={"well": 1})
+    other = connected.add_node()
+
+    @ray.remote(max_retries=0, num_cpus=1)
+    def slowly(values):
+        time.sleep(1.5)
+        return values + 1
+
+    there = on(node)
+    big = [numbers.options(scheduling_strategy=there, max_retries=0).remote(300_000 + i) for i in range(20)]
+    assert ray.wait(big, num_returns=20, fetch_local=False, timeout=30)[1] == []
+    running = slowly.options(scheduling_strategy=there).remote(np.zeros(200_000))
+    assert ray.wait([running], timeout=0.3)[0] == []
+    begin = time.monotonic()
+    connected.remove_node(node)
+    assert 1.0 < time.monotonic() - begin < 5
+    dead = next(n for n in ray.nodes() if not n["Alive"])
+    assert "it was drained (asked to end by a signal) and has left" in dead["DeathReasonMessage"]
+    assert [len(values) for values in get(big)] == [300_000 + i for i in range(20)]
+    assert get(running).sum() == 200_000
+    assert get(where.options(scheduling_strategy=on(other)).remote()) == other.node_id
+
+
+def test_actors_of_drained_nodes_restart_for_free(connected):
+    nodes = [connected.add_node(resources={"seat": 2})]
+
+    @ray.remote(num_cpus=0, resources={"seat": 1})
+    class Rider:
+        def __init__(self):
+            self.calls = 0
+
+        def ride(self, seconds=0):
+            time.sleep(seconds)
+            self.calls += 1
+            return self.calls, ray.get_runtime_context().get_node_id()
+
+    rider = Rider.options(max_restarts=1).remote()
+    walker = Rider.remote()
+    assert get([rider.ride.remote(), walker.ride.remote()]) == [(1, nodes[0].node_id)] * 2
+    for _ in range(3):  # more often than it could be restarted
+        nodes.append(connected.add_node(resources={"seat": 2}))
+        call = rider.ride.remote(0.5)  # is not interrupted, and not repeated: it could not be
+        time.sleep(0.1)
+        connected.remove_node(nodes[-2])
+        assert get(call) == (2, nodes[-2].node_id)
+        assert get(rider.ride.remote()) == (1, nodes[-1].node_id)
+    with pytest.raises(ray.exceptions.ActorDiedError, match="is drained"):
+        get(walker.ride.remote())
+
+
+def test_work_that_outlasts_the_drain_is_tried_again_for_free(connected):
+    node = connected.add_node(resources={"forge": 2})
+
+    @ray.remote(resources={"forge": 1}, num_cpus=0)
+    def forge(slow_on):
+        here = ray.get_runtime_context().get_node_id()
+        if here == slow_on:
+            time.sleep(1000)
+        return here
+
+    again = forge.options(max_retries=1).remote(node.node_id)
+    lost = forge.options(max_retries=0).remote(node.node_id)
+    assert ray.wait([again, lost], timeout=1)[0] == []
+    connected.remove_node(node)
+    other = connected.add_node(resources={"forge": 2})
+    assert get(again) == other.node_id
+    with pytest.raises(ray.exceptions.WorkerCrashedError, match="is drained"):
+        get(lost)
+
+
 def test_the_drivers_own_node_is_not_removed(connected):
     with pytest.raises(ValueError, match="break the driver"):
         connected.remove_node(connected.head_node)

@@ -308,5 +308,27 @@ TEST_F(BindingTest, WhoRunsOnLentCpusIsNotBound) {
   EXPECT_EQ(scheduler_->cpu_slots().free_count(), 4U);
 }
 
+TEST_F(LocalSchedulerTest, ADrainedNodeStartsNothingAndRecallsItsLeases) {
+  Start(2);
+  AddWorkers(2);
+  scheduler_->OnLeaseRequest(kOwner, Wants(1), now_);
+  ASSERT_EQ(grants_.size(), 1U);
+  scheduler_->Drain(now_);
+  EXPECT_EQ(recalled_, std::vector<uint64_t>{grants_[0].second.lease});
+  scheduler_->OnLeaseRequest(kOwner, Wants(3), now_);
+  scheduler_->OnAssign(Assigned(1, /*strategy=*/2), now_);
+  EXPECT_EQ(grants_.size(), 1U);
+  ASSERT_FALSE(demands_.empty());
+  EXPECT_EQ(demands_.back().count, 2U);
+  EXPECT_EQ(rejects_.size(), 1U) << "also of hard affinity: the head knows better";
+  scheduler_->OnReserve({7, 1, false, {{0, {{"CPU", kResourceUnit}}}}}, now_);
+  ASSERT_EQ(reserved_.size(), 1U);
+  EXPECT_FALSE(reserved_[0].ok);
+  EXPECT_EQ(scheduler_->task_leases(), 1U);
+  scheduler_->OnLeaseReturn(grants_[0].second.lease, WorkerAfter::kIdle, now_);
+  EXPECT_EQ(scheduler_->task_leases(), 0U);
+  EXPECT_EQ(grants_.size(), 1U);
+}
+
 }  // namespace
 }  // namespace rmpi::sched

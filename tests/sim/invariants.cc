@@ -9,7 +9,8 @@
 namespace rmpi::sim {
 
 void World::OnSubmit(const TaskId& task, int32_t max_retries) {
-  tasks_[task].max_retries = max_retries;
+  TaskFacts& facts = tasks_[task];  // of detached actors all are told again with each new one
+  facts.max_retries = max_retries + static_cast<int32_t>(facts.free);
   by_hex_[Hex(task)] = task;
 }
 
@@ -19,6 +20,18 @@ void World::OnFreeRetry(const TaskId& task) {
   if (it == tasks_.end() || it->second.max_retries == 0 || task.kind() != TaskKind::kNormal) return;
   ++it->second.max_retries;
   ++it->second.free;
+}
+
+// Its node leaves: no attempt that ran there is charged, nor a restart, even if none is left.
+void World::OnDrained(const SimProcess& worker) {
+  const auto free = [&](const TaskId& task) {
+    const auto it = tasks_.find(task);
+    if (it == tasks_.end() || it->second.max_retries == 0) return;
+    ++it->second.max_retries;
+    ++it->second.free;
+  };
+  for (const auto& [entry, claim] : worker.claims()) free(claim.task);
+  free(worker.actor().task);
 }
 
 void World::OnClaim(const Address& worker, const TaskId& task, uint32_t attempt) {

@@ -265,8 +265,8 @@ std::shared_ptr<core::Template> SimProcess::PickTemplate(bool* leaf, bool* fast,
     if (kind >= 13 || kind == 11 || kind == 6)
       t.num_returns = std::max(1U, t.num_returns);  // it can be cancelled
     t.name = kind == 11 || kind >= 14 ? "leaf" : kind == 13 ? "hopeless" : rng.Percent(60) ? "fast" : "slow";
-    // What needs a node that may die becomes hopeless with it.
-    if ((kind == 11 || kind == 6 || kind >= 14) && world_->features().node_kills) t.name = "hopeless";
+    // What needs a node that may die or leave becomes hopeless with it.
+    if ((kind == 11 || kind == 6 || kind >= 14) && world_->features().nodes_go()) t.name = "hopeless";
     templates_.push_back(core_.tasks().Prepare(t));
     templates_.back()->function_name = t.name;
   }

@@ -189,6 +189,15 @@ void SimRaylet::OnMessage(const MessageHeader& header, Bytes body) {
         }
       });
       break;
+    case MsgType::kDrainNode:
+      Handle<DrainNode>(world_, body, [&](const DrainNode& m) {
+        scheduler_.Drain(now);
+        drain_.Start(node_, m.timeout_ns, now);
+      });
+      break;
+    case MsgType::kShutdown:
+      world_->LeaveNode(node_);
+      break;
     case MsgType::kNodeDead:
       Handle<Join>(world_, body, [&](const Join& m) { OnNodeDeath(m.record, body); });
       break;
@@ -255,7 +264,8 @@ std::optional<Blob> SimRaylet::ReadStored(const ObjectId& id, uint32_t attempt) 
 }
 
 void SimRaylet::OnNodeDeath(const NodeRecord& record, Bytes body) {
-  if (!world_->features().node_kills)
+  drain_.OnNodeDead(record.node, world_->now());
+  if (!world_->features().node_kills && !world_->Left(record.node))
     world_->Fail("node " + std::to_string(record.node) +
                  " is declared dead though nobody touched it (C3): " + record.death_reason);
   gone_nodes_.insert(record.node);
@@ -286,6 +296,7 @@ void SimRaylet::Turn() {
   }
   FinishDeaths();
   scheduler_.OnTimer(now);
+  drain_.OnTimer(now);
   if (gcs_) gcs_->OnTimer(now);
   if (detached_) detached_->OnTimer(now);
   Heartbeat();
@@ -295,7 +306,7 @@ void SimRaylet::Turn() {
   }
   turning_ = false;
   if (!local_.empty()) return Turn();
-  TimeNs next = std::min(scheduler_.NextDeadline(), next_heartbeat_);
+  TimeNs next = std::min({scheduler_.NextDeadline(), next_heartbeat_, drain_.NextDeadline()});
   next = std::min(next, gcs_      ? std::min(gcs_->NextDeadline(), detached_->NextDeadline())
                         : fenced_ ? kNever
                                   : fence_.Deadline());
@@ -429,7 +440,9 @@ void SimRaylet::FinishDeath(const Address& who) {
   Eof eof;
   eof.who = who;
   eof.cause = "worker " + ToString(who) + " died";
-  eof.out_of_memory = world_->rng().Percent(10);
+  eof.drained = clients_.at(who.slot).drained;
+  eof.out_of_memory = !eof.drained && world_->rng().Percent(10);
+  if (eof.drained) world_->OnDrained(*world_->Any(who));
   for (const auto& [entry, claim] : world_->Any(who)->claims()) {
     eof.claimed.push_back(claim);
     if (eof.out_of_memory) world_->OnFreeRetry(claim.task);

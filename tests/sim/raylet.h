@@ -13,6 +13,7 @@
 #include "runtime/gcs/detached_actors.h"
 #include "runtime/gcs/gcs.h"
 #include "runtime/raylet/fence.h"
+#include "runtime/raylet/node_drain.h"
 #include "sched/local_scheduler.h"
 #include "tests/sim/world.h"
 
@@ -38,6 +39,7 @@ struct Stored {
 class SimRaylet : public Outbox,
                   public sched::LocalScheduler::Host,
                   public Gcs::Host,
+                  public NodeDrain::Host,
                   public DetachedActors::Host {
  public:
   SimRaylet(World* world, uint32_t node, sched::Amounts total, uint32_t expected_nodes);
@@ -92,12 +94,14 @@ class SimRaylet : public Outbox,
     Place source;
     std::vector<std::pair<Address, PullPriority>> waiters;
     std::vector<uint32_t> gone;  // nodes that no longer hold it
+    uint32_t moves_from = 0;
     bool freed = false;
   };
   struct Client {
     Address address;
     JobId job;
     bool dying = false;
+    bool drained = false;
     TimeNs informed_at = 0;
     std::vector<bool> met;
   };
@@ -123,6 +127,8 @@ class SimRaylet : public Outbox,
   void TryNext(const Version& version);
   void FinishPull(const Version& version, PullReply reply);
   void Arrived(const Version& version, uint64_t request, Blob bytes);
+  void TellOwner(const Version& version, uint32_t moves_from);
+  void EndDrained(Client* c);
 
   // ---- LocalScheduler::Host
   void SendGrant(const Address& owner, const Grant& grant) override;
@@ -144,6 +150,16 @@ class SimRaylet : public Outbox,
   void OnNodeDead(uint32_t node) override { gone_nodes_.insert(node); }
   void Warn(const std::string&) override {}
   void OnBringUpFailed(const std::string& text) override { throw std::logic_error(text); }
+  // ---- NodeDrain::Host
+  bool WorkLeft() const override { return scheduler_.task_leases() != 0 || HasDriver(); }
+  bool EndIdleActors() override;
+  uint32_t EndWorkers() override;
+  bool WorkersLeft() const override { return !clients_.empty() || starting_ != 0; }
+  std::vector<ObjectAt> Primaries() const override;
+  std::vector<uint32_t> OtherNodes() const override;
+  void SendPull(uint32_t node, const Pull& m) override { Send(RayletOf(node), MsgType::kPull, m); }
+  void SendDrained(const Drained& m) override;
+  bool HasDriver() const;
   // ---- DetachedActors::Host
   std::optional<JobId> StartDetachedJob(JobId of) override { return gcs_->StartDetachedJob(of); }
   void EndDetachedJob(JobId job) override { gcs_->EndDetachedJob(job, world_->now()); }
@@ -169,6 +185,7 @@ class SimRaylet : public Outbox,
   uint64_t heartbeat_ = 0;
   TimeNs next_heartbeat_ = 0;
   Fence fence_;
+  NodeDrain drain_{this};
   bool fenced_ = false;
   TimeNs timer_at_ = kNever;
   uint32_t starting_ = 0;

@@ -79,6 +79,9 @@ void SimRaylet::OnStoreMessage(const MessageHeader& header, Bytes body) {
     case MsgType::kPull:
       Handle<Pull>(body, [&](const Pull& m) { OnPull(from, m); });
       break;
+    case MsgType::kPullReply:
+      Handle<PullReply>(body, [&](const PullReply& m) { drain_.OnPullReply(m, world_->now()); });
+      break;
     case MsgType::kPin:
       Handle<PinRequest>(body, [&](const PinRequest& m) {
         const Stored* s = Find(m.id, m.attempt);
@@ -132,7 +135,15 @@ void SimRaylet::OnPull(const Address& from, const Pull& m) {
     if (it != transfers_.end()) std::erase(it->second.waiters, std::pair(from, m.priority));
     return;
   }
+  if (m.moves_from != 0 && drain_.active()) {
+    PullReply reply;
+    reply.id = m.id;
+    reply.attempt = m.attempt;
+    reply.failed = true;
+    return Send(from, MsgType::kPullReply, reply);
+  }
   if (const Stored* s = Find(m.id, m.attempt)) {
+    if (m.moves_from != 0) TellOwner(version, m.moves_from);
     PullReply reply;
     reply.id = m.id;
     reply.attempt = m.attempt;
@@ -142,12 +153,14 @@ void SimRaylet::OnPull(const Address& from, const Pull& m) {
   }
   if (it != transfers_.end()) {
     it->second.waiters.emplace_back(from, m.priority);
+    if (m.moves_from != 0) it->second.moves_from = m.moves_from;
     return;
   }
   Transfer t;
   t.size = m.size;
   t.places.assign(m.places.rbegin(), m.places.rend());
   t.waiters.emplace_back(from, m.priority);
+  t.moves_from = m.moves_from;
   transfers_.emplace(version, std::move(t));
   TryNext(version);
 }
@@ -188,14 +201,83 @@ void SimRaylet::Arrived(const Version& version, uint64_t request, Blob bytes) {
     reply.text = "it was freed while it was on its way";
   } else {
     reply.place = Write(version.id, version.attempt, it->second.size, std::move(bytes), Address{});
-    ObjectAt at;
-    at.id = version.id;
-    at.attempt = version.attempt;
-    at.size = it->second.size;
-    at.place = reply.place;
-    Send(version.id.owner(), MsgType::kLocationAdd, at);
+    TellOwner(version, it->second.moves_from);
   }
   FinishPull(version, reply);
+}
+
+// As PullManager does.
+void SimRaylet::TellOwner(const Version& version, uint32_t moves_from) {
+  Stored& s = store_.at(version);
+  PrimaryMoved m;
+  m.at.id = version.id;
+  m.at.attempt = version.attempt;
+  m.at.size = s.size;
+  m.at.place = {node_, 0, s.offset};
+  m.from = moves_from;
+  if (moves_from == 0) return Send(version.id.owner(), MsgType::kLocationAdd, m.at);
+  s.kept = true;
+  Send(version.id.owner(), MsgType::kPrimaryMoved, m);
+}
+
+// ---- leaving ----------------------------------------------------------------------------------------------
+
+void SimRaylet::EndDrained(Client* c) {
+  if (SimProcess* p = world_->Live(c->address)) {
+    c->drained = true;
+    p->Die();
+  }
+}
+
+bool SimRaylet::HasDriver() const {
+  return std::any_of(clients_.begin(), clients_.end(), [&](const auto& c) {
+    const SimProcess* p = world_->Live(c.second.address);
+    return p != nullptr && p->driver();
+  });
+}
+
+bool SimRaylet::EndIdleActors() {
+  for (auto& [slot, c] : clients_) {
+    const SimProcess* p = world_->Live(c.address);
+    if (p != nullptr && !p->actor().owner().nil() && p->claims().empty()) EndDrained(&c);
+  }
+  return scheduler_.actor_leases() != 0;
+}
+
+uint32_t SimRaylet::EndWorkers() {
+  uint32_t busy = 0;
+  for (auto& [slot, c] : clients_) {
+    const SimProcess* p = world_->Live(c.address);
+    if (p == nullptr) continue;
+    busy += p->claims().empty() ? 0 : 1;
+    EndDrained(&c);
+  }
+  return busy;
+}
+
+std::vector<ObjectAt> SimRaylet::Primaries() const {
+  std::vector<ObjectAt> all;
+  for (const auto& [v, s] : store_) {
+    const bool primary = s.kept || (!s.creator.nil() && s.announced);
+    if (primary && v.id.owner().node != node_) all.push_back({v.id, v.attempt, s.size, {node_, 0, s.offset}});
+  }
+  return all;
+}
+
+std::vector<uint32_t> SimRaylet::OtherNodes() const {
+  std::vector<uint32_t> all;
+  for (uint32_t node = 1; node <= world_->features().nodes; ++node) {
+    if (node != node_ && gone_nodes_.count(node) == 0 && world_->RayletAt(node) != nullptr)
+      all.push_back(node);
+  }
+  return all;
+}
+
+void SimRaylet::SendDrained(const Drained& m) {
+  if (m.left != 0 && !world_->features().node_kills)
+    world_->Fail("node " + std::to_string(node_) + " leaves and " + std::to_string(m.left) +
+                 " objects stay behind, though there is room:\n" + Describe());
+  Send(GcsAddress(), MsgType::kDrained, m);
 }
 
 }  // namespace rmpi::sim

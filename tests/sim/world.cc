@@ -66,9 +66,12 @@ void World::ChooseFeatures() {
   }
   f.groups = seed_ % 7 == 3 || seed_ % 7 == 5;
   if (Rng rng(seed_ + 104729); rng.Percent(30)) f.late_nodes = !f.groups;
+  if (Rng rng(seed_ + 15485863); f.nodes > 1 && rng.Percent(30))
+    f.drains = static_cast<uint32_t>(1 + rng.Below(f.nodes - 1));
   f.tasks = std::min(f.tasks, limits_.tasks);
   f.nodes = std::min(f.nodes, limits_.nodes);
   f.node_kills &= f.nodes > 1;
+  f.drains = limits_.without.contains("drains") ? 0 : std::min(f.drains, f.nodes - 1);
   f.gpus.resize(f.nodes);
   for (const auto& [name, on] : Switches(&f)) *on &= !limits_.without.contains(name);
   if (!f.actors) f.guests = 0;
@@ -295,6 +298,15 @@ void World::FenceNode(uint32_t node) {
   });
 }
 
+void World::LeaveNode(uint32_t node) {
+  ++deaths_;
+  left_.insert(node);
+  After(kMillisecond, [this, node] {
+    std::erase_if(processes_, [&](const auto& p) { return p.first.node == node; });
+    raylets_.erase(node);
+  });
+}
+
 // SIGSTOP to all there is, and SIGCONT: only the clocks have gone on.
 void World::SuspendAll(TimeNs how_long) {
   std::priority_queue<Event> later;
@@ -320,6 +332,16 @@ void World::ScheduleTrouble() {
       const TimeNs until =
           rng_.Percent(50) ? kNever : now_ + static_cast<TimeNs>(rng_.Below(8000)) * kMillisecond;
       cut_[node] = std::max(cut_[node], until);  // a second cut heals nothing: what was lost stays lost
+    });
+  }
+  for (uint32_t i = 0; i < features_.drains; ++i) {
+    After(static_cast<TimeNs>(rng_.Below(2000)) * kMillisecond, [this] {
+      const auto node = static_cast<uint32_t>(2 + rng_.Below(features_.nodes - 1));
+      const auto timeout = static_cast<TimeNs>(rng_.Below(3000)) * kMillisecond;
+      if (finishing_ || RayletAt(node) == nullptr) return;
+      SimRaylet* head = RayletAt(kHeadNode);
+      // One that is cut off may be dead for the head already.
+      if (head->gcs()->Drain({node, timeout, "a test"}).ok()) head->Poke();
     });
   }
   if (features_.job_suspends) {

@@ -40,6 +40,7 @@ struct Features {
   bool node_kills = false;     // or their links are cut
   bool job_suspends = false;
   bool late_nodes = false;  // half of them join while the program runs
+  uint32_t drains = 0;      // nodes that leave in order
   uint32_t more_node_kills = 0;
   uint64_t stored = 30;        // percent of the results and items that go to the store
   uint64_t stream_steps = 20;  // percent of what programs do
@@ -54,6 +55,7 @@ struct Features {
   bool jitter = false;      // half of all messages are late by milliseconds: FIFOs overtake one another
   bool slow_links = false;  // a quarter of all links is slow from beginning to end
   uint32_t guests = 0;  // drivers that come and end while the first one runs; then there are detached actors
+  bool nodes_go() const { return node_kills || drains != 0; }
   int latency = 0;      // 0: microseconds; 1: up to milliseconds; 2: now and then seconds
   // Instead of the seed's programs: the driver makes so many actors at once, calls each once, and drops it.
   uint32_t many_actors = 0;
@@ -103,11 +105,14 @@ class World {
   void RemoveProcess(const Address& a);
   void KillNode(uint32_t node);
   void FenceNode(uint32_t node);  // it ends its own work, soon
+  void LeaveNode(uint32_t node);  // it has nothing left, and goes
+  bool Left(uint32_t node) const { return left_.contains(node); }
   void ForEachProcess(const std::function<void(SimProcess*)>& fn);
 
   // ---- what the invariants need to know
   void OnSubmit(const TaskId& task, int32_t max_retries);
   void OnFreeRetry(const TaskId& task);
+  void OnDrained(const SimProcess& worker);
   void OnClaim(const Address& worker, const TaskId& task, uint32_t attempt);
   // A task begins with (all of) what its raylet told its process.
   void CheckDevices(uint32_t node);
@@ -206,6 +211,7 @@ class World {
   std::unordered_map<std::string, TaskId> by_hex_;
   std::unordered_set<TaskId> cancelled_;
   std::map<uint32_t, TimeNs> cut_;  // nodes whose links carry nothing until then
+  std::set<uint32_t> left_;         // nodes that have been drained
   uint64_t deaths_ = 0;
   uint64_t groups_removed_ = 0;
   uint64_t steps_ = 0;

@@ -15,7 +15,8 @@ from ray_mpi import _core, _session, _worker
 
 cluster_not_supported = False
 
-_GRACE_S = 10  # a node that was asked to leave and has not is killed
+_DRAIN_S = 5  # for tasks that run on a node that is asked to leave
+_GRACE_S = 20  # a node that was asked to leave and has not is killed
 _OURS = ("num_cpus", "num_gpus", "resources", "labels", "memory", "object_store_memory", "env_vars")
 _DEFAULTS = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": 150 * 1024 * 1024}
 # Ports, the dashboard and Redis: there is nothing here that they could change.
@@ -39,9 +40,10 @@ class _Node:
         self._head = head
         arguments = [*options, "--prestart-workers=0"]
         if head is not None:
-            arguments.append(f"--join={head.session}")
+            arguments += [f"--join={head.session}", f"--drain-timeout={_DRAIN_S}"]
         self._runtime = _session.Embedded(arguments, environment, wait)
         self._killed = False
+        self._node_id = None  # it outlives the run directory
 
     @property
     def session(self):
@@ -60,7 +62,9 @@ class _Node:
     @property
     def node_id(self):
         """As in ray.nodes()."""
-        return _session.read_session(self.session)["node"]
+        if self._node_id is None:
+            self._node_id = _session.read_session(self.session)["node"]
+        return self._node_id
 
     unique_id = node_id
 
@@ -89,10 +93,12 @@ class _Node:
         os.kill(pid, signal.SIGKILL)
 
     def kill_all_processes(self, check_alive=True, allow_graceful=False, wait=False):
-        """Ends the node: asked to, it leaves the cluster; else, or if it does not, it is killed."""
+        """Ends the node: asked to, it is drained and leaves the cluster; else, or if it does not, it is killed."""
         if check_alive and not self._runtime.alive():
             raise RuntimeError("the node has ended already")
         self._killed = True
+        if self._runtime.alive() and _session.read_session(self.session):
+            _ = self.node_id
         if self._head is None and allow_graceful:
             self._runtime.stop()
             return
@@ -188,7 +194,8 @@ class Cluster:
         return node
 
     def remove_node(self, node, allow_graceful=True):
-        """Ends a node: it leaves, or (allow_graceful=False) dies at once."""
+        """Ends a node: it leaves when its tasks have ended, or 5 s have passed, and its objects have moved to other
+        nodes; or (allow_graceful=False) it dies at once."""
         if _core.connected() and _core.session() == node.session:
             _worker.shutdown()
             raise ValueError(

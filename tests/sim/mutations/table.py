@@ -137,4 +137,14 @@ MUTATIONS = [
         "bundle_lends_to_node",
         ("sched/local_workers.cc", "PoolOf(record.from).Lend(CpuOf(record.resources));", "pool_.Lend(CpuOf(record.resources));"),
     ),
+    # A node that leaves frees an object before the one that took it keeps it as the primary.
+    Mutation(
+        "moved_primary_not_named",
+        ("runtime/core/object_places.cc", "  std::rotate(places.begin(), at, at + 1);\n", "  if (at == places.end()) places.clear();\n  else places.erase(at);\n"),
+    ),
+    # Drained tasks are charged.
+    Mutation(
+        "drain_is_charged",
+        ("runtime/core/submitter_ends.cc", "const auto retry = eof.drained ", "const auto retry = eof.drained && false "),
+    ),
 ]
