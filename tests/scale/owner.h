@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Owner: a process that submits tasks, actors and calls through the real Core, and keeps a reference to each
-// result.
+// result. It runs none itself.
 #pragma once
 
 #include <deque>
@@ -8,11 +8,12 @@
 #include <vector>
 
 #include "runtime/core/core.h"
+#include "tests/core/null_host.h"
 #include "tests/scale/cluster.h"
 
 namespace rmpi::scale {
 
-class Owner : public Outbox, public core::Core::Host {
+class Owner : public Outbox, public core::NullHost {
  public:
   Owner(Cluster* cluster, const Address& self);
 
@@ -34,19 +35,6 @@ class Owner : public Outbox, public core::Core::Host {
   void SubmitOne();
   void Settle();
   void Post(const Address& to, MsgType type, Bytes body) override;
-
-  // ---- core::Core::Host: it runs no tasks
-  bool Claim(core::ExecItem&) override { return false; }
-  void Answered(uint32_t) override {}
-  void Interrupt(const core::ExecItem&) override {}
-  void CancelChildren(uint32_t, bool) override {}
-  bool PinArgs(core::ExecItem&) override { return true; }
-  void OnPullReply(const PullReply&) override {}
-  void OnExtentReply(const ExtentReply&) override {}
-  void OnExtentReclaim() override {}
-  void OnExit() override {}
-  void OnLogLines(const Address&, LogLines) override {}
-  void OnReply(MsgType, Bytes) override {}
 
   Cluster* cluster_;
   Address self_;
