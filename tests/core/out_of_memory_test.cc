@@ -56,6 +56,24 @@ TEST_F(OutOfMemoryTest, ItRestsLongerEachTimeAndForFree) {
   }
 }
 
+TEST_F(OutOfMemoryTest, OnADrainedNodeItIsNotChargedEitherAndDoesNotRest) {
+  Entry* e = Submit({});
+  for (uint32_t attempt = 0; attempt < 6; ++attempt) {
+    GrantWorker();
+    ASSERT_EQ(out_.Last<Push>(MsgType::kPush).attempt, attempt);
+    EXPECT_EQ(out_.Last<Push>(MsgType::kPush).retries_left, 3);
+    const size_t asked = out_.Count(MsgType::kLeaseRequest);
+    Eof eof;
+    eof.who = kWorker;
+    eof.claimed = {{e->id.task, attempt, false, false}};
+    eof.drained = true;
+    Tell(RayletOf(1), MsgType::kEof, eof);
+    core_.Settle(now_);
+    EXPECT_TRUE(e->pending());
+    EXPECT_EQ(out_.Count(MsgType::kLeaseRequest), asked + 1);
+  }
+}
+
 TEST_F(OutOfMemoryTest, ItCanBeCancelledWhileItRests) {
   Entry* e = Submit({});
   GrantWorker();

@@ -142,9 +142,4 @@ MUTATIONS = [
         "moved_primary_not_named",
         ("runtime/core/object_places.cc", "  std::rotate(places.begin(), at, at + 1);\n", "  if (at == places.end()) places.clear();\n  else places.erase(at);\n"),
     ),
-    # Drained tasks are charged.
-    Mutation(
-        "drain_is_charged",
-        ("runtime/core/submitter_ends.cc", "const auto retry = eof.drained ", "const auto retry = eof.drained && false "),
-    ),
 ]
