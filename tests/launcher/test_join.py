@@ -84,7 +84,7 @@ for _ in range(2):
     os.kill(int(os.environ["NODE"]), signal.SIGTERM)
 try:
     ray.get(task, timeout=30)
-except ray.exceptions.WorkerCrashedError:
+except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError):  # whose word comes first
     print("ended")
 """,
         env={"NODE": str(node.pid)},
