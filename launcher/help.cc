@@ -43,7 +43,8 @@ constexpr Row kLaunch[] = {
      "be one more node of a run of yours: its run directory on this\nhost, auto for the newest, or the file "
      "of its --listen"},
     {"drain-timeout", kValue, "S",
-     "of a node that joined and gets SIGTERM: what runs there may go on\nfor S seconds (10); a second SIGTERM "
+     "of a node that joined and gets SIGTERM: what runs there may go on\nfor S seconds (10); a second "
+     "SIGTERM "
      "ends it at once"},
     {"listen", kValue, "FILE",
      "let nodes of other hosts join: listen on a TCP port, and keep\nits address and the run's secret in "
