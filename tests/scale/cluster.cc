@@ -38,6 +38,12 @@ Cluster::Cluster(const Size& size, const Costs& costs, uint32_t owners) : size_(
     owners_.push_back(std::make_unique<Owner>(this, nodes_[node - 1]->OpenSlot()));
     owner_at_[owners_.back()->self()] = owners_.back().get();
   }
+  Writer job;  // the one that all owners are of
+  job(JobMessage{});
+  MessageHeader header;
+  header.type = static_cast<uint16_t>(MsgType::kJobStart);
+  header.src = RayletOf(1);
+  gcs_->OnMessage(header, job.bytes(), now_);
   HeadTimer();
   head_ = {};
 }
@@ -168,6 +174,13 @@ void Cluster::Post(const Address& to, MsgType type, Bytes body) {
       Reader reader(body);
       reader(d);
       head_.assigned += d.count;
+      break;
+    }
+    case MsgType::kGroupReserve: {
+      Reserve m;
+      Reader reader(body);
+      reader(m);
+      head_.assigned += m.bundles.size();
       break;
     }
     default:

@@ -41,7 +41,7 @@ struct Size {
 struct HeadLoad {
   uint64_t in = 0, out = 0;  // messages; heartbeats and their answers are apart
   uint64_t heartbeats = 0;
-  uint64_t assigned = 0;  // leases that it placed
+  uint64_t assigned = 0;  // leases and bundles that it placed
   TimeNs cpu = 0;         // real time in Gcs, all messages included
 };
 

@@ -17,10 +17,10 @@ double Ms(TimeNs t) { return static_cast<double>(t) / 1e6; }
 void Print(const Outcome& o) {
   fmt::print(
       "{:<24} {:>9} {:>9} {:>10.0f} {:>10.0f} {:>9.2f} {:>9.2f} {:>9.1f} {:>9.5f} {:>10.0f} {:>10.0f} "
-      "{:>8.1f}{}\n",
+      "{:>9.0f} {:>8.1f}{}\n",
       o.name, o.tasks, o.started, Ms(o.to_last_start), Ms(o.makespan), Ms(o.p50), Ms(o.p99), Ms(o.worst),
-      o.head_messages_per_task(), o.decisions_per_s(), o.local_grants_per_s, static_cast<double>(o.cpu) / 1e9,
-      o.finished ? "" : "  NOT FINISHED");
+      o.head_messages_per_task(), o.decisions_per_s(), o.local_grants_per_s, o.heartbeats_per_s(),
+      static_cast<double>(o.cpu) / 1e9, o.finished ? "" : "  NOT FINISHED");
   std::fflush(stdout);
 }
 
@@ -52,9 +52,9 @@ int Run(int argc, char** argv) {
     return 0;
   }
   fmt::print("{} nodes of {} CPUs\n", size.nodes, size.cpus);
-  fmt::print("{:<24} {:>9} {:>9} {:>10} {:>10} {:>9} {:>9} {:>9} {:>9} {:>10} {:>10} {:>8}\n", "", "tasks",
-             "started", "last start", "makespan", "p50", "p99", "worst", "head msg", "decisions/s",
-             "grants/s", "cpu s");
+  fmt::print("{:<24} {:>9} {:>9} {:>10} {:>10} {:>9} {:>9} {:>9} {:>9} {:>10} {:>10} {:>9} {:>8}\n", "",
+             "tasks", "started", "last start", "makespan", "p50", "p99", "worst", "head msg", "decisions/s",
+             "grants/s", "reports/s", "cpu s");
   const auto wanted = [&](const std::string& name) { return name.starts_with(only); };
   size_t head_bytes = 0;
   const auto show = [&](const Outcome& o) {
@@ -71,6 +71,13 @@ int Run(int argc, char** argv) {
     if (wanted("ramp-up")) show(RampUp(size, owners));
   }
   if (wanted("steady")) show(Steady(size, 1000, 100 * kMillisecond, 2 * kSecond));
+  if (wanted("actors")) show(Actors(size, 1, 10'000));
+  if (wanted("actors")) show(Actors(size, 100, 10'000));
+  if (wanted("groups")) {
+    show(Groups(size, 1000, GroupStrategy::kPack, 64, 1));
+    show(Groups(size, 1000, GroupStrategy::kSpread, 64, 1));
+    show(Groups(size, 1, GroupStrategy::kStrictSpread, std::min(size.nodes, 1000U), size.cpus));
+  }
   if (wanted("deaths")) show(Deaths(size, 10, deaths));
   fmt::print("the head keeps {:.1f} MB of the nodes\n", static_cast<double>(head_bytes) / 1e6);
   return 0;

@@ -33,9 +33,9 @@ sched::LocalOptions OptionsOf(uint32_t id, const Size& size) {
 
 Node::Node(Cluster* cluster, uint32_t id)
     : cluster_(cluster), id_(id), scheduler_(OptionsOf(id, cluster->size()), this) {
-  for (uint32_t other = 1; other <= cluster->size().nodes; ++other) {
-    if (other != id) scheduler_.AddOther(other, scheduler_.total());
-  }
+  // That there are others, all alike, is what it needs to know: one stands for them, or 10,000 nodes would
+  // keep 10,000 others each.
+  if (cluster->size().nodes > 1) scheduler_.AddOther(id == 1 ? 2 : 1, scheduler_.total());
   // Not all at once.
   next_heartbeat_ = cluster->now() + id % 500 * kMillisecond;
   timer_at_ = next_heartbeat_;
@@ -79,6 +79,12 @@ void Node::OnMessage(const MessageHeader& header, Bytes body) {
       break;
     case MsgType::kHandedOff:
       scheduler_.OnHandedOff(Decode<HandedOff>(body), now);
+      break;
+    case MsgType::kGroupReserve:
+      scheduler_.OnReserve(Decode<Reserve>(body), now);
+      break;
+    case MsgType::kGroupRelease:
+      scheduler_.OnRelease(Decode<Release>(body), now);
       break;
     case MsgType::kNodeDead: {
       std::vector<Address> ended;

@@ -2,6 +2,7 @@
 #include "tests/scale/owner.h"
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "tests/scale/node.h"
 
@@ -41,6 +42,64 @@ void Owner::SubmitOne() {
   core_.submitter().Start(task, cluster_->now());
 }
 
+void Owner::SubmitActors(uint64_t count) {
+  TaskTemplate t;
+  t.function_name = "A";
+  t.creates_actor = true;
+  t.strategy = Strategy::kSpread;
+  const auto tmpl = core_.tasks().Prepare(t);
+  for (uint64_t i = 0; i < count; ++i) {
+    Writer w;
+    w(Work{kMillisecond, cluster_->now()});
+    core::Task* task = core_.tasks().New(TaskKind::kActorCreation, tmpl, Blob::Copy(w.bytes()), {}, 0, 0, 0);
+    core::Entry* handle = &task->record->first;
+    handle->handles.fetch_add(1);
+    refs_.push_back(handle);
+    core_.actor_owner().Create(task, {}, cluster_->now());
+  }
+  Settle();
+}
+
+void Owner::CreateGroups(uint64_t count, GroupStrategy strategy, uint32_t bundles, int64_t cpus) {
+  GroupRequest m;
+  m.op = GroupOp::kCreate;
+  m.group.job = JobId{1};
+  m.group.strategy = strategy;
+  m.group.bundles.assign(bundles, GroupBundle{{{"CPU", cpus * sched::kResourceUnit}}, 0});
+  for (uint64_t i = 0; i < count; ++i) {
+    m.nonce = UINT64_MAX - i;
+    groups_[m.nonce] = cluster_->now();
+    Writer w;
+    w(m);
+    cluster_->Send(self_, GcsAddress(), MsgType::kGroupRequest, w.bytes());
+  }
+  Settle();
+}
+
+// True: it was about a group.
+bool Owner::OnGroup(MsgType type, Bytes body) {
+  Reader reader(body);
+  if (type == MsgType::kGroupReply) {
+    GroupReply reply;
+    reader(reply);
+    if (reply.groups.empty()) throw std::logic_error(reply.refused);
+    GroupRequest wait;
+    wait.op = GroupOp::kWait;
+    wait.group.group = reply.groups[0].group;
+    groups_[wait.group.group] = groups_.extract(reply.nonce).mapped();
+    Writer w;
+    w(wait);
+    cluster_->Send(self_, GcsAddress(), MsgType::kGroupRequest, w.bytes());
+    return true;
+  }
+  if (type != MsgType::kGroupReady) return false;
+  GroupReady ready;
+  reader(ready);
+  cluster_->Started(groups_.at(ready.group));
+  groups_.erase(ready.group);
+  return true;
+}
+
 void Owner::DropAll() {
   for (core::Entry* e : refs_) core_.objects().DropHandle(e);
   refs_.clear();
@@ -49,7 +108,7 @@ void Owner::DropAll() {
 }
 
 void Owner::OnMessage(const MessageHeader& header, Bytes body) {
-  core_.OnMessage(header, body, cluster_->now());
+  if (!OnGroup(static_cast<MsgType>(header.type), body)) core_.OnMessage(header, body, cluster_->now());
   Settle();
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <deque>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -22,8 +23,12 @@ class Owner : public Outbox, public core::NullHost {
   void Submit(const TaskTemplate& function, uint64_t count, TimeNs run);
   // The same, one after the other from now on, `gap` apart.
   void SubmitSteadily(const TaskTemplate& function, uint64_t count, TimeNs run, TimeNs gap);
+  // So many actors of no CPU, which Ray spreads.
+  void SubmitActors(uint64_t count);
+  // Placement groups: made, and waited for.
+  void CreateGroups(uint64_t count, GroupStrategy strategy, uint32_t bundles, int64_t cpus);
   void DropAll();  // the references
-  size_t pending() const { return core_.tasks().pending_count(); }
+  size_t pending() const { return core_.tasks().pending_count() + groups_.size(); }
 
   void OnMessage(const MessageHeader& header, Bytes body);
   void OnTimer();
@@ -33,6 +38,7 @@ class Owner : public Outbox, public core::NullHost {
 
  private:
   void SubmitOne();
+  bool OnGroup(MsgType type, Bytes body);
   void Settle();
   void Post(const Address& to, MsgType type, Bytes body) override;
 
@@ -46,6 +52,8 @@ class Owner : public Outbox, public core::NullHost {
   uint64_t left_ = 0;
   size_t counted_ = 0;  // of this owner's in Cluster::unfinished
   TimeNs timer_at_ = kNever;
+  std::map<uint64_t, TimeNs>
+      groups_;  // that are not there yet: when they were asked for, by nonce, then by number
   std::deque<std::pair<MessageHeader, Blob>> to_self_;
 };
 

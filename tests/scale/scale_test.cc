@@ -22,6 +22,29 @@ TEST(Scale, AllCpusAreBusySoon) {
   EXPECT_LT(o.to_last_start, 10 * kSecond);
 }
 
+TEST(Scale, TenThousandActorsStartTogether) {
+  const Outcome o = Actors(kThousand, 1, 10'000);
+  EXPECT_TRUE(o.finished);
+  EXPECT_LT(o.to_last_start, kSecond);
+  EXPECT_LT(o.head_messages_per_task(), 1);
+}
+
+TEST(Scale, AThousandGroupsOfManyBundles) {
+  for (const GroupStrategy strategy : {GroupStrategy::kPack, GroupStrategy::kSpread}) {
+    const Outcome o = Groups(kThousand, 1000, strategy, 64, 1);
+    EXPECT_TRUE(o.finished);
+    EXPECT_EQ(o.started, 1000U);
+    EXPECT_EQ(o.head.assigned, 64'000U) << "each bundle is placed once";
+    EXPECT_LT(o.worst, kSecond);
+  }
+}
+
+TEST(Scale, AGangOnAllNodes) {
+  const Outcome o = Groups(kThousand, 1, GroupStrategy::kStrictSpread, 1000, 128);
+  EXPECT_TRUE(o.finished);
+  EXPECT_LT(o.worst, 100 * kMillisecond);
+}
+
 TEST(Scale, WhatDiesIsDoneElsewhere) {
   const Outcome o = Deaths(kThousand, 10, 100);
   EXPECT_TRUE(o.finished);

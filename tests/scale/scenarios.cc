@@ -113,6 +113,25 @@ Outcome Steady(const Size& size, uint32_t owners, TimeNs run, TimeNs span) {
   return watch.Stop(From("steady", owners), each * owners, finished);
 }
 
+Outcome Actors(const Size& size, uint32_t owners, uint64_t actors) {
+  Cluster cluster(size, Costs{}, owners);
+  const Watch watch(&cluster);
+  for (uint32_t i = 0; i < owners; ++i) cluster.owner(i).SubmitActors(actors / owners);
+  while (cluster.started() < actors && cluster.now() < 100 * kSecond) cluster.RunFor(100 * kMillisecond);
+  return watch.Stop(From("actors", owners), actors, cluster.started() == actors);
+}
+
+Outcome Groups(const Size& size, uint64_t groups, GroupStrategy strategy, uint32_t bundles, int64_t cpus) {
+  Cluster cluster(size, Costs{}, 1);
+  const Watch watch(&cluster);
+  cluster.owner(0).CreateGroups(groups, strategy, bundles, cpus);
+  const bool finished = cluster.RunUntilIdle(kPatience);
+  const char* names[] = {"pack", "spread", "strict pack", "strict spread"};
+  return watch.Stop(
+      std::to_string(groups) + " x " + std::to_string(bundles) + " " + names[static_cast<size_t>(strategy)],
+      groups, finished);
+}
+
 Outcome Deaths(const Size& size, uint32_t owners, uint32_t deaths) {
   Cluster cluster(size, Costs{}, owners);
   const uint64_t tasks = uint64_t{2} * size.nodes * size.cpus;

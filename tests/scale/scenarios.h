@@ -26,6 +26,9 @@ struct Outcome {
   double head_messages_per_task() const {
     return static_cast<double>(head.in + head.out) / static_cast<double>(tasks);
   }
+  double heartbeats_per_s() const {
+    return makespan == 0 ? 0 : static_cast<double>(head.heartbeats) * 1e9 / static_cast<double>(makespan);
+  }
   double decisions_per_s() const {
     return head.cpu == 0 ? 0 : static_cast<double>(head.assigned) * 1e9 / static_cast<double>(head.cpu);
   }
@@ -39,6 +42,11 @@ Outcome WarmBurst(const Size& size, uint32_t owners, uint64_t tasks, TimeNs run)
 Outcome RampUp(const Size& size, uint32_t owners);
 // A stream of tasks that keeps the cluster half busy, for `span`.
 Outcome Steady(const Size& size, uint32_t owners, TimeNs run, TimeNs span);
+// So many actors of no CPU from each owner, all at once.
+Outcome Actors(const Size& size, uint32_t owners, uint64_t actors);
+// Placement groups of so many bundles of so many CPUs, all asked for at once by one owner. Latencies: until
+// it hears that one is there.
+Outcome Groups(const Size& size, uint64_t groups, GroupStrategy strategy, uint32_t bundles, int64_t cpus);
 // A burst of tasks of a second each, in which so many nodes die.
 Outcome Deaths(const Size& size, uint32_t owners, uint32_t deaths);
 
