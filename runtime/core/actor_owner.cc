@@ -43,6 +43,7 @@ std::string ActorOwner::Describe(const Task* creation) const {
                      "\n\tactor_id: " + ActorHex(creation->record->first.id);
   if (!owned.facts.name.empty()) text += "\n\tname: " + owned.facts.name;
   if (!owned.facts.ray_namespace.empty()) text += "\n\tnamespace: " + owned.facts.ray_namespace;
+  if (!owned.where.empty()) text += "\n" + owned.where;
   return text + "\n";
 }
 
@@ -70,14 +71,15 @@ void ActorOwner::End(Task* creation, const std::string& why) {
 void ActorOwner::OnKill(const ActorKill& m) {
   Task* t = Find(m.actor);
   if (t == nullptr) return;
+  const std::string killed = kKilled + (m.by.empty() ? "" : " (Called by " + m.by + ".)");
   const bool running = t->state == TaskState::kPushed || t->state == TaskState::kAlive;
   if (running) submitter_->KillActor(t, m.no_restart);
   if (m.no_restart) {
-    End(t, kKilled);
+    End(t, killed);
   } else if (running) {
-    actors_.at(t).cause = kKilled;
+    actors_.at(t).killed = killed;
   } else if (t->state == TaskState::kQueued) {  // for a worker: that start counts as one that was killed
-    if (!TaskTable::ChargeRetry(t)) return End(t, kKilled);
+    if (!TaskTable::ChargeRetry(t)) return End(t, killed);
     OnActorRestarting(t, kKilledEarly);
   }  // else it waits for its arguments, or its name: there is nothing to kill
 }
@@ -92,21 +94,23 @@ void ActorOwner::OnExit(const Address& from, const ActorExit& m) {
 std::string ActorOwner::WhyDead(Task* creation, const std::string& cause) {
   const Owned& owned = actors_.at(creation);
   const std::string why = owned.unwanted ? kNoReferences
-                          : owned.cause == kKilled
-                              ? kKilled
+                          : !owned.killed.empty()
+                              ? owned.killed
                               : "The actor is dead because its worker process has died. " + cause;
   return "The actor died unexpectedly before finishing this task." + Describe(creation) + why;
 }
 
 // ---- states -----------------------------------------------------------------------------------------------
 
-void ActorOwner::OnActorAlive(Task* creation) {
+void ActorOwner::OnActorAlive(Task* creation, const Blob& where) {
   Owned& owned = actors_.at(creation);
   if (owned.unwanted) {
     submitter_->EndActor(creation);
     End(creation, kNoReferences);
     return;
   }
+  const std::string_view text(reinterpret_cast<const char*>(where.data()), where.size());
+  if (text.starts_with(kWhereItRuns)) owned.where = text;
   owned.phase = ActorPhase::kAlive;
   owned.worker = creation->lease->worker;
   Tell(creation);
@@ -117,6 +121,8 @@ void ActorOwner::OnActorRestarting(Task* creation, const std::string& cause) {
   owned.phase = ActorPhase::kRestarting;
   owned.worker = {};
   owned.cause = cause;
+  owned.where.clear();
+  owned.killed.clear();
   Tell(creation);
 }
 

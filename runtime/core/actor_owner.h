@@ -44,7 +44,7 @@ class ActorOwner : public ActorListener {
   void OnEof(const Address& who);
   void OnNodeDead(uint32_t node);
 
-  void OnActorAlive(Task* creation) override;
+  void OnActorAlive(Task* creation, const Blob& where) override;
   void OnActorRestarting(Task* creation, const std::string& cause) override;
   std::string WhyDead(Task* creation, const std::string& cause) override;
   void OnActorDead(Task* creation, uint8_t kind, const Blob& error) override;
@@ -59,6 +59,8 @@ class ActorOwner : public ActorListener {
     Address worker;
     bool unwanted = false;  // out of scope while its constructor runs
     std::string cause;      // of the last death
+    std::string where;      // its worker runs, or ran: lines for its death
+    std::string killed;     // its worker is being killed by ray.kill: what to say if that is its end
     std::vector<Address> subscribers;
   };
 

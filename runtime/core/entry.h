@@ -88,8 +88,9 @@ struct Entry {
   uint8_t kind = 0;  // ValueKind
   bool owned : 1 = false;
   bool live : 1 = false;
-  bool leaving : 1 = false;  // stands in the table's release queue
-  uint32_t epoch = 0;        // of the CoreWorker it belongs to: a handle that outlives it is inert
+  bool leaving : 1 = false;    // stands in the table's release queue
+  bool looked_at : 1 = false;  // its error: read, waited for, or on its way to another process or task
+  uint32_t epoch = 0;          // of the CoreWorker it belongs to: a handle that outlives it is inert
   std::atomic<uint32_t> handles{0};
   uint32_t holds = 0;             // by tasks, outer objects, protectors, unacknowledged results
   std::atomic<uint64_t> mark{0};  // the binding's: which wait() saw it last

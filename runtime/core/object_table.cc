@@ -248,11 +248,17 @@ void ObjectTable::FreePlaces(const Entry& e) {
 
 void ObjectTable::ReleaseOwned(Entry* e) {
   if (!e->live) return;
-  if (e->state.load(std::memory_order_relaxed) == EntryState::kStored) FreePlaces(*e);
+  if (e->state.load(std::memory_order_relaxed) == EntryState::kStored) {
+    FreePlaces(*e);
+  } else if (e->kind == static_cast<uint8_t>(ValueKind::kAppError) && !e->looked_at && on_unread_error_ &&
+             e->id.task.kind() != TaskKind::kActorCreation) {
+    on_unread_error_(e->value);
+  }
   CountStoredItem(e, false);
   std::unique_ptr<Details> details = std::move(e->details);
   const ObjectId id = e->id;
   e->live = false;
+  e->looked_at = false;
   e->value = Blob();
   e->kind = 0;
   e->state.store(EntryState::kPending, std::memory_order_release);

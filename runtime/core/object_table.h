@@ -147,6 +147,8 @@ class ObjectTable {
   uint64_t errors() const { return errors_; }
   void NoteError() { ++errors_; }
   void AddCallback(Entry* e, std::function<void()> fn);
+  // Told of each error that a task of ours raised and nobody looked at, when its last ref goes.
+  void OnUnreadError(std::function<void(const Blob&)> fn) { on_unread_error_ = std::move(fn); }
   void AddDue(std::function<void()> fn) { due_callbacks_.push_back(std::move(fn)); }
 
   size_t owned_count() const { return owned_count_; }
@@ -197,6 +199,7 @@ class ObjectTable {
   std::set<uint64_t> pending_nonces_;
   uint64_t next_nonce_ = 1;
   std::vector<std::function<void()>> due_callbacks_;
+  std::function<void(const Blob&)> on_unread_error_;
   uint64_t changes_ = 0;
   uint64_t errors_ = 0;
   std::vector<Entry*> release_queue_;  // breaks the recursion of nested objects

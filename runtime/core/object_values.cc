@@ -147,6 +147,7 @@ void ObjectTable::SendLocation(const Address& to, Entry* e) {
   Location reply;
   reply.id = e->id;
   reply.value = ToWire(*e);
+  e->looked_at = true;
   outbox_->Send(to, MsgType::kLocation, reply);
 }
 

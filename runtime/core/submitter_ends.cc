@@ -18,7 +18,7 @@ void Submitter::OnCreationResult(Task* t, Lease* lease, const Result& m, TimeNs 
   tasks_->DropResult(lease->worker, m);  // what a constructor returns is of no use
   if (m.values.empty() || m.values[0].kind == static_cast<uint8_t>(ValueKind::kValue)) {
     t->state = TaskState::kAlive;  // stays on its lease
-    actors_->OnActorAlive(t);
+    actors_->OnActorAlive(t, m.values.empty() ? Blob() : m.values[0].bytes);
     return;
   }
   TakeOff(t, now);

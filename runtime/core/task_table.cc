@@ -197,8 +197,9 @@ Task* TaskTable::TakeReady() {
 bool TaskTable::CheckArgs(Task* t) {
   uint64_t pushed = t->args.size();
   for (uint32_t i = 0; i < t->top_level; ++i) {
-    const Entry* e = (*t->refs)[i];
+    Entry* e = (*t->refs)[i];
     if (e->kind != kPlainValue) {
+      e->looked_at = true;
       Fail(t, e->kind, e->value);
       return false;
     }

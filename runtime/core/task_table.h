@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "runtime/core/lineage.h"
@@ -20,13 +21,17 @@ namespace rmpi::core {
 class ActorListener {
  public:
   virtual ~ActorListener() = default;
-  virtual void OnActorAlive(Task* creation) = 0;
+  // `where`: what the actor's worker says of itself.
+  virtual void OnActorAlive(Task* creation, const Blob& where) = 0;
   virtual void OnActorRestarting(Task* creation, const std::string& cause) = 0;
   // Its process has died, and it may not be restarted: what to tell its callers.
   virtual std::string WhyDead(Task* creation, const std::string& cause) = 0;
   // The task has ended: the actor is dead, or never was.
   virtual void OnActorDead(Task* creation, uint8_t kind, const Blob& error) = 0;
 };
+
+// What the answer of an actor's creation begins with: the pid of its worker follows, then its host.
+inline constexpr std::string_view kWhereItRuns = "\tpid: ";
 
 class StreamOwner;
 

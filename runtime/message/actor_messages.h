@@ -43,10 +43,11 @@ struct ActorState {  // creator -> callers
 struct ActorKill {  // anybody who has a handle -> creator (ray.kill)
   ObjectId actor;
   bool no_restart = true;
+  std::string by = {};  // who, where and when, for the actor's death
 
   template <class C>
   void Fields(C& c) {
-    c(actor, no_restart);
+    c(actor, no_restart, by);
   }
 };
 

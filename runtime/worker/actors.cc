@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // CoreWorker: actors.
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <ctime>
+
 #include "runtime/worker/impl.h"
 
 namespace rmpi {
@@ -9,7 +15,18 @@ constexpr char kNameTaken[] = "The actor was never started: another one has its 
 constexpr char kNameUnanswered[] =
     "The actor was never started: the head did not say in time whether its name is free.";
 
+// This process, now.
+std::string WhoAndWhen() {
+  return fmt::format("pid {} on {} at {:%F %T}", ::getpid(), HostName(), fmt::localtime(std::time(nullptr)));
+}
+
 }  // namespace
+
+std::string HostName() {
+  char name[256] = "";
+  ::gethostname(name, sizeof name - 1);
+  return name;
+}
 
 Status CoreWorker::CreateActor(const TemplateHandle& t, const TaskArgs& args, const ActorOptions& options,
                                Ref* handle, Blob* about) {
@@ -108,7 +125,7 @@ Status CoreWorker::KillActor(const Ref& actor, bool no_restart) {
   Impl& impl = *impl_;
   const std::lock_guard<std::mutex> lock(impl.mutex_);
   if (impl.gone_) return Status::Unavailable(kRuntimeGone);
-  impl.Send(actor.id().owner(), MsgType::kActorKill, ::rmpi::ActorKill{actor.id(), no_restart});
+  impl.Send(actor.id().owner(), MsgType::kActorKill, ::rmpi::ActorKill{actor.id(), no_restart, WhoAndWhen()});
   impl.HandleOwnMail();
   impl.Started(MonotonicNow());
   return Status::Ok();

@@ -135,6 +135,10 @@ Status CoreWorker::Impl::Connect(const Options& options) {
   epoch_ = next_epoch++;
   core_.SetIdentity(self_, welcome.job);
   core_.objects().SetEpoch(epoch_);
+  core_.objects().OnUnreadError([this, tell = options.on_unread_error](const Blob& error) {
+    if (!tell || gone_ || core_.tasks().draining()) return;
+    core_.objects().AddDue([tell, error] { tell(error.bytes()); });
+  });
   claims_ = std::make_unique<lane::ClaimWriter>(board_.get(), self_.slot);
   port_ = std::make_unique<lane::Port>(board_.get(), self_.slot, self_.generation, raylet_bell_.get());
   client_ = std::make_unique<objstore::Client>(arena_.get(), pins_.get(), self_.node, self_.slot);

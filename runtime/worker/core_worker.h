@@ -273,6 +273,9 @@ class CoreWorker {
     std::string native_worker_cwd;
     int log_fd_out = 1, log_fd_err = 2;  // drivers: where the workers' lines are written
     bool log_to_driver = true;
+    // Told, on any thread and without a lock, of an error (kAppError) that a task of this process raised and
+    // that nobody looked at before its last ref was dropped.
+    std::function<void(Bytes)> on_unread_error;
   };
 
   // Connects to the raylet of the session. kUnavailable: no such runtime (says where it looked).

@@ -17,6 +17,7 @@ Ref CoreWorker::Impl::Handle(Entry* e) {
 bool CoreWorker::Impl::Ready(Entry* e, bool fetch) {
   switch (e->state.load(std::memory_order_acquire)) {
     case EntryState::kInline:
+      e->looked_at = true;
       return true;
     case EntryState::kStored:
       return !fetch || core_.objects().PlaceHere(*e).node != 0 || fetch_full_.count(e->id) != 0;
@@ -150,6 +151,7 @@ Status CoreWorker::Read(const Ref& ref, ValueView* out) {
   out->in_store = false;
   const EntryState state = e->state.load(std::memory_order_acquire);
   if (state == EntryState::kInline) {
+    e->looked_at = true;
     out->bytes = e->value.bytes();
     out->keep_alive = std::make_shared<Blob>(e->value);
     return Status::Ok();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // CoreWorker: submitting and executing tasks.
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -316,6 +317,14 @@ Status CoreWorker::FinishTask(ExecTask& task, std::span<const ValueSource> resul
     results[i].write(b.mutable_data());
     values[i].bytes = std::move(b);
   }
+  // What a constructor returns is of no use; where it ran is, for what is said of the actor's death.
+  if (task.id.kind() == TaskKind::kActorCreation && !results.empty() &&
+      results[0].kind == ValueKind::kValue) {
+    const std::string where =
+        std::string(core::kWhereItRuns) + std::to_string(::getpid()) + "\n\thost: " + HostName();
+    values[0].bytes = Blob::Copy({reinterpret_cast<const std::byte*>(where.data()), where.size()});
+    values[0].contained.clear();
+  }
   std::unique_lock<std::mutex> lock(impl.mutex_);
   task.values.clear();  // unpins the arguments
   Status status;
@@ -371,7 +380,8 @@ TaskId CoreWorker::current_task() const {
 }
 
 bool CoreWorker::CancelRequested() const {
-  if (t_item == nullptr || !t_item->of_actor()) return impl_->cancel_requested_.load(std::memory_order_relaxed);
+  if (t_item == nullptr || !t_item->of_actor())
+    return impl_->cancel_requested_.load(std::memory_order_relaxed);
   const std::lock_guard<std::mutex> lock(impl_->mutex_);  // of several calls, this thread's
   return t_item->cancelled;
 }

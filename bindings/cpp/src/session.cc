@@ -19,6 +19,7 @@
 
 #include "bindings/cpp/src/libraries.h"
 #include "bindings/cpp/src/registry.h"
+#include "bindings/cpp/src/task_error.h"
 #include "bindings/cpp/src/worker.h"
 #include "objstore/copy.h"
 
@@ -144,6 +145,7 @@ Status Session::Connect(const std::string& session, const abi::Config& config,
   options.native_worker_cwd = WorkingDirectory();
   const char* const log = std::getenv("RAY_LOG_TO_DRIVER");
   options.log_to_driver = log == nullptr || (std::strcmp(log, "0") != 0 && std::strcmp(log, "false") != 0);
+  options.on_unread_error = SayUnhandled;
   if (Status s = CoreWorker::Connect(options, &owned_); !s.ok()) return s;
   // What Python workers of this job need to know; see ray_mpi/_worker.py.
   nlohmann::json job;
@@ -179,6 +181,7 @@ Status Session::ConnectWorker(uint64_t token, CoreWorker** out) {
   options.mode = CoreWorker::Mode::kWorker;
   options.spawn_token = token;
   options.name = "worker";
+  options.on_unread_error = SayUnhandled;
   if (Status s = CoreWorker::Connect(options, &owned_); !s.ok()) return s;
   is_worker_ = true;
   epoch_.fetch_add(1);

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bindings/cpp/src/task_error.h"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <map>
 #include <msgpack.hpp>
 
@@ -73,6 +77,17 @@ bool DecodeTaskError(Bytes bytes, TaskError* error, Bytes* rest) {
   }
   if (rest != nullptr) *rest = bytes.subspan(kHead + static_cast<size_t>(size));
   return true;
+}
+
+void SayUnhandled(Bytes bytes) {
+  TaskError error;
+  if (std::getenv("RAY_IGNORE_UNHANDLED_ERRORS") != nullptr || !DecodeTaskError(bytes, &error)) return;
+  if (error.type == kCancelledType || error.type == kActorExitType) return;
+  const std::string line = fmt::format(
+      "{:%F %T}\tERROR ray-mpi -- Unhandled error (suppress with 'RAY_IGNORE_UNHANDLED_ERRORS=1'): {}\n",
+      fmt::localtime(std::time(nullptr)), error.text.empty() ? Describe(error) : error.text);
+  [[maybe_unused]] const ssize_t n =
+      ::write(STDERR_FILENO, line.data(), line.size());  // at once, not in pieces
 }
 
 }  // namespace rmpi

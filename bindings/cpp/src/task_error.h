@@ -35,4 +35,8 @@ std::string EncodeTaskError(const TaskError& error);
 // False: these bytes are no such error. `rest`: what follows (the language's own form), if wanted.
 bool DecodeTaskError(Bytes bytes, TaskError* error, Bytes* rest = nullptr);
 
+// For errors that nobody has looked at (CoreWorker::Options::on_unread_error): one line, or a traceback, on
+// stderr, unless RAY_IGNORE_UNHANDLED_ERRORS is set. Not of what was cancelled, or ended on purpose.
+void SayUnhandled(Bytes error);
+
 }  // namespace rmpi

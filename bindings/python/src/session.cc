@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "bindings/cpp/src/task_error.h"
+
 namespace rmpi::python {
 namespace {
 
@@ -33,7 +35,9 @@ void Session::Connect(const CoreWorker::Options& options) {
   Status status;
   {
     GilRelease release;
-    status = CoreWorker::Connect(options, &core);
+    CoreWorker::Options with_errors = options;
+    with_errors.on_unread_error = SayUnhandled;
+    status = CoreWorker::Connect(with_errors, &core);
   }
   CheckStatus(status);
   core_ = std::move(core);
