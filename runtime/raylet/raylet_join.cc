@@ -165,7 +165,8 @@ void Raylet::ShowNodes(int fd) {
 }
 
 void Raylet::OnJoin(int peer, NodeRecord record) {
-  if (stopping_ || stop_asked_) return links_->Drop(peer);
+  // A rank of the launch has to be let in although the program is over already: it is told that then.
+  if (peer >= launch_size_ && (stopping_ || stop_asked_)) return links_->Drop(peer);
   record.rank = peer < launch_size_ ? peer : -peer;
   if (JoinedLater(record) && !transfer_) {  // from here on there is somebody to transfer objects to
     if (Status s = StartTransfer(); !s.ok())

@@ -17,7 +17,7 @@ labels = zone=b
 num-gpus = 2
 """
 
-HEAD = """
+HEAD = '''
 import time, ray
 from ray.util.scheduling_strategies import *
 ray.init()
@@ -39,8 +39,9 @@ class Keeper:
         return rank_of[ray.get_runtime_context().get_node_id()]
 
 def ranks(n, **options):
-    return sorted(set(ray.get([where.options(**options).remote() for _ in range(n)], timeout=60)))
-"""
+    """Of tasks that are long enough for no node to be through with them before another has begun."""
+    return sorted(set(ray.get([stay.options(**options).remote(0.2) for _ in range(n)], timeout=60)))
+'''
 
 
 @pytest.fixture
