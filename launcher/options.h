@@ -43,12 +43,12 @@ struct Options {
   std::string transfer;   // how objects travel between hosts; empty: the best there is
   double bringup_timeout_s = 60;
   bool dedicated_head = false;
-  bool serve = false;   // go on after the program, or without one
-  std::string join;     // no run of its own: a node of that one (run directory, file of --listen, auto)
+  bool serve = false;  // go on after the program, or without one
+  std::string join;    // no run of its own: a node of that one (run directory, file of --listen, auto)
   double drain_timeout_s = 10;  // of a node that joined, when it is asked to end
-  std::string listen;   // the file by which nodes of other hosts may join
-  int control_fd = -1;  // kEmbedded
-  bool native_driver = false;  // kEmbedded: the parent is a C++ program
+  std::string listen;           // the file by which nodes of other hosts may join
+  int control_fd = -1;          // kEmbedded
+  bool native_driver = false;   // kEmbedded: the parent is a C++ program
 
   // Resources of this node; unset: what the machine grants.
   std::optional<double> num_cpus, num_gpus;
