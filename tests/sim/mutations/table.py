@@ -74,7 +74,7 @@ MUTATIONS = [
     # A2: retried calls go behind those that came after them.
     Mutation(
         "retried_calls_out_of_order",
-        ("runtime/core/actor_calls.cc", "} else if (!claimed || TaskTable::ChargeRetry(t)) {\n      PutBack(q, t);", "} else if (!claimed || TaskTable::ChargeRetry(t)) {\n      q->waiting.PushBack(t);"),
+        ("runtime/core/actor_calls.cc", "TaskTable::ChargeRetry(t))) {\n      PutBack(q, t);", "TaskTable::ChargeRetry(t))) {\n      q->waiting.PushBack(t);"),
     ),
     # R3 for items: the refs inside are let go when the item is sent.
     Mutation(
