@@ -13,7 +13,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <climits>
 #include <cstddef>
 #include <cstring>
 #include <optional>
@@ -22,6 +21,7 @@
 #include "launcher/mpirun_kind.h"
 #include "launcher/process.h"
 #include "launcher/run_directory.h"
+#include "runtime/base/host_name.h"
 #include "runtime/base/time.h"
 #include "runtime/node/command.h"
 #include "slurm/launch.h"
@@ -247,12 +247,6 @@ class Relay {
   bool terminated_ = false;
   bool joined_ = false;
 };
-
-std::string HostName() {
-  std::array<char, HOST_NAME_MAX + 1> name{};
-  ::gethostname(name.data(), name.size() - 1);
-  return name.data();
-}
 
 int Usage(const std::string& text) {
   fmt::print(stderr, "ray-mpi: {}\n", text);

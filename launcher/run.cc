@@ -17,6 +17,7 @@
 #include "launcher/mpirun.h"
 #include "launcher/process.h"
 #include "launcher/resources.h"
+#include "runtime/base/host_name.h"
 #include "runtime/node/command.h"
 #include "runtime/node/cpu_list.h"
 #include "slurm/features.h"
@@ -27,12 +28,6 @@ namespace rmpi::launcher {
 namespace {
 
 constexpr int kUsageStatus = 2;
-
-std::string Hostname() {
-  char name[256] = {};
-  ::gethostname(name, sizeof name - 1);
-  return name;
-}
 
 // `python -c` and not -m: an interpreter that starts for -m looks for modules in the working directory first,
 // and a user's random.py there is none of the zygote's business.
@@ -199,7 +194,7 @@ Status MakeConfig(const Options& options, const Paths& paths, const Environment&
   config.bringup_timeout = static_cast<TimeNs>(options.bringup_timeout_s * 1e9);
 
   RayletConfig& raylet = config.raylet;
-  raylet.hostname = Hostname();
+  raylet.hostname = HostName();
   raylet.transport = config.joined                ? "join"
                      : !options.transport.empty() ? options.transport
                      : launch.size > 1            ? RMPI_DEFAULT_TRANSPORT
@@ -312,7 +307,7 @@ int RunRank(const Options& options, const Paths& paths, const Environment& envir
     if (embedded) SendLine(options.control_fd, "error " + status.message());
     return Usage(launch.rank == 0
                      ? status.message()
-                     : fmt::format("rank {} on {}: {}", launch.rank, Hostname(), status.message()));
+                     : fmt::format("rank {} on {}: {}", launch.rank, HostName(), status.message()));
   }
   if (launch.rank == 0) config.driver = driver;
   config.launcher_fd = launcher.get();

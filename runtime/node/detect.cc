@@ -8,6 +8,7 @@
 #include <array>
 #include <charconv>
 
+#include "runtime/base/host_name.h"
 #include "runtime/node/cgroup.h"
 #include "runtime/node/cpu_grant.h"
 #include "runtime/node/files.h"
@@ -114,9 +115,8 @@ uint64_t MemlockLimit() {
 
 // Labels that a scheduling strategy can ask for.
 std::map<std::string, std::string> Labels(const JobEnvironment& job) {
-  char host[256] = "";
-  ::gethostname(host, sizeof host - 1);
-  std::map<std::string, std::string> labels{{"ray-mpi/host", job.node_name.empty() ? host : job.node_name}};
+  std::map<std::string, std::string> labels{
+      {"ray-mpi/host", job.node_name.empty() ? HostName() : job.node_name}};
   if (!job.partition.empty()) labels["ray-mpi/partition"] = job.partition;
   if (!job.topology.empty()) labels["ray-mpi/switch"] = job.topology;
   if (job.het_group) labels["ray-mpi/het-group"] = std::to_string(*job.het_group);

@@ -6,6 +6,7 @@
 
 #include <ctime>
 
+#include "runtime/base/host_name.h"
 #include "runtime/worker/impl.h"
 
 namespace rmpi {
@@ -21,12 +22,6 @@ std::string WhoAndWhen() {
 }
 
 }  // namespace
-
-std::string HostName() {
-  char name[256] = "";
-  ::gethostname(name, sizeof name - 1);
-  return name;
-}
 
 Status CoreWorker::CreateActor(const TemplateHandle& t, const TaskArgs& args, const ActorOptions& options,
                                Ref* handle, Blob* about) {

@@ -44,8 +44,6 @@ struct PreparedTemplate {
   mutable std::map<uint32_t, std::shared_ptr<core::Template>> captured;  // by group: the same in there
 };
 
-std::string HostName();
-
 struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   Impl() : core_(this, this) {}
 

@@ -23,6 +23,7 @@
 #include "bindings/cpp/src/registry.h"
 #include "bindings/cpp/src/session.h"
 #include "bindings/cpp/src/task_error.h"
+#include "runtime/base/host_name.h"
 
 namespace rmpi::cpp {
 
@@ -37,12 +38,6 @@ __attribute__((constructor)) void TakeToken() {
   if (text == nullptr) return;
   g_token = std::strtoull(text, nullptr, 10);
   ::unsetenv("RAY_MPI_WORKER_TOKEN");
-}
-
-std::string Hostname() {
-  char name[256] = {};
-  ::gethostname(name, sizeof name - 1);
-  return name;
 }
 
 // The running task, behind Call::task.
@@ -234,7 +229,7 @@ Status Worker::NextTask(ExecTask* task) {
 std::string Worker::Missing(const ExecTask& task) const {
   const std::string name = task.function_id.substr(task.function_id.find(':') + 1);
   std::string text = fmt::format("no RAY_REMOTE names the function {} in {} on {}, which has: {}", name,
-                                 where_, Hostname(), Registry::Get().Known(name));
+                                 where_, HostName(), Registry::Get().Known(name));
   if (!load_failures_.empty()) text += "; " + load_failures_;
   return text;
 }
@@ -309,7 +304,7 @@ void FailTask(const abi::Call* call, abi::Code code, const abi::TaskFailure* fai
                                        : failure->type.str();
   error.in_constructor = running.task->id.kind() == TaskKind::kActorCreation;
   error.message = failure->message.str();
-  error.host = Hostname();
+  error.host = HostName();
   error.pid = ::getpid();
   error.text = Describe(error);
   const std::string bytes = EncodeTaskError(error);
