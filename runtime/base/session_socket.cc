@@ -2,6 +2,7 @@
 #include "runtime/base/session_socket.h"
 
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -13,6 +14,8 @@
 
 namespace rmpi {
 namespace {
+
+constexpr time_t kPatienceS = 10;
 
 // Name of the abstract socket in <session>/session.json.
 Status SocketName(const std::string& session, std::string* name) {
@@ -55,6 +58,20 @@ Status ConnectToSession(const std::string& session, UniqueFd* out) {
   std::string name;
   if (Status s = SocketName(session, &name); !s.ok()) return s;
   return OpenSocket(name, out);
+}
+
+Status AskSession(const std::string& session, std::span<const std::byte> question,
+                  std::span<std::byte> answer, size_t* size) {
+  *size = 0;
+  UniqueFd socket;
+  if (Status s = ConnectToSession(session, &socket); !s.ok()) return s;
+  const timeval patience{kPatienceS, 0};
+  setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  const ssize_t sent = send(socket.get(), question.data(), question.size(), MSG_NOSIGNAL);
+  if (sent != static_cast<ssize_t>(question.size())) return Status::Ok();
+  const ssize_t n = recv(socket.get(), answer.data(), answer.size(), 0);
+  if (n > 0) *size = static_cast<size_t>(n);
+  return Status::Ok();
 }
 
 }  // namespace rmpi

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <span>
 
 #include "runtime/base/session_socket.h"
 #include "runtime/raylet/raylet_impl.h"
@@ -20,20 +21,13 @@
 namespace rmpi {
 namespace {
 
-// Of a head that is busy, not of a network: both are on one host.
-constexpr time_t kTicketPatienceS = 10;
-
 Status AskForTicket(const std::string& session, JoinTicket* ticket) {
-  UniqueFd socket;
-  if (Status s = ConnectToSession(session, &socket); !s.ok()) return s;
-  const timeval patience{kTicketPatienceS, 0};
-  setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   ClientHello hello;
   hello.is_node = 1;
   std::array<std::byte, sizeof *ticket> answer;
   static_assert(sizeof(ClientWelcome) < sizeof answer);
-  ssize_t n = send(socket.get(), &hello, sizeof hello, MSG_NOSIGNAL);
-  if (n == sizeof hello) n = recv(socket.get(), answer.data(), answer.size(), 0);
+  size_t n = 0;
+  if (Status s = AskSession(session, std::as_bytes(std::span(&hello, 1)), answer, &n); !s.ok()) return s;
   if (n == sizeof(ClientWelcome)) {  // what whoever is refused gets
     ClientWelcome refused;
     std::memcpy(&refused, answer.data(), sizeof refused);

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // CoreWorker: key/value, functions, nodes, statistics.
-#include <sys/socket.h>
-
-#include <algorithm>
+#include <span>
 
 #include "runtime/base/session_socket.h"
 #include "runtime/worker/impl.h"
@@ -147,22 +145,17 @@ Status CoreWorker::Nodes(std::vector<NodeInfo>* out) {
 }
 
 Status NodesOf(const std::string& session, std::vector<NodeInfo>* out) {
-  constexpr time_t kPatienceS = 10;
-  UniqueFd socket;
-  if (Status s = ConnectToSession(session, &socket); !s.ok()) return s;
-  const timeval patience{kPatienceS, 0};
-  setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   ClientHello hello;
   hello.asks_nodes = 1;
   std::vector<std::byte> answer(kMaxNodesBytes);
-  ssize_t n = send(socket.get(), &hello, sizeof hello, MSG_NOSIGNAL);
-  if (n == sizeof hello) n = recv(socket.get(), answer.data(), answer.size(), 0);
+  size_t n = 0;
+  if (Status s = AskSession(session, std::as_bytes(std::span(&hello, 1)), answer, &n); !s.ok()) return s;
   uint64_t run_id = 0;
   NodesReply reply;
-  Reader reader({answer.data(), static_cast<size_t>(std::max<ssize_t>(n, 0))});
+  Reader reader({answer.data(), n});
   reader(run_id);
   reader(reply);
-  if (n <= 0 || !reader.Done())
+  if (n == 0 || !reader.Done())
     return Status::Unavailable("the runtime at " + session + " does not answer: it is ending, or has failed");
   *out = Describe(reply, run_id);
   return Status::Ok();
