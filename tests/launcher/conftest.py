@@ -132,7 +132,7 @@ def mpirun():
 
 @pytest.fixture
 def serve(ray_mpi):
-    """Starts a runtime that serves, and waits for the line that says so."""
+    """Starts a runtime that serves, or (`say`) something else that stays, and waits for the line that says so."""
     started = []
 
     def start(*args, say="the runtime serves programs that say ray.init"):
@@ -145,7 +145,7 @@ def serve(ray_mpi):
         return process
 
     yield start
-    for process in started:
+    for process in reversed(started):
         if process.poll() is None:
             process.terminate()
         process.communicate(timeout=LIMIT_S)

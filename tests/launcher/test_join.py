@@ -26,24 +26,9 @@ def square(values):
 
 
 @pytest.fixture
-def add(ray_mpi):
+def add(serve):
     """Starts a node that joins, and waits until it says that it has."""
-    started = []
-
-    def start(run, *args):
-        process = ray_mpi.start("--join", run, *args, stdin=subprocess.DEVNULL)
-        started.append(process)
-        lines = []
-        while not lines or "until SIGTERM or its end" not in lines[-1]:
-            lines.append(process.stderr.readline())
-            assert lines[-1], f"it has ended: {''.join(lines)}"
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.terminate()
-        process.communicate(timeout=LIMIT_S)
+    return lambda run, *args: serve("--join", run, *args, say="until SIGTERM or its end")
 
 
 def heads(ray_mpi):

@@ -240,21 +240,24 @@ def test_a_killed_actor_says_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_killed_actor_s_death_says_where_it_ran():
+def killed_account():
+    """A dead actor, and the pid that it had."""
     account = Account.remote()
     pid = get(account.pid.remote())
     ray.kill(account)
     wait_until(lambda: gone(pid))
+    return account, pid
+
+
+def test_a_killed_actor_s_death_says_where_it_ran():
+    account, pid = killed_account()
     with pytest.raises(exceptions.ActorDiedError, match=f"pid: {pid}\n"):
         get(account.deposit.remote(1))
 
 
 @pytest.mark.ours_only("Ray does not say who killed it")
 def test_a_killed_actor_s_death_says_who_killed_it():
-    account = Account.remote()
-    pid = get(account.pid.remote())
-    ray.kill(account)
-    wait_until(lambda: gone(pid))
+    account, _ = killed_account()
     with pytest.raises(exceptions.ActorDiedError, match=rf"Called by pid {os.getpid()} on \S+ at \d+-\d+-\d+ "):
         get(account.deposit.remote(1))
 
