@@ -101,7 +101,7 @@ class Assigned : public GlobalScheduler::Host {
   uint32_t node = 0;
 };
 
-void BM_HeadDecision(benchmark::State& state, uint8_t strategy, bool labels) {
+void BM_HeadDecision(benchmark::State& state, Strategy strategy, bool labels) {
   const auto nodes = static_cast<uint32_t>(state.range(0));
   const Amounts total = {{"CPU", kCpus * kResourceUnit}, {"memory", int64_t{512} << 40}};
   Assigned host;
@@ -127,9 +127,9 @@ void BM_HeadDecision(benchmark::State& state, uint8_t strategy, bool labels) {
   }
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK_CAPTURE(BM_HeadDecision, pack, 0, false)->Arg(10)->Arg(1000)->Arg(10000);
-BENCHMARK_CAPTURE(BM_HeadDecision, spread, 1, false)->Arg(10)->Arg(1000)->Arg(10000);
-BENCHMARK_CAPTURE(BM_HeadDecision, labels, 0, true)->Arg(10)->Arg(1000)->Arg(10000);
+BENCHMARK_CAPTURE(BM_HeadDecision, pack, Strategy::kDefault, false)->Arg(10)->Arg(1000)->Arg(10000);
+BENCHMARK_CAPTURE(BM_HeadDecision, spread, Strategy::kSpread, false)->Arg(10)->Arg(1000)->Arg(10000);
+BENCHMARK_CAPTURE(BM_HeadDecision, labels, Strategy::kDefault, true)->Arg(10)->Arg(1000)->Arg(10000);
 
 }  // namespace
 }  // namespace rmpi::sched

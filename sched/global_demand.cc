@@ -18,7 +18,7 @@ Shape ClassOf(const Shape& shape) {
   c.language = 0;
   c.actor = false;
   c.wish_log2_bytes = 0;
-  if (c.strategy == 0) c.affinity_node = 0;
+  if (c.strategy == Strategy::kDefault) c.affinity_node = 0;
   return c;
 }
 
@@ -27,7 +27,7 @@ Shape ClassOf(const Shape& shape) {
 // The node that the head does not choose for it as long as that serves it unasked (ServesItself).
 uint32_t GlobalScheduler::Hidden(uint32_t origin, const Shape& shape, bool rejected) {
   const bool there = shape.affinity_node == 0 || shape.affinity_node == origin;
-  return !rejected && shape.strategy == 0 && shape.group == 0 && there ? origin : 0;
+  return !rejected && shape.strategy == Strategy::kDefault && shape.group == 0 && there ? origin : 0;
 }
 
 void GlobalScheduler::OnDemand(uint32_t origin, const Demand& m) {

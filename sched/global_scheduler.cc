@@ -3,12 +3,9 @@
 
 #include <algorithm>
 
-#include "runtime/worker/core_worker.h"
-
 namespace rmpi::sched {
 namespace {
 
-constexpr auto kAffinityStrategy = static_cast<uint8_t>(Strategy::kNodeAffinity);
 const std::vector<LabelRules> kAnyNode(1);
 constexpr size_t kMostWarnings = 1000;
 constexpr uint64_t kMostAtOnce = 1024;
@@ -102,7 +99,7 @@ void GlobalScheduler::OnReport(uint32_t node, const Amounts& available, const Am
   index_.HasMore(node);
   OpenAll([&](const Shape& shape) {
     if (shape.group != 0) return groups.contains(shape.group);
-    const bool waits_for_other = shape.strategy == kAffinityStrategy && shape.affinity_node != node &&
+    const bool waits_for_other = shape.strategy == Strategy::kNodeAffinity && shape.affinity_node != node &&
                                  nodes_.contains(shape.affinity_node);
     return !waits_for_other && ReportFits(n.available, shape.resources) && MatchesAny(n.labels, shape.labels);
   });
@@ -184,10 +181,10 @@ uint64_t GlobalScheduler::BatchFor(Class* c, const Waiting& w, const LabelRules&
   const uint64_t fits = CountFits(n.available, shape.resources, kMostAtOnce);
   const uint64_t nodes = std::max<size_t>(index_.CountWithRoom(shape.resources, rules), 1);
   uint64_t batch = w.demand.count;
-  if (shape.strategy == 0 && node != shape.affinity_node) {
+  if (shape.strategy == Strategy::kDefault && node != shape.affinity_node) {
     batch =
         std::max(CountUntilCrowded(n.total, n.available, shape.resources), (c->wanted + nodes - 1) / nodes);
-  } else if (shape.strategy != 0) {
+  } else if (shape.strategy != Strategy::kDefault) {
     if (c->round == 0) {
       c->each = std::max<uint64_t>(c->wanted / nodes, 1);
       c->round = nodes;
@@ -227,7 +224,7 @@ bool GlobalScheduler::WorthWaiting(const Waiting& w, const Node& wish) const {
 
 uint32_t GlobalScheduler::Pick(const Waiting& w, const LabelRules& rules) {
   const Shape& shape = w.demand.shape;
-  if (shape.strategy != 0) {
+  if (shape.strategy != Strategy::kDefault) {
     const uint32_t node = index_.Next(shape.resources, rules, spread_cursor_);
     if (node != 0) spread_cursor_ = node;
     return node;
@@ -255,7 +252,7 @@ void GlobalScheduler::WarnIfInfeasible(Class* c, const Shape& shape) {
 bool GlobalScheduler::Place(Class* c, Waiting* w) {
   const Shape& shape = w->demand.shape;
   if (shape.group != 0) return PlaceInGroup(w);
-  if (shape.strategy == kAffinityStrategy) {
+  if (shape.strategy == Strategy::kNodeAffinity) {
     const auto it = nodes_.find(shape.affinity_node);
     const bool possible = it != nodes_.end() && it->second.Feasible(shape);
     const bool now = possible && ReportFits(it->second.available, shape.resources);

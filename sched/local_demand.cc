@@ -9,8 +9,7 @@ namespace rmpi::sched {
 namespace {
 
 constexpr uint64_t kStale = UINT64_MAX;  // no count: differs from every true one
-constexpr uint8_t kAffinityStrategy = 2;
-constexpr size_t kKeptClasses = 64;  // that nobody waits in
+constexpr size_t kKeptClasses = 64;      // that nobody waits in
 // The head is told that less is wanted when it is so much less, or few or none are left. What it places in
 // vain comes back at once.
 constexpr uint64_t kMuchLess = 4;
@@ -52,7 +51,7 @@ void LocalScheduler::OnLeaseRequest(const Address& owner, const LeaseRequest& m,
 void LocalScheduler::OnAssign(const Demand& m, TimeNs now) {
   promised_ = true;
   if (ended_jobs_.count(m.shape.job) != 0) return;
-  const bool stays = m.stays || (m.shape.strategy == kAffinityStrategy && m.shape.group == 0);
+  const bool stays = m.stays || (m.shape.strategy == Strategy::kNodeAffinity && m.shape.group == 0);
   LocalDemand d;
   d.owner = m.owner;
   d.shape_key = m.shape_key;

@@ -11,7 +11,6 @@ constexpr TimeNs kReclaimPeriod = 20 * kMillisecond;
 constexpr TimeNs kIdleWorker = 2 * kSecond;  // workers beyond one per CPU end after this
 // A process that stays for its objects keeps devices no longer than this.
 constexpr TimeNs kLeaving = 1 * kSecond;
-constexpr uint8_t kDefaultStrategy = 0;
 
 }  // namespace
 
@@ -22,7 +21,7 @@ Amounts LocalScheduler::CpuOf(const Amounts& a) const {
 
 // Whether we may serve the shape without asking the head.
 bool LocalScheduler::Local(const Shape& shape) const {
-  return shape.group == 0 && shape.strategy == kDefaultStrategy &&
+  return shape.group == 0 && shape.strategy == Strategy::kDefault &&
          (shape.affinity_node == 0 || shape.affinity_node == options_.node) &&
          (shape.labels.empty() || Matches(options_.labels, shape.labels.front()));
 }

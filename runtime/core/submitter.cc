@@ -67,7 +67,7 @@ ShapeQueue* Submitter::QueueOf(Template* tmpl, uint32_t depth) {
 ShapeQueue* Submitter::Enqueue(Task* t, bool front) {
   if (!tasks_->CheckArgs(t)) return nullptr;
   if (t->shape->shape.affinity_node == 0 && t->shape->shape.group == 0 &&
-      t->shape->shape.strategy == static_cast<uint8_t>(Strategy::kDefault)) {
+      t->shape->shape.strategy == Strategy::kDefault) {
     PullTowardsArgs(t);
   }
   ShapeQueue* q = t->shape;
@@ -120,7 +120,7 @@ bool Submitter::CanPush(const Lease& lease, const Task& t) const {
   if (lease.shape->shape.actor) return false;  // that worker is the actor's own
   const double mean = t.tmpl->mean_us;
   if (mean < 0 || mean > kShortUs) return false;
-  if (lease.shape->shape.strategy == static_cast<uint8_t>(Strategy::kSpread)) return false;
+  if (lease.shape->shape.strategy == Strategy::kSpread) return false;
   return lease.load_us + mean <= kPipelineUs && lease.inflight.size() < kPipelineTasks;
 }
 
@@ -214,7 +214,7 @@ void Submitter::WentIdle(ShapeQueue* q, Lease* lease, TimeNs now) {
   lease->idle_since = now;
   q->idle.Add(lease);
   // A spread shape must meet the scheduler again; others keep the lease for the next call.
-  if (q->shape.strategy == static_cast<uint8_t>(Strategy::kSpread) && q->queue.size == 0) {
+  if (q->shape.strategy == Strategy::kSpread && q->queue.size == 0) {
     ReturnLease(lease, WorkerAfter::kIdle);
     return;
   }

@@ -89,7 +89,7 @@ std::shared_ptr<Template> TaskTable::Prepare(const TaskTemplate& t) {
     if (amount > 0) p->shape.resources.emplace_back(name, std::llround(amount * 10000));
   }
   std::sort(p->shape.resources.begin(), p->shape.resources.end());
-  p->shape.strategy = static_cast<uint8_t>(t.strategy);
+  p->shape.strategy = t.strategy;
   p->shape.affinity_node = t.strategy == Strategy::kNodeAffinity ? t.affinity_node : 0;
   p->shape.affinity_soft = t.affinity_soft;
   p->shape.affinity_now = t.affinity_now;
@@ -141,7 +141,7 @@ std::shared_ptr<Template> TaskTable::InGroup(const Template& of, uint32_t group)
   p->by_depth.clear();
   p->shape.group = group;
   p->shape.bundle = -1;
-  p->shape.strategy = static_cast<uint8_t>(Strategy::kDefault);
+  p->shape.strategy = Strategy::kDefault;
   WireTemplate w;
   Reader reader(of.wire.bytes());
   reader(w);

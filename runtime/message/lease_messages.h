@@ -26,11 +26,13 @@ struct LabelRule {  // about one label of a node
 };
 using LabelRules = std::vector<LabelRule>;  // all must hold
 
+enum class Strategy : uint8_t { kDefault = 0, kSpread = 1, kNodeAffinity = 2 };
+
 // What a lease asks for. Two tasks of one shape may use each other's leases. Amounts are fixed point,
 // 1/10000.
 struct Shape {
   std::vector<std::pair<std::string, int64_t>> resources;  // sorted by name
-  uint8_t strategy = 0;                                    // Strategy of core_worker.h
+  Strategy strategy = Strategy::kDefault;
   bool affinity_soft = false;
   bool affinity_now = false;  // what is free there now decides, not what the node is
   uint8_t language = kPythonLanguage;

@@ -135,8 +135,6 @@ constexpr size_t kInlineLimit = 100 * 1024;  // Ray: max_direct_call_object_size
 
 // ---- tasks ------------------------------------------------------------------------------------------------
 
-enum class Strategy : uint8_t { kDefault = 0, kSpread = 1, kNodeAffinity = 2 };
-
 // Name -> amount, precision 1e-4; sorted by name.
 using ResourceList = std::vector<std::pair<std::string, double>>;
 

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "runtime/base/host_name.h"
 #include "runtime/worker/impl.h"
 
 namespace rmpi {

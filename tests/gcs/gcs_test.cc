@@ -137,7 +137,7 @@ TEST_F(GcsTest, ADrainedNodeGetsNothingNewAndThenGoes) {
   d.owner = kDriver;
   d.shape_key = 1;
   d.count = 3;
-  d.shape.strategy = 1;  // spread: over all nodes but that
+  d.shape.strategy = Strategy::kSpread;  // over all nodes but that
   d.shape.resources = {{"CPU", 10000}};
   Tell(RayletOf(1), MsgType::kDemand, d);
   out_.Last<Demand>(MsgType::kAssign, &to);

@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/worker/core_worker.h"
 #include "sched/global_scheduler.h"
 
 namespace rmpi::sched {
@@ -68,8 +67,8 @@ class Model : public GlobalScheduler::Host {
       waiting += (w.own() != 0 ? 1 : 0) + (w.rejected != 0 ? 1 : 0);
       if (w.own() + w.rejected == 0) continue;
       for (const auto& [id, m] : machines) {
-        const bool keeps = id == w.origin && w.rejected == 0 && w.demand.shape.strategy == 0 &&
-                           !Crowded(m.total, m.available);
+        const bool keeps = id == w.origin && w.rejected == 0 &&
+                           w.demand.shape.strategy == Strategy::kDefault && !Crowded(m.total, m.available);
         const bool suits =
             ReportFits(m.available, w.demand.shape.resources) && MatchesAny(m.labels, w.demand.shape.labels);
         EXPECT_TRUE(keeps || !suits) << "node " << id << " has " << ToString(m.available) << " of "
@@ -118,7 +117,7 @@ class Model : public GlobalScheduler::Host {
 Shape Of(int64_t cpus, Strategy strategy = Strategy::kDefault) {
   Shape s;
   s.resources = {{"CPU", cpus * kResourceUnit}};
-  s.strategy = static_cast<uint8_t>(strategy);
+  s.strategy = strategy;
   return s;
 }
 

@@ -3,8 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include "runtime/worker/core_worker.h"
-
 namespace rmpi::sched {
 namespace {
 
@@ -22,7 +20,7 @@ class GlobalSchedulerTest : public testing::Test, public GlobalScheduler::Host {
     d.shape_key = 1;
     d.count = count;
     d.shape.resources = {{"CPU", kResourceUnit}};
-    d.shape.strategy = static_cast<uint8_t>(strategy);
+    d.shape.strategy = strategy;
     d.shape.affinity_node = node;
     d.shape.affinity_soft = soft;
     return d;

@@ -134,7 +134,7 @@ TEST(LabelsTest, PlacementsAreThoseOfAModel) {
     d.count = 1;
     const uint32_t cpus = 1 + chance.Below(2);
     d.shape.resources = {{"CPU", cpus * kResourceUnit}};
-    d.shape.strategy = static_cast<uint8_t>(chance.Below(2));
+    d.shape.strategy = static_cast<Strategy>(chance.Below(2));
     for (uint32_t i = chance.Below(4); i > 0; --i) d.shape.labels.push_back(chance.Rules());
     scheduler.OnDemand(9, d);
 

@@ -43,7 +43,7 @@ class LocalSchedulerTest : public testing::Test, public LocalScheduler::Host {
     m.shape.resources.emplace_back("GPU", static_cast<int64_t>(gpus * kResourceUnit));
     return m;
   }
-  Demand Assigned(uint32_t count, uint8_t strategy = 0) {
+  Demand Assigned(uint32_t count, Strategy strategy = Strategy::kDefault) {
     Demand d;
     d.owner = {2, 1, 0, 1};
     d.shape_key = 9;

@@ -53,7 +53,7 @@ TEST_F(LocalSchedulerTest, HardAffinityIsNeverRejectedNorPolledFor) {
   Start(1);
   AddWorkers(1);
   scheduler_->OnLeaseRequest(kOwner, Wants(1), now_);
-  scheduler_->OnAssign(Assigned(1, 2), now_);
+  scheduler_->OnAssign(Assigned(1, Strategy::kNodeAffinity), now_);
   Pass(kSecond);
   EXPECT_TRUE(rejects_.empty());
   EXPECT_GT(scheduler_->NextDeadline(), now_) << "no deadline in the past: the loop would spin";
@@ -74,7 +74,7 @@ TEST_F(LocalSchedulerTest, APromiseIsReportedEvenIfNothingSeemsToHaveChanged) {
 TEST_F(LocalSchedulerTest, ARequestAndAHandOffThatCrossAreBothCounted) {
   Start(1);
   LeaseRequest wish = Wants(1);
-  wish.shape.strategy = 1;  // spread: the head's business
+  wish.shape.strategy = Strategy::kSpread;  // the head's business
   scheduler_->OnLeaseRequest(kOwner, wish, now_);
   wish.wanted = 3;  // the first of them may be on its way already
   scheduler_->OnLeaseRequest(kOwner, wish, now_);
@@ -92,7 +92,7 @@ TEST_F(LocalSchedulerTest, ARequestAndAHandOffThatCrossAreBothCounted) {
 TEST_F(LocalSchedulerTest, AHandOffOfAFormerEpochDoesNotCount) {
   Start(1);
   LeaseRequest wish = Wants(2);
-  wish.shape.strategy = 1;
+  wish.shape.strategy = Strategy::kSpread;
   scheduler_->OnLeaseRequest(kOwner, wish, now_);
   wish.epoch = 1;
   scheduler_->OnLeaseRequest(kOwner, wish, now_);

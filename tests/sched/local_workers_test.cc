@@ -316,7 +316,7 @@ TEST_F(LocalSchedulerTest, ADrainedNodeStartsNothingAndRecallsItsLeases) {
   scheduler_->Drain(now_);
   EXPECT_EQ(recalled_, std::vector<uint64_t>{grants_[0].second.lease});
   scheduler_->OnLeaseRequest(kOwner, Wants(3), now_);
-  scheduler_->OnAssign(Assigned(1, /*strategy=*/2), now_);
+  scheduler_->OnAssign(Assigned(1, Strategy::kNodeAffinity), now_);
   EXPECT_EQ(grants_.size(), 1U);
   ASSERT_FALSE(demands_.empty());
   EXPECT_EQ(demands_.back().count, 2U);

@@ -352,9 +352,9 @@ std::string SimProcess::Describe() {
   for (const auto& [key, q] : core_.submitter().shapes()) {
     if (q->queue.size == 0 && q->leases.empty()) continue;
     out += "    shape " + std::to_string(key) + " " + sched::ToString(q->shape.resources) + " strategy " +
-           std::to_string(q->shape.strategy) + " node " + std::to_string(q->shape.affinity_node) + " depth " +
-           std::to_string(q->shape.depth) + ": queued " + std::to_string(q->queue.size) + ", asked for " +
-           std::to_string(q->outstanding()) + ", leases";
+           std::to_string(static_cast<int>(q->shape.strategy)) + " node " +
+           std::to_string(q->shape.affinity_node) + " depth " + std::to_string(q->shape.depth) + ": queued " +
+           std::to_string(q->queue.size) + ", asked for " + std::to_string(q->outstanding()) + ", leases";
     for (const auto& l : q->leases) {
       out += " " + ToString(l->worker) + "(" + std::to_string(l->inflight.size()) +
              (l->blocked ? " blocked" : "") + (l->revoking ? " revoking" : "") +
