@@ -64,6 +64,12 @@ constexpr Row kResources[] = {
      "anywhere"},
     {"object-store-memory", kValue, "SIZE",
      "shared memory for objects (default: 30 % of the memory granted)"},
+    {"object-spilling-directory", kValue, "DIR,..",
+     "where objects go that do not fit into it; when the first is full,\nto the next (default: the run "
+     "directory)"},
+    {"keep-spill", kFlag, "", "leave the files there, for ray-mpi spill ls"},
+    {"system-config", kValue, "JSON",
+     "Ray's settings of spilling: object_spilling_config,\nmin_spilling_size, max_io_workers, .."},
 };
 constexpr Row kWorkers[] = {
     {"max-workers", kValue, "N", "at most N worker processes at a time on this rank"},

@@ -13,6 +13,7 @@
 
 #include "launcher/keeper.h"
 #include "launcher/process.h"
+#include "launcher/spill_folders.h"
 #include "runtime/transport/listen_file.h"
 
 namespace rmpi::launcher {
@@ -121,6 +122,7 @@ void Keeper::EndProcesses(std::vector<pid_t> pids) {
 }
 
 void Keeper::RemoveFiles() {
+  RemoveSpillFolders(config_.raylet);
   directory_.Remove();
   if (!config_.raylet.listen.empty()) RemoveListenFile(config_.raylet.listen, config_.raylet.run_id);
 }

@@ -22,6 +22,7 @@
 
 #include "launcher/keeper.h"
 #include "launcher/process.h"
+#include "launcher/spill_folders.h"
 #include "objstore/arena.h"
 #include "objstore/pin_table.h"
 #include "runtime/lane/board.h"
@@ -146,6 +147,7 @@ Status Keeper::MakeResources() {
 
   RayletConfig& raylet = config_.raylet;
   raylet.session = directory_.path();
+  NameSpillFolders(directory_.path(), config_.environment, &raylet);
   raylet.run_id = RandomId();
   raylet.listen_fd = listen_.get();
   raylet.board_fd = board_.get();

@@ -141,6 +141,52 @@ void ReadLabels(Reader& reader, Options* out) {
   }
 }
 
+// Ray takes one folder, or a list of them, as JSON inside of JSON.
+void ReadSpillingConfig(Reader& reader, const Json& value, Options* out) {
+  const Json config = value.is_string() ? Json::parse(value.get<std::string>(), nullptr, false) : value;
+  const bool files = config.is_object() && config.value("type", "") == "filesystem";
+  const Json folders =
+      files ? config.value("params", Json::object()).value("directory_path", Json()) : Json();
+  const bool list = folders.is_array() && !folders.empty() &&
+                    std::all_of(folders.begin(), folders.end(), [](const Json& f) { return f.is_string(); });
+  if (!folders.is_string() && !list) {
+    return reader.Fail(BadValue(
+        "system-config", value.dump(),
+        R"(an object_spilling_config such as {"type": "filesystem", "params": {"directory_path": "/scratch"}})"));
+  }
+  if (!out->spill_folders.empty()) return;  // --object-spilling-directory says it
+  if (!list) out->spill_folders = {folders.get<std::string>()};
+  if (list) out->spill_folders = folders.get<std::vector<std::string>>();
+}
+
+void ReadSpilling(Reader& reader, Options* out) {
+  if (const std::string* text = reader.Text("object-spilling-directory")) {
+    for (size_t begin = 0; begin <= text->size();) {
+      const size_t comma = std::min(text->find(',', begin), text->size());
+      if (comma > begin) out->spill_folders.push_back(text->substr(begin, comma - begin));
+      begin = comma + 1;
+    }
+  }
+  out->keep_spill = reader.Flag("keep-spill");
+  const std::string* text = reader.Text("system-config");
+  if (text == nullptr) return;
+  const Json json = Json::parse(*text, nullptr, false);
+  if (!json.is_object()) return reader.Fail(BadValue("system-config", *text, "a JSON object"));
+  const auto number = [&](const char* name, double low, auto* to) {
+    if (!json.contains(name)) return;
+    if (!json[name].is_number() || json[name].get<double>() < low) {
+      return reader.Fail(BadValue("system-config", json[name].dump(), fmt::format("a number for {}", name)));
+    }
+    *to = json[name].get<typename std::remove_pointer_t<decltype(to)>::value_type>();
+  };
+  number("min_spilling_size", 0, &out->least_spill_bytes);
+  number("max_fused_object_count", 1, &out->most_fused_objects);
+  number("max_io_workers", 1, &out->spill_workers);
+  number("object_spilling_threshold", 0, &out->spill_threshold);
+  if (json.contains("object_spilling_config"))
+    ReadSpillingConfig(reader, json["object_spilling_config"], out);
+}
+
 void ReadLogLevel(Reader& reader, Options* out) {
   static const std::vector<std::string> kLevels = {"trace", "debug",    "info", "warning",
                                                    "error", "critical", "off"};
@@ -192,6 +238,7 @@ Status ApplyValues(const po::variables_map& values, Options* out) {
   reader.Bytes("object-store-memory", 16u << 20, uint64_t{1} << 46, &out->object_store_bytes);
   ReadResources(reader, out);
   ReadLabels(reader, out);
+  ReadSpilling(reader, out);
   reader.Choice("bind", {"none", "core"}, &out->bind);
   reader.Number("max-workers", 1, 4000, &out->max_workers);
   reader.Number("prestart-workers", 0, 60000, &out->prestart_workers);

@@ -56,6 +56,13 @@ struct Options {
   std::vector<std::pair<std::string, double>> resources;
   std::map<std::string, std::string> labels;
 
+  // Objects that do not fit into memory. Folders, the one to use first first; none: one of the run's own.
+  std::vector<std::string> spill_folders;
+  bool keep_spill = false;
+  // Ray's internal settings that mean something here; see ReadSystemConfig.
+  std::optional<uint64_t> least_spill_bytes, most_fused_objects, spill_workers;
+  std::optional<double> spill_threshold;
+
   std::string bind = "core";  // workers, to the CPUs of their lease; or none
 
   // Workers and logs.

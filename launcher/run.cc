@@ -18,6 +18,7 @@
 #include "launcher/process.h"
 #include "launcher/resources.h"
 #include "runtime/base/host_name.h"
+#include "launcher/spill_folders.h"
 #include "runtime/node/command.h"
 #include "runtime/node/cpu_list.h"
 #include "slurm/features.h"
@@ -200,6 +201,8 @@ Status MakeConfig(const Options& options, const Paths& paths, const Environment&
                      : launch.size > 1            ? RMPI_DEFAULT_TRANSPORT
                                                   : "none";
   raylet.mpi_plugin = paths.Library("libray-mpi-mpi.so");
+  raylet.hdf5_plugin = paths.Library("libray-mpi-hdf5.so");
+  if (Status s = DecideSpilling(options, &raylet); !s.ok()) return s;
   raylet.ucx_plugin = options.transfer == "lane" ? "" : paths.Library("libray-mpi-ucx.so");
   raylet.dedicated_head = options.dedicated_head;
   raylet.serve = options.serve;

@@ -20,6 +20,9 @@
 
 namespace rmpi::objstore {
 
+// As the offset of an extent that was refused: so are the disks.
+constexpr uint64_t kDisksAreFull = 1;
+
 class Client {
  public:
   // Takes over `slot`, whose table is empty.

@@ -76,6 +76,7 @@ bool Store::OnSealed(uint16_t slot, uint32_t generation, const ObjectId& id, uin
   e.primary = e.sealed = true;
   e.creator_slot = slot;
   e.creator_generation = generation;
+  Enlist(&e);
   if (freed_early_.erase({id, attempt}) != 0) FreeEntry(&e);
   return true;
 }
@@ -106,7 +107,7 @@ std::optional<Locator> Store::CreateCopy(const ObjectId& id, uint32_t attempt, u
   return locator;
 }
 
-bool Store::SealCopy(const ObjectId& id, uint32_t attempt) {
+bool Store::SealCopy(const ObjectId& id, uint32_t attempt, bool backed) {
   Entry* e = FindEntry(id, attempt);
   if (e == nullptr || e->sealed) return e != nullptr && !e->freed;
   allocator_.MarkWarm(RangeOf(e->locator));
@@ -115,8 +116,9 @@ bool Store::SealCopy(const ObjectId& id, uint32_t attempt) {
     return false;
   }
   e->sealed = true;
+  e->backed = backed;
   HeaderOf(*e)->SetState(ObjectState::kSealed);
-  e->lru = lru_.insert(lru_.end(), e);
+  Enlist(e);
   return true;
 }
 
@@ -158,14 +160,50 @@ const Store::Entry* Store::Find(const ObjectId& id, uint32_t attempt) const {
 bool Store::SetPrimary(const ObjectId& id, uint32_t attempt, bool primary) {
   Entry* e = FindEntry(id, attempt);
   if (e == nullptr || !e->sealed) return false;
-  if (e->primary == primary) return true;
+  if (e->primary == primary || e->backed) return true;
+  Unlist(e);
   e->primary = primary;
-  if (primary) {
-    lru_.erase(e->lru);
-  } else {
-    e->lru = lru_.insert(lru_.end(), e);
-  }
+  Enlist(e);
   return true;
+}
+
+void Store::Enlist(Entry* e) {
+  auto& list = e->primary ? primaries_ : copies_;
+  e->lru = list.insert(list.end(), e);
+  if (e->primary) primary_bytes_ += FootprintBytes(e->locator.size);
+}
+
+void Store::Unlist(Entry* e) {
+  (e->primary ? primaries_ : copies_).erase(e->lru);
+  if (e->primary) primary_bytes_ -= FootprintBytes(e->locator.size);
+}
+
+std::vector<const Store::Entry*> Store::TakeToSpill(uint64_t bytes, size_t most) {
+  std::vector<const Entry*> taken;
+  uint64_t sum = 0;
+  for (size_t looks = 2 * primaries_.size(); looks > 0 && sum < bytes && taken.size() < most; --looks) {
+    Entry* e = primaries_.front();
+    primaries_.splice(primaries_.end(), primaries_, primaries_.begin());
+    const bool again = HeaderOf(*e)->referenced.exchange(0, std::memory_order_relaxed) != 0;
+    if (again || e->spilling || InUse(*e)) continue;
+    e->spilling = true;
+    ++e->holds;
+    taken.push_back(e);
+    sum += FootprintBytes(e->locator.size);
+  }
+  return taken;
+}
+
+void Store::Spilled(const Entry* entry, bool written) {
+  auto* e = const_cast<Entry*>(entry);  // as in Release
+  e->spilling = false;
+  if (written && !e->freed) {
+    Unlist(e);
+    e->primary = false;
+    e->backed = true;
+    e->lru = copies_.insert(copies_.begin(), e);
+  }
+  Release(e);
 }
 
 const Store::Entry* Store::Hold(const ObjectId& id, uint32_t attempt) {
@@ -190,9 +228,9 @@ bool Store::InUse(const Entry& e) const {
 // The least recently used copy that nobody looks at. A copy pinned since the clock last came by gets another
 // round, one in use stays, at the far end of the line.
 bool Store::EvictOne() {
-  for (size_t looks = 2 * lru_.size(); looks > 0; --looks) {
-    Entry* e = lru_.front();
-    lru_.splice(lru_.end(), lru_, lru_.begin());
+  for (size_t looks = 2 * copies_.size(); looks > 0; --looks) {
+    Entry* e = copies_.front();
+    copies_.splice(copies_.end(), copies_, copies_.begin());
     ObjectHeader* header = HeaderOf(*e);
     if (header->referenced.exchange(0, std::memory_order_relaxed) != 0) continue;
     header->SetState(ObjectState::kEvicting);
@@ -200,7 +238,7 @@ bool Store::EvictOne() {
       header->SetState(ObjectState::kSealed);
       continue;
     }
-    evicted_.push_back({{e->id, e->attempt}, e->owner});
+    if (!e->backed) evicted_.push_back({{e->id, e->attempt}, e->owner});
     ++evicted_total_;
     Drop(e);
     return true;
@@ -232,7 +270,7 @@ void Store::Free(const ObjectId& id, uint32_t attempt) {
 void Store::FreeEntry(Entry* e) {
   e->freed = true;
   if (!e->sealed) return;  // SealCopy or AbortCopy ends it: the transfer is still writing there
-  if (!e->primary) lru_.erase(e->lru);
+  Unlist(e);
   HeaderOf(*e)->SetState(ObjectState::kDead);  // no new pin; who holds one may go on reading
   if (InUse(*e)) {
     waiting_.push_back(e);
@@ -245,7 +283,7 @@ void Store::Drop(Entry* e) {
   HeaderOf(*e)->SetState(ObjectState::kDead);
   const Range range = RangeOf(e->locator);
   allocator_.Free(range);
-  if (!e->primary && e->sealed && !e->freed) lru_.erase(e->lru);
+  if (e->sealed && !e->freed) Unlist(e);
   Lessee* creator = e->creator_generation == 0 ? nullptr : LesseeOf(e->creator_slot, e->creator_generation);
   if (creator != nullptr && range.bytes >= kRecentLeastBytes) {
     if (creator->recent.size() == kRecentRanges) creator->recent.pop_front();
@@ -297,6 +335,7 @@ Store::Stats Store::GetStats() const {
       ++s.creating;
     } else if (!e.freed) {
       ++(e.primary ? s.primaries : s.copies);
+      s.backed += e.backed ? 1 : 0;
       (e.primary ? s.primary_bytes : s.copy_bytes) += FootprintBytes(e.locator.size);
     }
   }

@@ -42,13 +42,15 @@ class Store {
     uint32_t attempt = 0;
     Locator locator;
     Address owner;
-    bool primary = false;  // else a copy, which may be evicted
+    bool primary = false;   // else a copy, which may be evicted
+    bool backed = false;    // a copy whose bytes are on this node's disk, too: evicting it loses nothing
+    bool spilling = false;  // a primary that is being written there
     bool sealed = false;
     bool freed = false;  // FREE came; its memory returns when the last pin or hold goes
     uint32_t holds = 0;  // by the raylet itself: transfers, arguments of granted tasks
     uint16_t creator_slot = 0;
     uint32_t creator_generation = 0;  // 0: the raylet made it
-    std::list<Entry*>::iterator lru;  // valid for sealed copies that are not freed
+    std::list<Entry*>::iterator lru;  // valid for sealed ones that are not freed: in copies_ or primaries_
   };
   struct ClientStats {
     uint16_t slot;
@@ -60,6 +62,7 @@ class Store {
     uint64_t capacity_bytes, used_bytes, leased_bytes, primary_bytes, copy_bytes, cold_bytes,
         largest_free_bytes;
     size_t primaries, copies, creating, waiting_for_unpin;
+    size_t backed;  // of the copies: on disk, too
     uint64_t evicted_total;
     std::vector<ClientStats> clients;
   };
@@ -83,8 +86,8 @@ class Store {
   // Copies made by the raylet (a pull, a restore). REQUIRES: this version is not here. nullopt: full.
   std::optional<Locator> CreateCopy(const ObjectId& id, uint32_t attempt, uint64_t size,
                                     const Address& owner);
-  // False: it was freed meanwhile and is gone.
-  bool SealCopy(const ObjectId& id, uint32_t attempt);
+  // False: it was freed meanwhile and is gone. `backed`: it came from this node's disk, and stays there.
+  bool SealCopy(const ObjectId& id, uint32_t attempt, bool backed = false);
   void AbortCopy(const ObjectId& id, uint32_t attempt);
 
   // The newest sealed version of an object, or exactly one version; nullptr when not here (or freed).
@@ -96,6 +99,12 @@ class Store {
   // Release.
   const Entry* Hold(const ObjectId& id, uint32_t attempt);
   void Release(const Entry* entry);
+
+  // Spilling. Primaries that nobody looks at, oldest first (those pinned since the last look get another
+  // round), until there are `bytes` of them or `most`; each is held until Spilled. Empty: there are none.
+  std::vector<const Entry*> TakeToSpill(uint64_t bytes, size_t most);
+  // It has been written: it is a copy now, and goes before others. Or it was not, and stays what it was.
+  void Spilled(const Entry* entry, bool written);
 
   // FREE wins in any state: now, or when the last pin goes; a version not here yet is dropped when it is
   // announced.
@@ -124,6 +133,9 @@ class Store {
     }
   }
   uint64_t used_bytes() const { return allocator_.used_bytes(); }
+  uint64_t capacity_bytes() const { return allocator_.capacity_bytes(); }
+  // Of objects that cannot be evicted.
+  uint64_t primary_bytes() const { return primary_bytes_; }
   Stats GetStats() const;
 
  private:
@@ -137,6 +149,8 @@ class Store {
 
   std::optional<uint64_t> AllocateEvicting(uint64_t bytes);
   bool EvictOne();
+  void Enlist(Entry* e);  // in copies_ or primaries_, as the one used last
+  void Unlist(Entry* e);
   bool InUse(const Entry& e) const;
   void FreeEntry(Entry* e);
   void FreeIf(const std::function<bool(const Entry&)>& doomed);
@@ -151,7 +165,9 @@ class Store {
   const uint32_t node_;
   Allocator allocator_;
   Index index_;
-  std::list<Entry*> lru_;        // sealed copies, least recently used first
+  std::list<Entry*> copies_;     // sealed ones, least recently used first
+  std::list<Entry*> primaries_;  // the same
+  uint64_t primary_bytes_ = 0;
   std::vector<Entry*> waiting_;  // freed, still pinned or held
   std::unordered_map<uint16_t, Lessee> lessees_;
   std::vector<Evicted> evicted_;

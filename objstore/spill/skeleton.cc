@@ -3,6 +3,10 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
 namespace rmpi::objstore::spill {
 
 Status Skeletons::Make(const SkeletonRequest& request, SkeletonReply* reply) {
@@ -27,8 +31,11 @@ Status Skeletons::Make(const SkeletonRequest& request, SkeletonReply* reply) {
   *reply = {};
   const int error = make_(&request, reply);
   if (error == 0) return Status::Ok();
-  const std::string what = std::string("cannot make the spill file ") + request.path + ": " + reply->error;
-  return Status::Io(what, error);
+  std::string why = reply->error;
+  why.resize(std::min(why.size(), why.find('\n')));  // it goes on with addresses
+  const std::string what = std::string("cannot make the spill file ") + request.path + ": ";
+  if (error != ENOSPC && error != EDQUOT) return Status::Io(what + why, error);
+  return Status::OutOfDisk(what + std::strerror(error));
 }
 
 }  // namespace rmpi::objstore::spill

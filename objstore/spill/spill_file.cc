@@ -118,7 +118,7 @@ Status SpillFile::Create(const std::string& path, const Shape& shape, Skeletons*
   SkeletonReply made;
   Status s = skeletons->Make({path.c_str(), shape.data_bytes, shape.index_records}, &made);
   if (!s.ok()) {
-    if (s.code() == StatusCode::kIo) ::unlink(path.c_str());
+    if (s.code() == StatusCode::kIo || s.code() == StatusCode::kOutOfDisk) ::unlink(path.c_str());
     return s;
   }
   std::unique_ptr<SpillFile> file(new SpillFile(path, UniqueFd(::open(path.c_str(), O_RDWR | O_CLOEXEC))));

@@ -37,6 +37,9 @@ struct Doubt {
   Address asker;  // gets the object's location then; nil: nobody
 };
 
+// Of a Place whose node holds the object, but no longer there in memory: on disk, or gone, its raylet knows.
+constexpr uint32_t kNotInMemory = ~0U;
+
 // What only some objects need.
 struct Details {
   // stored

@@ -12,8 +12,9 @@ namespace rmpi::core {
 void Executor::RequestArg(ExecItem* item, size_t i) {
   const ResolvedArg& arg = item->resolved[i];
   if (arg.value.state != ValueState::kStored || item->local[i].node != 0) return;
-  const auto here = std::find_if(arg.value.places.begin(), arg.value.places.end(),
-                                 [&](const Place& p) { return p.node == objects_->self().node; });
+  const auto here = std::find_if(arg.value.places.begin(), arg.value.places.end(), [&](const Place& p) {
+    return p.node == objects_->self().node && p.segment != kNotInMemory;
+  });
   if (here != arg.value.places.end()) {
     item->local[i] = *here;
     return;

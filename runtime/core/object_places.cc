@@ -17,7 +17,16 @@ Place ObjectTable::PlaceHere(const Entry& e) const {
   if (d.fetch == Fetch::kLocal) return d.local;
   const auto it =
       std::find_if(d.places.begin(), d.places.end(), [&](const Place& p) { return p.node == self_.node; });
-  return it == d.places.end() || d.Doubted(self_.node) ? Place{} : *it;
+  return it == d.places.end() || it->segment == kNotInMemory || d.Doubted(self_.node) ? Place{} : *it;
+}
+
+bool ObjectTable::NotInMemoryHere(Entry* e) {
+  for (Place& p : e->details->places) {
+    if (p.node != self_.node || p.segment == kNotInMemory) continue;
+    p.segment = kNotInMemory;
+    return true;
+  }
+  return false;
 }
 
 bool ObjectTable::MissedOn(Entry* e, uint32_t node) {

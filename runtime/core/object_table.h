@@ -116,7 +116,10 @@ class ObjectTable {
   // The object was not found on a node. Owned: asks that node's raylet; borrowed: asks the owner again.
   // False: nothing new comes of it.
   bool MissedOn(Entry* e, uint32_t node);
-  // Where it is on this node, as far as is known; node 0: nowhere.
+  // It was not found at its place on this node: its raylet is to be asked, which may have it on disk. False:
+  // no such place is listed.
+  bool NotInMemoryHere(Entry* e);
+  // Where it is in this node's memory, as far as is known; node 0: nowhere.
   Place PlaceHere(const Entry& e) const;
 
   // ---- messages

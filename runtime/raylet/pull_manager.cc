@@ -7,7 +7,9 @@ namespace rmpi {
 namespace {
 
 constexpr TimeNs kRoomPatience = 2 * kSecond;
+constexpr TimeNs kMostPatience = 60 * kSecond;  // although others go on to make room
 constexpr TimeNs kRetry = 10 * kMillisecond;
+constexpr TimeNs kKeepRestored = 100 * kMillisecond;
 
 }  // namespace
 
@@ -44,17 +46,30 @@ void PullManager::OnPull(const Address& from, const Pull& m, TimeNs now) {
     if (m.moves_from != 0) p->moves_from = m.moves_from;
     return;
   }
+  p = Begin(m.id, m.attempt, m.size, now);
+  p->places.assign(m.places.rbegin(), m.places.rend());  // the primary is tried first
+  p->waiters.push_back({from, m.priority});
+  p->moves_from = m.moves_from;
+  Start(p, now);
+}
+
+PullManager::Active* PullManager::Begin(const ObjectId& id, uint32_t attempt, uint64_t size, TimeNs now) {
   const uint64_t request = next_request_++;
   Active& fresh = pulls_[request];
   fresh.request = request;
-  fresh.id = m.id;
-  fresh.attempt = m.attempt;
-  fresh.size = m.size;
-  fresh.places.assign(m.places.rbegin(), m.places.rend());  // the primary is tried first
-  fresh.waiters.push_back({from, m.priority});
-  fresh.moves_from = m.moves_from;
+  fresh.id = id;
+  fresh.attempt = attempt;
+  fresh.size = size;
   fresh.since = now;
-  Start(&fresh, now);
+  return &fresh;
+}
+
+uint64_t PullManager::WaitingBytes() const {
+  uint64_t sum = 0;
+  for (const auto& [request, p] : pulls_) {
+    if (p.stage == Stage::kWaitRoom) sum += objstore::FootprintBytes(p.size);
+  }
+  return sum;
 }
 
 void PullManager::TellOwner(const ObjectId& id, uint32_t attempt, const objstore::Locator& at,
@@ -74,26 +89,26 @@ void PullManager::Start(Active* p, TimeNs now) {
   const auto room = store_->CreateCopy(p->id, p->attempt, p->size, p->id.owner());
   if (room) {
     p->target = *room;
-    TryNext(p, now);
+    if (host_->OnDisk(p->id, p->attempt)) {
+      p->stage = Stage::kRestoring;
+      host_->Restore(p->request, p->id, p->attempt, room->offset);
+    } else {
+      TryNext(p, now);
+    }
     return;
   }
-  if (now - p->since > kRoomPatience) {
+  if (now - std::max(p->since, host_->RoomProgress()) > kRoomPatience || now - p->since > kMostPatience) {
     PullReply reply;
     reply.full = true;
-    const auto stats = store_->GetStats();
-    reply.text = "no room for " + std::to_string(p->size) + " bytes in the object store of node " +
-                 std::to_string(node_) + " (" + std::to_string(stats.used_bytes) + " of " +
-                 std::to_string(stats.capacity_bytes) +
-                 " bytes in use). Drop references, use smaller objects, or start with a larger "
-                 "--object-store-memory";
-    Finish(p, reply);
+    reply.text = host_->StoreFullText(p->size);
+    Finish(p, reply, now);
     return;
   }
   host_->WantRoom();
   deadline_ = std::min(deadline_, now + kRetry);
 }
 
-void PullManager::TryNext(Active* p, TimeNs) {
+void PullManager::TryNext(Active* p, TimeNs now) {
   while (!p->places.empty()) {
     p->source = p->places.back();
     p->places.pop_back();
@@ -110,15 +125,58 @@ void PullManager::TryNext(Active* p, TimeNs) {
   reply.failed = true;
   reply.text = p->last_error.empty() ? "no node holds it any more" : p->last_error;
   reply.gone = p->gone;
-  Finish(p, reply);
+  Finish(p, reply, now);
 }
 
-void PullManager::Finish(Active* p, PullReply reply) {
+void PullManager::Finish(Active* p, PullReply reply, TimeNs now) {
   reply.id = p->id;
   reply.attempt = p->attempt;
   const std::vector<Waiter> waiters = std::move(p->waiters);
+  const auto pins = std::move(p->pins);
   pulls_.erase(p->request);
   for (const Waiter& w : waiters) outbox_->Send(w.who, MsgType::kPullReply, reply);
+  const bool here = !reply.failed && !reply.full;
+  for (const auto& [from, pin] : pins) here ? OnPin(from, pin, now) : SendPinned(from, pin, nullptr);
+}
+
+// What was read from disk goes first when room is needed, which must not be before its reader has come.
+void PullManager::Keep(const ObjectId& id, uint32_t attempt, TimeNs now) {
+  kept_.emplace_back(now + kKeepRestored, store_->Hold(id, attempt));
+  deadline_ = std::min(deadline_, kept_.front().first);
+}
+
+void PullManager::EndKept(TimeNs now) {
+  for (; !kept_.empty() && kept_.front().first <= now; kept_.pop_front())
+    store_->Release(kept_.front().second);
+  if (!kept_.empty()) deadline_ = std::min(deadline_, kept_.front().first);
+}
+
+void PullManager::OnRestored(uint64_t request, bool ok, const std::string& why, TimeNs now) {
+  const auto it = pulls_.find(request);
+  if (it == pulls_.end() || it->second.stage != Stage::kRestoring) return;
+  Active* p = &it->second;
+  if (!ok) {
+    p->last_error = why;
+    std::erase_if(p->places, [this](const Place& place) { return place.node == node_; });
+    p->gone.push_back(node_);
+    TryNext(p, now);
+    return;
+  }
+  Arrived(p, true, now);
+}
+
+// Its bytes are in place. The owner learns the place: later readers of this node then need not ask.
+void PullManager::Arrived(Active* p, bool restored, TimeNs now) {
+  PullReply reply;
+  if (store_->SealCopy(p->id, p->attempt, restored)) {
+    reply.place = {node_, p->target.segment, p->target.offset};
+    TellOwner(p->id, p->attempt, p->target, p->moves_from);
+    if (restored) Keep(p->id, p->attempt, now);
+  } else {
+    reply.failed = true;
+    reply.text = "it was freed while it was on its way";
+  }
+  Finish(p, reply, now);
 }
 
 void PullManager::OnPinned(const Pinned& m, TimeNs now) {
@@ -146,29 +204,36 @@ void PullManager::OnFetched(uint64_t request, bool ok, const std::string& why, T
     return;
   }
   moved_bytes_ += p->size;
-  PullReply reply;
-  if (store_->SealCopy(p->id, p->attempt)) {
-    reply.place = {node_, p->target.segment, p->target.offset};
-    TellOwner(p->id, p->attempt, p->target, p->moves_from);
-  } else {
-    reply.failed = true;
-    reply.text = "it was freed while it was on its way";
-  }
-  Finish(p, reply);
+  Arrived(p, false, now);
 }
 
-void PullManager::OnPin(const Address& from, const PinRequest& m) {
-  Pinned reply;
-  reply.request = m.request;
+void PullManager::OnPin(const Address& from, const PinRequest& m, TimeNs now) {
   const auto* e = store_->Hold(m.id, m.attempt);
-  reply.gone = e == nullptr;
+  if (e == nullptr && host_->OnDisk(m.id, m.attempt)) {
+    Active* p = Find(m.id, m.attempt);
+    const bool fresh = p == nullptr;
+    if (fresh) p = Begin(m.id, m.attempt, host_->DiskSize(m.id, m.attempt), now);
+    p->pins.emplace_back(from, m);
+    if (fresh) Start(p, now);
+    return;
+  }
   if (e != nullptr) {
     held_[{from.node, m.request}] = e;
     host_->Serving(*e, true);
+  }
+  SendPinned(from, m, e);
+}
+
+// e: null if it is not here.
+void PullManager::SendPinned(const Address& to, const PinRequest& m, const objstore::Store::Entry* e) {
+  Pinned reply;
+  reply.request = m.request;
+  reply.gone = e == nullptr;
+  if (e != nullptr) {
     reply.offset = e->locator.offset;
     reply.size = e->locator.size;
   }
-  outbox_->Send(from, MsgType::kPinned, reply);
+  outbox_->Send(to, MsgType::kPinned, reply);
 }
 
 void PullManager::OnUnpin(const Address& from, const PinRequest& m) {
@@ -198,6 +263,7 @@ void PullManager::OnNodeDead(uint32_t node, TimeNs now) {
   }
   std::vector<uint64_t> stuck;
   for (auto& [request, p] : pulls_) {
+    std::erase_if(p.pins, [&](const auto& pin) { return pin.first.node == node; });
     // One that is moving gets its failure from the transfer itself.
     if (p.stage == Stage::kWaitPin && p.source.node == node) stuck.push_back(request);
   }
@@ -207,6 +273,7 @@ void PullManager::OnNodeDead(uint32_t node, TimeNs now) {
 void PullManager::OnTimer(TimeNs now) {
   if (now < deadline_) return;
   deadline_ = kNever;
+  EndKept(now);
   std::vector<uint64_t> waiting;
   for (const auto& [request, p] : pulls_) {
     if (p.stage == Stage::kWaitRoom) waiting.push_back(request);

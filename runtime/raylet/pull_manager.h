@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// PullManager: brings objects of other nodes into this node's store (PROTOCOL O5, O8). One transfer per
-// version, however many processes wait for it. Pure logic but for the Host it acts through.
+// PullManager: brings objects of other nodes, and those on this node's disk, into this node's store (PROTOCOL
+// O5, O6, O8). One transfer per version, however many processes wait for it. Pure logic but for the Host it
+// acts through.
 #pragma once
 
-#include <list>
+#include <deque>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -27,6 +28,14 @@ class PullManager {
     virtual void Serving(const objstore::Store::Entry& entry, bool serving) = 0;
     // The store is full: others may have leased what they do not use.
     virtual void WantRoom() = 0;
+    // This node has it on disk.
+    virtual bool OnDisk(const ObjectId& id, uint32_t attempt) const = 0;
+    virtual uint64_t DiskSize(const ObjectId& id, uint32_t attempt) const = 0;
+    // Starts reading that; ends in OnRestored with the same number.
+    virtual void Restore(uint64_t request, const ObjectId& id, uint32_t attempt, uint64_t dst_offset) = 0;
+    // Since when nothing has made room; whoever waits for some gives up a while after that.
+    virtual TimeNs RoomProgress() const = 0;
+    virtual std::string StoreFullText(uint64_t wanted) const = 0;
   };
 
   PullManager(uint32_t node, objstore::Store* store, Outbox* outbox, Host* host)
@@ -35,19 +44,22 @@ class PullManager {
   void OnPull(const Address& from, const Pull& m, TimeNs now);
   void OnPinned(const Pinned& m, TimeNs now);
   void OnFetched(uint64_t request, bool ok, const std::string& why, TimeNs now);
+  void OnRestored(uint64_t request, bool ok, const std::string& why, TimeNs now);
   void OnClientGone(const Address& who);
   void OnNodeDead(uint32_t node, TimeNs now);
   // The source's side.
-  void OnPin(const Address& from, const PinRequest& m);
+  void OnPin(const Address& from, const PinRequest& m, TimeNs now);
   void OnUnpin(const Address& from, const PinRequest& m);
   // Room may have come; patience may have ended.
   void OnTimer(TimeNs now);
   TimeNs NextDeadline() const { return deadline_; }
+  // That wait for room.
+  uint64_t WaitingBytes() const;
   uint64_t moved_bytes() const { return moved_bytes_; }
   size_t active() const { return pulls_.size(); }
 
  private:
-  enum class Stage { kWaitRoom, kWaitPin, kMoving };
+  enum class Stage { kWaitRoom, kWaitPin, kMoving, kRestoring };
   struct Waiter {  // one process can wait twice: its get, and a task of its that is to start
     Address who;
     PullPriority priority;
@@ -61,7 +73,8 @@ class PullManager {
     std::vector<Place> places;  // still to be tried; the last one first
     Place source;
     std::vector<Waiter> waiters;
-    uint32_t moves_from = 0;  // a node that leaves: the copy is kept, as the primary
+    uint32_t moves_from = 0;                           // a node that leaves: the copy is kept, as the primary
+    std::vector<std::pair<Address, PinRequest>> pins;  // other nodes that wait for it to be restored
     Stage stage = Stage::kWaitRoom;
     objstore::Locator target;
     TimeNs since = 0;
@@ -69,13 +82,18 @@ class PullManager {
     std::vector<uint32_t> gone;  // nodes that no longer hold it
   };
 
+  Active* Begin(const ObjectId& id, uint32_t attempt, uint64_t size, TimeNs now);
   void Start(Active* p, TimeNs now);
   void TryNext(Active* p, TimeNs now);
-  void Finish(Active* p, PullReply reply);
+  void Finish(Active* p, PullReply reply, TimeNs now);
+  void Arrived(Active* p, bool restored, TimeNs now);
+  void SendPinned(const Address& to, const PinRequest& m, const objstore::Store::Entry* e);
   void ReplyLocal(const Address& to, const ObjectId& id, uint32_t attempt, const objstore::Locator& at);
   Active* Find(const ObjectId& id, uint32_t attempt);
   void TellOwner(const ObjectId& id, uint32_t attempt, const objstore::Locator& at, uint32_t moves_from);
   void LetGo(const objstore::Store::Entry* entry);
+  void Keep(const ObjectId& id, uint32_t attempt, TimeNs now);
+  void EndKept(TimeNs now);
 
   uint32_t node_;
   objstore::Store* store_;
@@ -92,6 +110,8 @@ class PullManager {
     size_t operator()(const HeldKey& k) const { return Mix(k.request ^ uint64_t{k.node} << 40); }
   };
   std::unordered_map<HeldKey, const objstore::Store::Entry*, HeldHash> held_;  // for others' transfers
+  // Restored a moment ago, held until whoever asked for it has had time to pin it.
+  std::deque<std::pair<TimeNs, const objstore::Store::Entry*>> kept_;
   uint64_t moved_bytes_ = 0;
   TimeNs deadline_ = kNever;
 };

@@ -334,6 +334,7 @@ void Raylet::BecomeNode(uint32_t node, uint64_t run_id, const sched::Labels& lab
   router_.SetIdentity(node, head_);
   scheduler_->SetNode(node, labels);
   store_ = std::make_unique<objstore::Store>(arena_.get(), pins_.get(), node);
+  StartSpiller();
   pulls_ = std::make_unique<PullManager>(node, store_.get(), &router_, this);
   if (!joined_ || !one_host_) StartPrefault();
   kernel_kills_ = ReadOomKills("");

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "objstore/spill/spill_manager.h"
 #include "runtime/base/time.h"
 #include "sched/cpu_slots.h"
 
@@ -46,6 +47,9 @@ struct RayletConfig {
   double drain_timeout_s = 10;  // a node that joined and is asked to leave: for the work that runs there
   std::string mpi_plugin;       // path of libray-mpi-mpi.so
   std::string ucx_plugin;       // path of libray-mpi-ucx.so
+  std::string hdf5_plugin;      // path of libray-mpi-hdf5.so
+  objstore::spill::SpillOptions spill;
+  bool keep_spill = false;      // the keeper leaves spill.folders where they are
   bool dedicated_head = false;  // rank 0 offers no resources
   bool serve = false;
   std::string log_dir;  // per-worker files are written there when not empty

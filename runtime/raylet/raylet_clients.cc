@@ -262,6 +262,7 @@ void Raylet::EndOwner(const Address& owner) {
   }
   gone_owners_.insert(owner);
   store_->OwnerGone(owner);
+  spiller_->manager().OwnerGone(owner);
 }
 
 // ---- jobs and output --------------------------------------------------------------------------------------

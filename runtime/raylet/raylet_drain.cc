@@ -93,6 +93,9 @@ std::vector<ObjectAt> Raylet::Primaries() const {
     if (e.owner.node == node_) return;
     all.push_back({e.id, e.attempt, e.locator.size, {node_, e.locator.segment, e.locator.offset}});
   });
+  spiller_->manager().ForEach([&](const objstore::Version& v, uint64_t size) {
+    if (v.id.owner().node != node_) all.push_back({v.id, v.attempt, size, {node_, 0, 0}});
+  });
   return all;
 }
 

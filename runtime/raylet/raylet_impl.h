@@ -34,6 +34,7 @@
 #include "runtime/raylet/raylet.h"
 #include "runtime/raylet/router.h"
 #include "runtime/raylet/served_objects.h"
+#include "runtime/raylet/spiller.h"
 #include "runtime/transport/direct.h"
 #include "runtime/transport/transport.h"
 #include "sched/local_scheduler.h"
@@ -154,14 +155,18 @@ class Raylet : public sched::LocalScheduler::Host,
   void Unreachable(const MessageHeader& header);
   void NoteMet(uint16_t slot, uint32_t node);
   void Broadcast(MsgType type, Bytes body);
-  void HandleExtent(const Address& from, const ExtentRequest& m, TimeNs now);
-  void RetryRoom(TimeNs now);
-  void AfterFree();
+  void FreeStored(const ObjectId& id, uint32_t attempt);
   const objstore::Store::Entry* FindAnnounced(const ObjectId& id, uint32_t attempt);
   void TellEvicted();
-  void WantRoom() override;
   void EndCorrupt(const Address& who);
-  std::string StoreFullText(uint64_t wanted) const;
+
+  // ---- room in the store, and objects on disk (raylet_room.cc)
+  void StartSpiller();
+  void HandleExtent(const Address& from, const ExtentRequest& m, TimeNs now);
+  void GrantExtent(const Room& r, const objstore::Range& range);
+  void RetryRoom(TimeNs now);
+  void AfterFree();
+  void Spill(TimeNs now);
 
   // ---- starting workers (raylet_workers.cc)
   void OnJobStarted(const JobMessage& m);
@@ -214,6 +219,18 @@ class Raylet : public sched::LocalScheduler::Host,
              uint64_t dst_offset, uint64_t bytes) override;
   bool Reachable(uint32_t node) const override { return transfer_ != nullptr && router_.PeerOf(node) >= 0; }
   void Serving(const objstore::Store::Entry& entry, bool serving) override { served_.Set(entry, serving); }
+  void WantRoom() override;
+  bool OnDisk(const ObjectId& id, uint32_t attempt) const override {
+    return spiller_->manager().Holds(id, attempt);
+  }
+  uint64_t DiskSize(const ObjectId& id, uint32_t attempt) const override {
+    return spiller_->manager().SizeOf(id, attempt);
+  }
+  void Restore(uint64_t request, const ObjectId& id, uint32_t attempt, uint64_t dst_offset) override {
+    spiller_->Restore(request, id, attempt, dst_offset);
+  }
+  TimeNs RoomProgress() const override { return room_progress_; }
+  std::string StoreFullText(uint64_t wanted) const override;
   // ---- Gcs::Host
   void OnNodeJoined(const NodeRecord& record) override;
   void OnNodeDead(uint32_t node) override;
@@ -235,6 +252,7 @@ class Raylet : public sched::LocalScheduler::Host,
   std::unique_ptr<objstore::Arena> arena_;
   std::unique_ptr<objstore::PinTable> pins_;
   std::unique_ptr<objstore::Store> store_;
+  std::unique_ptr<Spiller> spiller_;
   std::unique_ptr<objstore::Prefaulter> prefaulter_;
   UniqueFd prefault_bell_;
   std::unique_ptr<Transport> transport_;
@@ -287,6 +305,7 @@ class Raylet : public sched::LocalScheduler::Host,
   MemoryMonitor memory_{""};
   uint64_t kernel_kills_ = 0;  // by its OOM killer in our control groups, those before our start included
   TimeNs next_reclaim_ = 0;
+  TimeNs room_progress_ = 0;      // of the latest write to disk, or FREE, that made room
   TimeNs listen_again_ = kNever;  // there were no descriptors for a new client
   bool stopping_ = false;
   bool stop_asked_ = false;

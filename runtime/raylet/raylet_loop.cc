@@ -97,6 +97,7 @@ void Raylet::OnTimers(TimeNs now) {
   if (detached_) detached_->OnTimer(now);
   if (store_->sweep_needed()) store_->Sweep();
   if (!waiting_room_.empty()) RetryRoom(now);
+  if (!stopping_) Spill(now);
   if (now >= listen_again_) {
     listen_again_ = kNever;
     loop_.Add(config_.listen_fd, EPOLLIN, [this](uint32_t) { OnConnect(); });

@@ -11,9 +11,6 @@
 namespace rmpi {
 namespace {
 
-constexpr TimeNs kRoomPatience = 2 * kSecond;
-constexpr TimeNs kReclaimSpacing = 100 * kMillisecond;
-
 template <class M, class F>
 void Handle(Bytes body, F&& fn) {
   M m;
@@ -149,18 +146,19 @@ void Raylet::OnStoreMessage(const MessageHeader& header, Bytes body) {
         // A worker that is being ended with its task's owner may still store a result.
         const auto node = nodes_.find(m.id.owner().node);
         const bool node_gone = node != nodes_.end() && !node->second.alive;
-        if (node_gone || gone_owners_.count(m.id.owner()) != 0) store_->Free(m.id, m.attempt);
+        if (node_gone || gone_owners_.count(m.id.owner()) != 0) FreeStored(m.id, m.attempt);
       });
       break;
     case MsgType::kFree:
       Handle<FreeObject>(body, [&](const FreeObject& m) {
-        store_->Free(m.id, m.attempt);
+        FreeStored(m.id, m.attempt);
         AfterFree();
       });
       break;
     case MsgType::kFreeItems:
       Handle<ItemRef>(body, [&](const ItemRef& m) {
         store_->FreeFrom(m.task, m.attempt, ItemId(m.task, m.item).index);
+        spiller_->manager().FreeFrom(m.task, m.attempt, ItemId(m.task, m.item).index);
         AfterFree();
       });
       break;
@@ -180,13 +178,13 @@ void Raylet::OnStoreMessage(const MessageHeader& header, Bytes body) {
     case MsgType::kPin:
       Handle<PinRequest>(body, [&](const PinRequest& m) {
         FindAnnounced(m.id, m.attempt);
-        pulls_->OnPin(from, m);
+        pulls_->OnPin(from, m, now);
       });
       break;
     case MsgType::kLocationCheck:
       Handle<LocationCheck>(body, [&](LocationCheck m) {
         const auto* e = FindAnnounced(m.id, m.attempt);
-        m.held = e != nullptr && e->sealed && !e->freed;
+        m.held = (e != nullptr && e->sealed && !e->freed) || OnDisk(m.id, m.attempt);
         if (m.held && m.keep) store_->SetPrimary(m.id, m.attempt, true);
         router_.Send(from, MsgType::kLocationChecked, m);
       });
@@ -200,40 +198,6 @@ void Raylet::OnStoreMessage(const MessageHeader& header, Bytes body) {
     default:
       break;
   }
-}
-
-std::string Raylet::StoreFullText(uint64_t wanted) const {
-  const auto s = store_->GetStats();
-  return "the object store of node " + std::to_string(node_) + " (" + config_.hostname +
-         ") has no room for " + std::to_string(wanted) + " bytes: " + std::to_string(s.used_bytes) + " of " +
-         std::to_string(s.capacity_bytes) + " bytes are in use, " + std::to_string(s.primary_bytes) + " by " +
-         std::to_string(s.primaries) + " objects that are still referenced, " + std::to_string(s.copy_bytes) +
-         " by copies in use. Drop references, use smaller objects, or start with a larger "
-         "--object-store-memory";
-}
-
-void Raylet::HandleExtent(const Address& from, const ExtentRequest& m, TimeNs now) {
-  const auto range = store_->LeaseExtent(from.slot, from.generation, m.bytes);
-  if (range) {
-    ExtentReply reply;
-    reply.nonce = m.nonce;
-    reply.offset = range->offset;
-    reply.bytes = range->bytes;
-    router_.Send(from, MsgType::kExtentReply, reply);
-    return;
-  }
-  waiting_room_.push_back({from, m, now});
-  WantRoom();
-}
-
-// What clients have leased and do not use may be enough.
-void Raylet::WantRoom() {
-  const TimeNs now = MonotonicNow();
-  if (now < next_reclaim_) return;
-  next_reclaim_ = now + kReclaimSpacing;
-  Writer body;
-  body(ExtentReclaim{});
-  Broadcast(MsgType::kExtentReclaim, body.bytes());
 }
 
 // Owners forget the copies that had to go: in batches, before anything that later turns say about them.
@@ -250,31 +214,6 @@ void Raylet::TellEvicted() {
   std::unordered_map<Address, LocationDelete> by_owner;
   for (const auto& e : evicted) by_owner[e.owner].versions.emplace_back(e.version.id, e.version.attempt);
   for (const auto& [owner, m] : by_owner) router_.Send(owner, MsgType::kLocationDelete, m);
-}
-
-void Raylet::RetryRoom(TimeNs now) {
-  std::vector<Room> waiting = std::move(waiting_room_);
-  waiting_room_.clear();
-  for (Room& r : waiting) {
-    if (const auto range = store_->LeaseExtent(r.who.slot, r.who.generation, r.request.bytes)) {
-      ExtentReply reply;
-      reply.nonce = r.request.nonce;
-      reply.offset = range->offset;
-      reply.bytes = range->bytes;
-      router_.Send(r.who, MsgType::kExtentReply, reply);
-    } else if (now - r.since > kRoomPatience || r.request.bytes > arena_->size()) {
-      ExtentReply reply;
-      reply.nonce = r.request.nonce;
-      reply.text = StoreFullText(r.request.bytes);
-      router_.Send(r.who, MsgType::kExtentReply, reply);
-    } else {
-      waiting_room_.push_back(std::move(r));
-    }
-  }
-}
-
-void Raylet::AfterFree() {
-  if (!waiting_room_.empty()) RetryRoom(MonotonicNow());
 }
 
 void Raylet::OnWorkerMessage(const MessageHeader& header, Bytes body) {
@@ -321,7 +260,7 @@ void Raylet::OnWorkerMessage(const MessageHeader& header, Bytes body) {
         reply.nonce = m.nonce;
         reply.capacity = s.capacity_bytes;
         reply.used = s.primary_bytes + s.copy_bytes;
-        reply.objects = s.primaries + s.copies;
+        reply.objects = s.primaries + s.copies - s.backed + spiller_->manager().GetStats().objects;
         reply.moved = pulls_->moved_bytes();
         router_.Send(from, MsgType::kStatsReply, reply);
       });
@@ -374,6 +313,7 @@ void Raylet::OnClusterMessage(const MessageHeader& header, Bytes body) {
         pulls_->OnNodeDead(m.record.node, now);
         drain_.OnNodeDead(m.record.node, now);
         store_->NodeGone(m.record.node);
+        spiller_->manager().NodeGone(m.record.node);
         Broadcast(MsgType::kNodeDead, body);
       });
       break;

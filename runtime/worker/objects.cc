@@ -172,7 +172,7 @@ Status CoreWorker::Read(const Ref& ref, ValueView* out) {
   }
   if (d.fetch == core::Fetch::kLocal) {
     d.fetch = core::Fetch::kNone;  // an evicted copy: it will be fetched again
-  } else {
+  } else if (!impl.core_.objects().NotInMemoryHere(e)) {
     impl.core_.objects().MissedOn(e, impl.self_.node);
     impl.core_.Settle(MonotonicNow());
   }
@@ -259,6 +259,7 @@ Status CoreWorker::Impl::GetExtent(uint64_t bytes, std::unique_lock<std::mutex>&
   extents_.erase(request.nonce);
   if (reply.bytes == 0) {
     client_->ExtentRefused();
+    if (reply.offset == objstore::kDisksAreFull) return Status::OutOfDisk(reply.text);
     return Status::StoreFull(reply.text);
   }
   client_->AddExtent({reply.offset, reply.bytes});
@@ -284,7 +285,8 @@ Status CoreWorker::Impl::StoreValue(const ValueSource& source, const ObjectId& i
                                " bytes): use smaller objects, or start with a larger --object-store-memory");
     }
     Status s = GetExtent(extent, lock);
-    if (s.code() == StatusCode::kStoreFull && !refused) {  // once more, for no more than the object needs
+    const bool full = s.code() == StatusCode::kStoreFull || s.code() == StatusCode::kOutOfDisk;
+    if (full && !refused) {  // once more, for no more than the object needs
       refused = true;
       continue;
     }

@@ -349,8 +349,8 @@ Status CoreWorker::FinishTask(ExecTask& task, std::span<const ValueSource> resul
     }
     values.assign(1, WireValue{});
     values[0].kind = static_cast<uint8_t>(ValueKind::kSystemError);
-    const auto type =
-        status.code() == StatusCode::kStoreFull ? ErrorType::kObjectStoreFull : ErrorType::kWorkerCrashed;
+    const bool full = status.code() == StatusCode::kStoreFull || status.code() == StatusCode::kOutOfDisk;
+    const auto type = full ? ErrorType::kObjectStoreFull : ErrorType::kWorkerCrashed;
     values[0].bytes = core::EncodeSystemError(static_cast<uint8_t>(type), status.message(), Hex(task.id));
   } else {
     for (const ValueSource& r : results) {

@@ -52,10 +52,21 @@ class PullManagerTest : public objstore::StoreTest, public PullManager::Host {
   bool Reachable(uint32_t node) const override { return node != unreachable_; }
   void Serving(const objstore::Store::Entry&, bool serving) override { serving_ += serving ? 1 : -1; }
   void WantRoom() override { ++wants_room_; }
+  bool OnDisk(const ObjectId& id, uint32_t) const override { return on_disk_ == id; }
+  uint64_t DiskSize(const ObjectId&, uint32_t) const override { return kSize; }
+  void Restore(uint64_t request, const ObjectId&, uint32_t, uint64_t dst_offset) override {
+    restores_.push_back(request);
+    std::memset(arena_->data(dst_offset), 'r', kSize);
+  }
+  TimeNs RoomProgress() const override { return room_progress_; }
+  std::string StoreFullText(uint64_t) const override { return "no room"; }
 
   Recorder out_;
   std::unique_ptr<PullManager> pulls_;
   std::vector<uint64_t> fetches_;
+  std::vector<uint64_t> restores_;
+  ObjectId on_disk_;
+  TimeNs room_progress_ = 0;
   uint32_t unreachable_ = 0;
   int serving_ = 0;
   int wants_room_ = 0;
@@ -152,7 +163,7 @@ TEST_F(PullManagerTest, AFullStoreIsWaitedForButNotForEver) {
 TEST_F(PullManagerTest, ASourceHoldsWhatIsFetchedFromIt) {
   const auto client = NewClient(1);
   ASSERT_TRUE(Put(client.get(), MakeId(1), kSize));
-  pulls_->OnPin(RayletOf(2), {5, MakeId(1), 0});
+  pulls_->OnPin(RayletOf(2), {5, MakeId(1), 0}, now_);
   EXPECT_FALSE(out_.Last<rmpi::Pinned>(MsgType::kPinned).gone);
   EXPECT_EQ(serving_, 1);
   const uint64_t used = store_->used_bytes();
@@ -162,14 +173,71 @@ TEST_F(PullManagerTest, ASourceHoldsWhatIsFetchedFromIt) {
   store_->Sweep();
   EXPECT_EQ(serving_, 0);
   EXPECT_LT(store_->used_bytes(), used);
-  pulls_->OnPin(RayletOf(2), {6, MakeId(1), 0});
+  pulls_->OnPin(RayletOf(2), {6, MakeId(1), 0}, now_);
   EXPECT_TRUE(out_.Last<rmpi::Pinned>(MsgType::kPinned).gone);
+}
+
+TEST_F(PullManagerTest, WhatIsOnDiskIsRestoredOnceForAllWhoWant) {
+  on_disk_ = MakeId(1);
+  pulls_->OnPull(kReader, Wants(1, {kNode}), now_);
+  pulls_->OnPin(RayletOf(2), {5, MakeId(1), 0}, now_);
+  EXPECT_EQ(Replies(), 0U);
+  EXPECT_EQ(out_.Count(MsgType::kPinned), 0U);
+  ASSERT_EQ(restores_.size(), 1U);
+  pulls_->OnRestored(restores_[0], true, "", now_);
+  EXPECT_EQ(Reply().place.node, kNode);
+  EXPECT_FALSE(out_.Last<rmpi::Pinned>(MsgType::kPinned).gone);
+  EXPECT_EQ(out_.Count(MsgType::kLocationAdd), 1U) << "its owner learns the new place";
+  EXPECT_EQ(serving_, 1);
+}
+
+TEST_F(PullManagerTest, WhatWasRestoredStaysAMomentForItsReader) {
+  on_disk_ = MakeId(1);
+  pulls_->OnPull(kReader, Wants(1, {kNode}), now_);
+  pulls_->OnRestored(restores_[0], true, "", now_);
+  EXPECT_FALSE(store_->CreateCopy(MakeId(9), 0, (16 << 20) - kSize / 2, MakeId(9).owner()));
+  EXPECT_NE(store_->Find(MakeId(1), 0), nullptr);
+  now_ += 200 * kMillisecond;
+  pulls_->OnTimer(now_);
+  EXPECT_TRUE(store_->CreateCopy(MakeId(9), 0, (16 << 20) - kSize / 2, MakeId(9).owner()));
+  EXPECT_EQ(store_->Find(MakeId(1), 0), nullptr);
+}
+
+TEST_F(PullManagerTest, WhatCannotBeRestoredComesFromElsewhereOrIsGone) {
+  on_disk_ = MakeId(1);
+  pulls_->OnPull(kReader, Wants(1, {kNode, 3}), now_);
+  pulls_->OnRestored(restores_[0], false, "a flipped bit", now_);
+  uint32_t node = 0;
+  LastPin(&node);
+  EXPECT_EQ(node, 3U);
+  Pinned(true);
+  EXPECT_TRUE(Reply().failed);
+  EXPECT_EQ(Reply().gone, (std::vector<uint32_t>{kNode, 3}));
+  pulls_->OnPin(RayletOf(2), {5, MakeId(1), 0}, now_);
+  pulls_->OnRestored(restores_[1], false, "a flipped bit", now_);
+  EXPECT_TRUE(out_.Last<rmpi::Pinned>(MsgType::kPinned).gone);
+}
+
+TEST_F(PullManagerTest, PatienceGoesOnWhileRoomIsMade) {
+  const auto client = NewClient(1);
+  for (int i = 0; i < 15; ++i) ASSERT_TRUE(Put(client.get(), MakeId(10 + i), kSize));
+  pulls_->OnPull(kReader, Wants(1, {2}, 2 * kSize), now_);
+  EXPECT_GE(pulls_->WaitingBytes(), 2 * kSize);
+  for (int i = 0; i < 10; ++i) {
+    now_ += kSecond;
+    room_progress_ = now_;
+    pulls_->OnTimer(now_);
+  }
+  EXPECT_EQ(Replies(), 0U);
+  now_ += 3 * kSecond;
+  pulls_->OnTimer(now_);
+  EXPECT_TRUE(Reply().full);
 }
 
 TEST_F(PullManagerTest, ADeadReadersHoldsGo) {
   const auto client = NewClient(1);
   ASSERT_TRUE(Put(client.get(), MakeId(1), kSize));
-  pulls_->OnPin(RayletOf(2), {5, MakeId(1), 0});
+  pulls_->OnPin(RayletOf(2), {5, MakeId(1), 0}, now_);
   store_->Free(MakeId(1), 0);
   const uint64_t used = store_->used_bytes();
   pulls_->OnNodeDead(2, now_);

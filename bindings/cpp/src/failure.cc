@@ -90,6 +90,7 @@ abi::Code Fail(const Status& status) {
     case StatusCode::kTimeout:
       return Fail(abi::kTimeout, status.message());
     case StatusCode::kStoreFull:
+    case StatusCode::kOutOfDisk:
       return Fail(abi::kStoreFull, status.message());
     default:
       return Fail(abi::kError, status.message());

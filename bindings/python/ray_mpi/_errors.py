@@ -18,6 +18,7 @@ def status_error(code, message):
         3: exceptions.GetTimeoutError,
         5: exceptions.ObjectStoreFullError,
         10: exceptions.PendingCallsLimitExceeded,
+        11: exceptions.OutOfDiskError,
     }
     return makers.get(code, exceptions.RaySystemError)(message)
 

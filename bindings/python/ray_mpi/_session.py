@@ -220,7 +220,16 @@ def start_embedded(**node):
     return Embedded(node_options(**node))
 
 
-def node_options(num_cpus=None, num_gpus=None, resources=None, labels=None, object_store_memory=None, memory=None):
+def node_options(
+    num_cpus=None,
+    num_gpus=None,
+    resources=None,
+    labels=None,
+    object_store_memory=None,
+    memory=None,
+    object_spilling_directory=None,
+    system_config=None,
+):
     """What a node has, as options of the program."""
     options = []
     if num_cpus is not None:
@@ -235,4 +244,8 @@ def node_options(num_cpus=None, num_gpus=None, resources=None, labels=None, obje
         options.append(f"--object-store-memory={int(object_store_memory)}")
     if memory is not None:
         options.append(f"--memory={int(memory)}")
+    if object_spilling_directory is not None:
+        options.append(f"--object-spilling-directory={os.fspath(object_spilling_directory)}")
+    if system_config:
+        options.append(f"--system-config={json.dumps(system_config)}")
     return options

@@ -97,7 +97,7 @@ class RayContext(BaseContext):
     """The context of a driver."""
 
 
-# Accepted for source compatibility; they describe parts of Ray that ray-mpi does not have.
+# Ray's hidden words. All but those of spilling and _memory describe parts of Ray that ray-mpi does not have.
 _HIDDEN = {
     "object_spilling_directory", "_cgroup_path", "_enable_object_reconstruction", "_plasma_directory",
     "_node_ip_address", "_driver_object_store_memory", "_memory", "_redis_username", "_redis_password",
@@ -142,6 +142,9 @@ def init(
         num_cpus, num_gpus, resources, labels, object_store_memory: of the new runtime's node. Under a launch
             the node's resources are fixed; a warning says so.
         ignore_reinit_error: a second init returns the context instead of raising RuntimeError.
+        object_spilling_directory: where objects go that do not fit into the object store; _system_config: its
+            object_spilling_config, object_spilling_threshold, min_spilling_size, max_fused_object_count and
+            max_io_workers are as Ray's. Of the new runtime's node, too.
         job_config: a ray.job_config.JobConfig; its code_search_path (folders, or .so files) has the libraries of
             C++ functions, see ray.cross_language.cpp_function.
         log_to_driver: repeat the workers' output here (default: environment RAY_LOG_TO_DRIVER, else yes).
@@ -164,6 +167,8 @@ def init(
         if local_mode:
             raise RuntimeError("local_mode is not supported any more: run with num_cpus=1 to look for errors")
         node = _node_options(num_cpus, num_gpus, resources, labels, object_store_memory, kwargs.get("_memory"))
+        node["object_spilling_directory"] = kwargs.get("object_spilling_directory")
+        node["system_config"] = _spilling_settings(kwargs.get("_system_config"))
         if namespace is not None and not isinstance(namespace, str):
             raise TypeError(f"namespace must be a string, not {type(namespace)}")
         if namespace == "":
@@ -220,6 +225,13 @@ def _node_options(num_cpus, num_gpus, resources, labels, object_store_memory, me
         "object_store_memory": object_store_memory,
         "memory": memory,
     }
+
+
+def _spilling_settings(system_config):
+    """Of Ray's internal settings those that mean something here."""
+    names = ("object_spilling_config", "object_spilling_threshold", "min_spilling_size", "max_io_workers")
+    names += ("max_fused_object_count",)
+    return {name: system_config[name] for name in names if name in (system_config or {})} or None
 
 
 def _code_search_path(job_config):

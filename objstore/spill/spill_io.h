@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// SpillIo: the threads that write and read spill files for one SpillManager. Each takes the next job, reads
+// before writes; a file is made by the first job that writes to it. The threads are made with the first job
+// and touch nothing but files and the ranges of the arena that their jobs name, which whoever queued them
+// holds.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "objstore/spill/spill_file.h"
+#include "objstore/spill/spill_manager.h"
+
+namespace rmpi::objstore::spill {
+
+struct ReadJob {
+  uint64_t request = 0;
+  uint64_t file = 0;
+  uint64_t offset = 0;
+  uint64_t size = 0;
+  uint64_t checksum = 0;
+  uint64_t arena_offset = 0;
+};
+
+class SpillIo {
+ public:
+  struct Options {
+    std::vector<std::string> folders;  // made with the first file there
+    std::string hdf5_plugin;
+    uint32_t node = 0;
+    uint64_t run = 0;
+    std::byte* arena = nullptr;
+    size_t threads = 4;
+    std::function<void()> wake;  // something is done; called by these threads
+  };
+  explicit SpillIo(Options options);
+  ~SpillIo();  // waits for the jobs that run; drops the others
+  SpillIo(const SpillIo&) = delete;
+  SpillIo& operator=(const SpillIo&) = delete;
+
+  void Write(WriteJob job);
+  void Read(ReadJob job);
+  void Remove(uint64_t file);  // what runs on it goes on
+
+  struct Written {
+    WriteJob job;
+    Status status;
+  };
+  struct Restored {
+    uint64_t request = 0;
+    Status status;
+  };
+  // What is done since the last call.
+  void Take(std::vector<Written>* written, std::vector<Restored>* restored);
+
+ private:
+  struct OpenFile {
+    std::mutex making;
+    std::unique_ptr<SpillFile> file;  // null: not made yet
+  };
+  using Files = std::map<uint64_t, std::shared_ptr<OpenFile>>;
+
+  void Queue(std::deque<std::function<void()>>* queue, std::function<void()> job);
+  void Work();
+  std::shared_ptr<OpenFile> FileOf(uint64_t number);
+  Status MakeFile(const WriteJob& job, OpenFile* open);
+  Status DoWrite(WriteJob* job);
+  Status ReadMoved(const WriteJob& job, std::vector<std::byte>* bytes);
+  Status DoRead(const ReadJob& job);
+
+  const Options options_;
+  Skeletons skeletons_;
+  std::mutex making_skeleton_;  // HDF5 is called by one thread at a time
+  std::mutex mutex_;            // all below
+  std::condition_variable more_;
+  std::deque<std::function<void()>> reads_, writes_;
+  Files files_;
+  std::vector<Written> written_;
+  std::vector<Restored> restored_;
+  bool stopping_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace rmpi::objstore::spill

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/raylet/spiller.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+namespace rmpi {
+
+namespace spill = objstore::spill;
+
+Spiller::Spiller(spill::SpillOptions options, const std::string& hdf5_plugin, uint32_t node, uint64_t run,
+                 objstore::Arena* arena, objstore::Store* store, Restored restored)
+    : bell_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      restored_(std::move(restored)),
+      manager_(options, store, this),
+      io_({options.folders, hdf5_plugin, node, run, arena->data(0), options.most_writes,
+           [bell = bell_.get()] {
+             const uint64_t one = 1;
+             [[maybe_unused]] const ssize_t n = write(bell, &one, sizeof one);
+           }}) {}
+
+void Spiller::Restore(uint64_t request, const ObjectId& id, uint32_t attempt, uint64_t arena_offset) {
+  reading_[request] = {id, attempt};
+  manager_.Restore(request, id, attempt, arena_offset);
+}
+
+bool Spiller::OnEvent(TimeNs now) {
+  uint64_t n;
+  [[maybe_unused]] const ssize_t r = read(bell_.get(), &n, sizeof n);
+  std::vector<spill::SpillIo::Written> written;
+  std::vector<spill::SpillIo::Restored> restored;
+  io_.Take(&written, &restored);
+  for (const auto& w : written) manager_.OnWritten(w.job, w.status, now);
+  for (const auto& r : restored) {
+    const auto version = reading_.extract(r.request);
+    manager_.OnRead(version.mapped().id, version.mapped().attempt, r.status);
+    restored_(r.request, r.status);
+  }
+  return !written.empty();
+}
+
+void Spiller::Log(const std::string& text) { spdlog::warn("{}", text); }
+
+}  // namespace rmpi

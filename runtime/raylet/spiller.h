@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Spiller: a raylet's objects on disk: the logic (SpillManager), the threads that do it (SpillIo), and the
+// bell by which they tell. Owned by the control thread, but for the bell.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "objstore/arena.h"
+#include "objstore/spill/spill_io.h"
+#include "objstore/spill/spill_manager.h"
+#include "runtime/base/unique_fd.h"
+
+namespace rmpi {
+
+class Spiller : public objstore::spill::SpillManager::Host {
+ public:
+  using Restored = std::function<void(uint64_t request, const Status& status)>;
+  Spiller(objstore::spill::SpillOptions options, const std::string& hdf5_plugin, uint32_t node, uint64_t run,
+          objstore::Arena* arena, objstore::Store* store, Restored restored);
+
+  int event_fd() const { return bell_.get(); }
+  // What the threads have done since. True: some was written, so there may be room.
+  bool OnEvent(TimeNs now);
+  objstore::spill::SpillManager& manager() { return manager_; }
+  const objstore::spill::SpillManager& manager() const { return manager_; }
+  // Brings an object that is on disk to a place in the arena; ends in `restored`.
+  void Restore(uint64_t request, const ObjectId& id, uint32_t attempt, uint64_t arena_offset);
+
+ private:
+  void Write(objstore::spill::WriteJob job) override { io_.Write(std::move(job)); }
+  void Read(uint64_t request, uint64_t file, uint64_t offset, uint64_t size, uint64_t checksum,
+            uint64_t arena_offset) override {
+    io_.Read({request, file, offset, size, checksum, arena_offset});
+  }
+  void RemoveFile(uint64_t file) override { io_.Remove(file); }
+  void Log(const std::string& text) override;
+
+  UniqueFd bell_;
+  const Restored restored_;
+  objstore::spill::SpillManager manager_;
+  std::unordered_map<uint64_t, objstore::Version> reading_;
+  objstore::spill::SpillIo io_;  // last: its threads ring the bell
+};
+
+}  // namespace rmpi

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+// The logic of spilling over a real store, with files that are maps: what goes to disk and when, and a random
+// program against a model in which every object's bytes are known.
+#include "objstore/spill/spill_manager.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <random>
+#include <set>
+
+#include "tests/objstore/store_fixture.h"
+
+namespace rmpi::objstore::spill {
+namespace {
+
+constexpr uint64_t kMiB = 1 << 20;
+
+class SpillManagerTest : public StoreTest, public SpillManager::Host {
+ protected:
+  void Begin(uint64_t store_bytes, SpillOptions options = {}) {
+    Start(store_bytes);
+    if (options.folders.empty()) options.folders = {"a"};
+    manager_ = std::make_unique<SpillManager>(options, store_.get(), this);
+    client_ = NewClient(1);
+  }
+
+  // ---- a disk: data by file and offset
+  void Write(WriteJob job) override { writes_.push_back(std::move(job)); }
+  void Read(uint64_t request, uint64_t file, uint64_t offset, uint64_t size, uint64_t checksum,
+            uint64_t arena_offset) override {
+    reads_.push_back({request, file, offset, size, checksum, arena_offset});
+  }
+  void RemoveFile(uint64_t file) override {
+    EXPECT_EQ(removed_.count(file), 0U);
+    removed_.insert(file);
+    disk_.erase(file);
+  }
+  void Log(const std::string&) override {}
+  struct ReadJob {
+    uint64_t request, file, offset, size, checksum, arena_offset;
+  };
+
+  // The oldest write happens, or fails.
+  void FinishWrite(const Status& status = {}) {
+    WriteJob job = writes_.front();
+    writes_.erase(writes_.begin());
+    uint64_t end = 0;
+    for (size_t i = 0; i < job.items.size(); ++i) {
+      WriteJob::Item& item = job.items[i];
+      EXPECT_GE(item.offset, end) << "one behind the other";
+      end = item.offset + item.size;
+      EXPECT_LE(end, job.data_bytes);
+      std::string bytes(reinterpret_cast<const char*>(arena_->data(item.arena_offset)), item.size);
+      if (job.from_file != 0) bytes = disk_.at(job.from_file).at(job.from_offsets[i]);
+      if (!status.ok()) continue;
+      item.checksum = std::hash<std::string>()(bytes);
+      EXPECT_TRUE(disk_[job.file.number].emplace(item.offset, bytes).second) << "a place is written once";
+    }
+    EXPECT_LE(job.first_record + job.items.size(), job.index_records);
+    tiers_.push_back(job.file.tier);
+    manager_->OnWritten(job, status, now_);
+  }
+  void FinishWrites() {
+    while (!writes_.empty()) FinishWrite();
+  }
+  // Brings an object back as the raylet does. False: no room.
+  bool Restore(const ObjectId& id, uint64_t size) {
+    const auto room = store_->CreateCopy(id, 0, size, id.owner());
+    if (!room) return false;
+    manager_->Restore(1, id, 0, room->offset);
+    const ReadJob job = reads_.back();
+    reads_.pop_back();
+    const std::string& bytes = disk_.at(job.file).at(job.offset);
+    EXPECT_EQ(bytes.size(), job.size);
+    EXPECT_EQ(job.checksum, std::hash<std::string>()(bytes));
+    std::memcpy(arena_->data(room->offset), bytes.data(), bytes.size());
+    manager_->OnRead(id, 0, Status::Ok());
+    EXPECT_TRUE(store_->SealCopy(id, 0, true));
+    return true;
+  }
+  void FreeBoth(const ObjectId& id) {
+    store_->Free(id, 0);
+    manager_->Free(id, 0);
+  }
+  bool InMemory(const ObjectId& id) const { return store_->Find(id, 0) != nullptr; }
+
+  std::unique_ptr<SpillManager> manager_;
+  std::unique_ptr<Client> client_;
+  std::vector<WriteJob> writes_;
+  std::vector<ReadJob> reads_;
+  std::vector<size_t> tiers_;
+  std::set<uint64_t> removed_;
+  std::map<uint64_t, std::map<uint64_t, std::string>> disk_;
+  TimeNs now_ = kSecond;
+};
+
+TEST_F(SpillManagerTest, WritesWhatIsAboveTheThresholdAndKeepsItInMemory) {
+  Begin(64 * kMiB);
+  for (int i = 1; i <= 5; ++i) ASSERT_TRUE(Put(client_.get(), MakeId(i), 8 * kMiB));
+  manager_->Pump(0, now_);
+  EXPECT_TRUE(writes_.empty()) << "40 of 64 MiB are no reason";
+  for (int i = 6; i <= 7; ++i) ASSERT_TRUE(Put(client_.get(), MakeId(i), 8 * kMiB));
+  manager_->Pump(0, now_);
+  ASSERT_EQ(writes_.size(), 1U);
+  EXPECT_EQ(writes_[0].items[0].version.id, MakeId(1)) << "the oldest first";
+  manager_->Pump(0, now_);
+  EXPECT_EQ(writes_.size(), 1U) << "what is under way counts";
+  FinishWrites();
+  EXPECT_TRUE(InMemory(MakeId(1)));
+  EXPECT_TRUE(manager_->Holds(MakeId(1), 0));
+  ASSERT_TRUE(Put(client_.get(), MakeId(8), 8 * kMiB));
+  EXPECT_FALSE(InMemory(MakeId(1))) << "it went when its room was needed";
+  EXPECT_TRUE(store_->TakeEvicted().empty()) << "the owner need not know";
+  EXPECT_TRUE(manager_->Holds(MakeId(1), 0));
+}
+
+TEST_F(SpillManagerTest, WhoeverLooksAtAnObjectKeepsItInMemory) {
+  Begin(16 * kMiB);
+  const auto looked_at = Put(client_.get(), MakeId(1), 4 * kMiB);
+  ASSERT_TRUE(Put(client_.get(), MakeId(2), 4 * kMiB));
+  ASSERT_EQ(client_->Pin(*looked_at, MakeId(1), 0), Client::PinResult::kPinned);
+  manager_->Pump(16 * kMiB, now_);
+  ASSERT_EQ(writes_.size(), 1U);
+  EXPECT_EQ(writes_[0].items.size(), 1U);
+  EXPECT_EQ(writes_[0].items[0].version.id, MakeId(2));
+  FinishWrites();
+  manager_->Pump(16 * kMiB, now_);
+  EXPECT_TRUE(writes_.empty());
+  client_->Unpin(*looked_at);
+  manager_->Pump(16 * kMiB, now_);
+  EXPECT_EQ(writes_.size(), 1U);
+  FinishWrites();
+}
+
+TEST_F(SpillManagerTest, FusesSmallObjectsAndBoundsWhatIsUnderWay) {
+  SpillOptions options;
+  options.most_writes = 2;
+  options.most_fused = 20;
+  Begin(16 * kMiB, options);
+  for (int i = 1; i <= 100; ++i) ASSERT_TRUE(Put(client_.get(), MakeId(i), 128 << 10));
+  manager_->Pump(16 * kMiB, now_);
+  ASSERT_EQ(writes_.size(), 2U);
+  for (const WriteJob& job : writes_) {
+    EXPECT_GT(job.items.size(), 10U);
+    EXPECT_LE(job.items.size(), 20U);
+  }
+  EXPECT_EQ(writes_[0].file.number, writes_[1].file.number);
+  FinishWrite();
+  manager_->Pump(16 * kMiB, now_);
+  EXPECT_EQ(writes_.size(), 2U);
+  FinishWrites();
+}
+
+TEST_F(SpillManagerTest, AFreeDuringTheWriteWins) {
+  Begin(16 * kMiB);
+  ASSERT_TRUE(Put(client_.get(), MakeId(1), 4 * kMiB));
+  manager_->Pump(16 * kMiB, now_);
+  FreeBoth(MakeId(1));
+  FinishWrites();
+  EXPECT_FALSE(manager_->Holds(MakeId(1), 0));
+  EXPECT_EQ(manager_->GetStats().files, 0U);
+  EXPECT_EQ(removed_.size(), 1U);
+  EXPECT_EQ(store_->GetStats().primaries, 0U);
+}
+
+TEST_F(SpillManagerTest, AFullDiskIsFollowedByTheNext) {
+  SpillOptions options;
+  options.folders = {"fast", "large"};
+  Begin(16 * kMiB, options);
+  ASSERT_TRUE(Put(client_.get(), MakeId(1), 4 * kMiB));
+  manager_->Pump(16 * kMiB, now_);
+  FinishWrite(Status::OutOfDisk("full"));
+  EXPECT_TRUE(InMemory(MakeId(1)));
+  EXPECT_FALSE(manager_->Holds(MakeId(1), 0));
+  manager_->Pump(16 * kMiB, now_);
+  FinishWrite();
+  EXPECT_EQ(tiers_, (std::vector<size_t>{0, 1}));
+  EXPECT_TRUE(manager_->Holds(MakeId(1), 0));
+  ASSERT_TRUE(Put(client_.get(), MakeId(2), 4 * kMiB));
+  manager_->Pump(16 * kMiB, now_);
+  FinishWrite(Status::OutOfDisk("full"));
+  EXPECT_EQ(manager_->Blocked().code(), StatusCode::kOutOfDisk);
+  manager_->Pump(16 * kMiB, now_);
+  EXPECT_TRUE(writes_.empty());
+  now_ += 2 * kSecond;
+  manager_->Pump(16 * kMiB, now_);
+  EXPECT_EQ(writes_.size(), 1U) << "tried again";
+  FinishWrites();
+  EXPECT_TRUE(manager_->Blocked().ok());
+}
+
+TEST_F(SpillManagerTest, WhatCannotBeReadIsLost) {
+  Begin(16 * kMiB);
+  ASSERT_TRUE(Put(client_.get(), MakeId(1), 4 * kMiB));
+  manager_->Pump(16 * kMiB, now_);
+  FinishWrites();
+  manager_->OnRead(MakeId(1), 0, Status::Corrupt("flipped"));
+  EXPECT_FALSE(manager_->Holds(MakeId(1), 0));
+}
+
+TEST_F(SpillManagerTest, AMostlyDeadFileIsWrittenAnew) {
+  SpillOptions options;
+  options.file_bytes = 4 * kMiB;
+  options.most_fused = 4;
+  Begin(64 * kMiB, options);
+  for (int i = 1; i <= 16; ++i) ASSERT_TRUE(Put(client_.get(), MakeId(i), kMiB));
+  for (int i = 0; i < 8; ++i) {
+    manager_->Pump(64 * kMiB, now_);
+    FinishWrites();
+  }
+  const size_t files = manager_->GetStats().files;
+  EXPECT_GE(files, 4U);
+  for (int i = 1; i <= 16; ++i) {
+    if (i % 8 != 0) FreeBoth(MakeId(i));
+  }
+  for (int i = 0; i < 8; ++i) {
+    manager_->Pump(0, now_);
+    FinishWrites();
+  }
+  EXPECT_LT(manager_->GetStats().files, files);
+  for (const int i : {8, 16}) {
+    EXPECT_TRUE(manager_->Holds(MakeId(i), 0));
+    FreeBoth(MakeId(i));
+  }
+  EXPECT_EQ(manager_->GetStats().files, 0U);
+  EXPECT_EQ(manager_->GetStats().bytes, 0U);
+  EXPECT_TRUE(disk_.empty());
+}
+
+// Objects come, are read, freed, evicted; writes succeed and fail in any order. Whatever is still referenced
+// can be read, with its own bytes; at the end there is no file and no byte.
+TEST_F(SpillManagerTest, RandomProgramsLoseNothing) {
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    std::mt19937_64 random(seed);
+    SpillOptions options;
+    options.folders = {"a", "b"};
+    options.file_bytes = 2 * kMiB;
+    options.most_fused = 1 + random() % 20;
+    Begin(8 * kMiB, options);
+    disk_.clear();
+    removed_.clear();
+    std::map<uint64_t, std::pair<uint64_t, char>> alive;  // size, what it is full of
+    uint64_t next = 1;
+    for (int step = 0; step < 600; ++step) {
+      now_ += 50 * kMillisecond;
+      const uint64_t what = random() % 10;
+      if (what < 4) {
+        const uint64_t size = 1 + random() % (random() % 4 == 0 ? kMiB : 100 << 10);
+        const auto fill = static_cast<char>(random());
+        if (Put(client_.get(), MakeId(next), size, fill)) {
+          alive[next++] = {size, fill};
+        } else {
+          for (const Range& r : client_->TakeUnusedExtents()) store_->ReturnExtent(1, 1, r);
+          manager_->Pump(2 * kMiB, now_);
+        }
+      } else if (what < 6 && !alive.empty()) {
+        auto it = alive.lower_bound(random() % next);
+        if (it == alive.end()) it = alive.begin();
+        const auto [size, fill] = it->second;
+        const ObjectId id = MakeId(it->first);
+        ASSERT_TRUE(InMemory(id) || manager_->Holds(id, 0)) << seed << " " << step;
+        if (InMemory(id) || Restore(id, size)) {
+          const std::byte* bytes = arena_->data(store_->Find(id, 0)->locator.offset);
+          ASSERT_TRUE(std::all_of(bytes, bytes + size, [&](std::byte b) { return b == std::byte(fill); }));
+        }
+      } else if (what < 7 && !alive.empty()) {
+        auto it = alive.lower_bound(random() % next);
+        if (it == alive.end()) it = alive.begin();
+        FreeBoth(MakeId(it->first));
+        alive.erase(it);
+      } else if (what < 9 && !writes_.empty()) {
+        std::swap(writes_.front(), writes_[random() % writes_.size()]);
+        FinishWrite(random() % 8 == 0 ? Status::OutOfDisk("full") : Status::Ok());
+      } else {
+        manager_->Pump(0, now_);
+      }
+      EXPECT_TRUE(store_->TakeEvicted().empty());
+    }
+    for (const auto& [n, value] : alive) {
+      ASSERT_TRUE(InMemory(MakeId(n)) || manager_->Holds(MakeId(n), 0));
+      FreeBoth(MakeId(n));
+    }
+    FinishWrites();
+    EXPECT_EQ(manager_->GetStats().files, 0U) << seed;
+    EXPECT_EQ(manager_->GetStats().objects, 0U);
+    EXPECT_EQ(manager_->writing_bytes(), 0U);
+    EXPECT_TRUE(disk_.empty());
+    for (const Range& r : client_->TakeUnusedExtents()) store_->ReturnExtent(1, 1, r);
+    EXPECT_EQ(store_->used_bytes(), 0U);
+    EXPECT_EQ(store_->primary_bytes(), 0U);
+  }
+}
+
+}  // namespace
+}  // namespace rmpi::objstore::spill
