@@ -42,8 +42,8 @@ Status DecideSpilling(const Options& options, RayletConfig* raylet) {
     }
     raylet->spill.folders.push_back(fs::absolute(folder));
   }
-  raylet->keep_spill = options.keep_spill;
   objstore::spill::SpillOptions& spill = raylet->spill;
+  spill.keep_files = options.keep_spill;
   spill.least_write_bytes = options.least_spill_bytes.value_or(spill.least_write_bytes);
   spill.most_fused = options.most_fused_objects.value_or(spill.most_fused);
   spill.most_writes = std::min<size_t>(options.spill_workers.value_or(spill.most_writes), 64);
@@ -70,7 +70,7 @@ void NameSpillFolders(const std::string& run_directory, const Environment& envir
 }
 
 void RemoveSpillFolders(const RayletConfig& raylet) {
-  if (raylet.keep_spill) return;
+  if (raylet.spill.keep_files) return;
   for (const std::string& folder : raylet.spill.folders) {
     std::error_code error;
     fs::remove_all(folder, error);

@@ -208,7 +208,7 @@ void SpillManager::Settle(uint64_t number) {
   if (tier.current == number) tier.current = 0;
   if (it->second.filled) tier.retry_at = 0;  // if it was full, it is not any more
   files_.erase(it);
-  host_->RemoveFile(number);
+  if (!options_.keep_files) host_->RemoveFile(number);
 }
 
 // One file at a time: what lives in it is written behind what comes now, and then it goes.
@@ -223,7 +223,7 @@ void SpillManager::Compact(TimeNs now) {
   const auto it = std::find_if(files_.begin(), files_.end(), sparse);
   if (running) return;
   compaction_due_ = false;
-  if (it == files_.end()) return;
+  if (it == files_.end() || options_.keep_files) return;
   const auto tier = UsableTier(now);
   if (!tier) return;
   WriteJob job;

@@ -30,6 +30,7 @@ struct SpillOptions {
   size_t most_fused = 2000;  // objects of one write
   size_t most_writes = 4;    // at a time
   uint64_t file_bytes = 256 << 20;  // of the first files; larger when there are many
+  bool keep_files = false;          // nothing is removed or compacted, and the keeper leaves the folders
   double threshold = 0.8;           // of the store: what is above is written ahead of need
 };
 

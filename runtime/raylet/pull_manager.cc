@@ -2,6 +2,8 @@
 #include "runtime/raylet/pull_manager.h"
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 namespace rmpi {
 namespace {
@@ -85,8 +87,16 @@ void PullManager::TellOwner(const ObjectId& id, uint32_t attempt, const objstore
   outbox_->Send(id.owner(), MsgType::kPrimaryMoved, m);
 }
 
+// What is to come from other nodes may take half of the store. There it waits for those to have room, for
+// what they read from disk; if that waited for room that waits here, neither would go on.
+bool PullManager::MayTakeRoom(const Active& p) const {
+  if (incoming_bytes_ == 0 || host_->OnDisk(p.id, p.attempt)) return true;
+  return incoming_bytes_ + objstore::FootprintBytes(p.size) <= store_->capacity_bytes() / 2;
+}
+
 void PullManager::Start(Active* p, TimeNs now) {
-  const auto room = store_->CreateCopy(p->id, p->attempt, p->size, p->id.owner());
+  const auto room =
+      MayTakeRoom(*p) ? store_->CreateCopy(p->id, p->attempt, p->size, p->id.owner()) : std::nullopt;
   if (room) {
     p->target = *room;
     if (host_->OnDisk(p->id, p->attempt)) {
@@ -97,7 +107,8 @@ void PullManager::Start(Active* p, TimeNs now) {
     }
     return;
   }
-  if (now - std::max(p->since, host_->RoomProgress()) > kRoomPatience || now - p->since > kMostPatience) {
+  if (now - std::max({p->since, progress_, host_->RoomProgress()}) > kRoomPatience ||
+      now - p->since > kMostPatience) {
     PullReply reply;
     reply.full = true;
     reply.text = host_->StoreFullText(p->size);
@@ -117,6 +128,7 @@ void PullManager::TryNext(Active* p, TimeNs now) {
       continue;
     }
     p->stage = Stage::kWaitPin;
+    if (!std::exchange(p->incoming, true)) incoming_bytes_ += objstore::FootprintBytes(p->size);
     outbox_->Send(RayletOf(p->source.node), MsgType::kPin, PinRequest{p->request, p->id, p->attempt});
     return;
   }
@@ -133,6 +145,10 @@ void PullManager::Finish(Active* p, PullReply reply, TimeNs now) {
   reply.attempt = p->attempt;
   const std::vector<Waiter> waiters = std::move(p->waiters);
   const auto pins = std::move(p->pins);
+  if (p->incoming) {
+    incoming_bytes_ -= objstore::FootprintBytes(p->size);
+    progress_ = now;
+  }
   pulls_.erase(p->request);
   for (const Waiter& w : waiters) outbox_->Send(w.who, MsgType::kPullReply, reply);
   const bool here = !reply.failed && !reply.full;

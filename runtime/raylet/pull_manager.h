@@ -76,6 +76,7 @@ class PullManager {
     uint32_t moves_from = 0;                           // a node that leaves: the copy is kept, as the primary
     std::vector<std::pair<Address, PinRequest>> pins;  // other nodes that wait for it to be restored
     Stage stage = Stage::kWaitRoom;
+    bool incoming = false;  // counted in incoming_bytes_
     objstore::Locator target;
     TimeNs since = 0;
     std::string last_error;
@@ -84,6 +85,7 @@ class PullManager {
 
   Active* Begin(const ObjectId& id, uint32_t attempt, uint64_t size, TimeNs now);
   void Start(Active* p, TimeNs now);
+  bool MayTakeRoom(const Active& p) const;
   void TryNext(Active* p, TimeNs now);
   void Finish(Active* p, PullReply reply, TimeNs now);
   void Arrived(Active* p, bool restored, TimeNs now);
@@ -113,6 +115,8 @@ class PullManager {
   // Restored a moment ago, held until whoever asked for it has had time to pin it.
   std::deque<std::pair<TimeNs, const objstore::Store::Entry*>> kept_;
   uint64_t moved_bytes_ = 0;
+  uint64_t incoming_bytes_ = 0;  // room taken for what has still to come from other nodes
+  TimeNs progress_ = 0;          // when one of these had come, or was given up
   TimeNs deadline_ = kNever;
 };
 

@@ -49,7 +49,6 @@ struct RayletConfig {
   std::string ucx_plugin;       // path of libray-mpi-ucx.so
   std::string hdf5_plugin;      // path of libray-mpi-hdf5.so
   objstore::spill::SpillOptions spill;
-  bool keep_spill = false;      // the keeper leaves spill.folders where they are
   bool dedicated_head = false;  // rank 0 offers no resources
   bool serve = false;
   std::string log_dir;  // per-worker files are written there when not empty
