@@ -167,14 +167,23 @@ bool Store::SetPrimary(const ObjectId& id, uint32_t attempt, bool primary) {
   return true;
 }
 
+void Store::AwaitReader(const ObjectId& id, uint32_t attempt) {
+  Entry* e = FindEntry(id, attempt);
+  if (e != nullptr && e->sealed) e->unread = true;
+}
+
+void Store::NoReader(const ObjectId& id, uint32_t attempt) {
+  if (Entry* e = FindEntry(id, attempt); e != nullptr) e->unread = false;
+}
+
 void Store::Enlist(Entry* e) {
-  auto& list = e->primary ? primaries_ : copies_;
+  auto& list = ListOf(*e);
   e->lru = list.insert(list.end(), e);
   if (e->primary) primary_bytes_ += FootprintBytes(e->locator.size);
 }
 
 void Store::Unlist(Entry* e) {
-  (e->primary ? primaries_ : copies_).erase(e->lru);
+  ListOf(*e).erase(e->lru);
   if (e->primary) primary_bytes_ -= FootprintBytes(e->locator.size);
 }
 
@@ -201,7 +210,7 @@ void Store::Spilled(const Entry* entry, bool written) {
     Unlist(e);
     e->primary = false;
     e->backed = true;
-    e->lru = copies_.insert(copies_.begin(), e);
+    e->lru = backed_.insert(backed_.begin(), e);
   }
   Release(e);
 }
@@ -225,19 +234,30 @@ bool Store::InUse(const Entry& e) const {
   return e.holds > 0 || pins_->Pinned(PinTable::KeyOf(e.locator.segment, e.locator.offset));
 }
 
-// The least recently used copy that nobody looks at. A copy pinned since the clock last came by gets another
-// round, one in use stays, at the far end of the line.
-bool Store::EvictOne() {
-  for (size_t looks = 2 * copies_.size(); looks > 0; --looks) {
-    Entry* e = copies_.front();
-    copies_.splice(copies_.end(), copies_, copies_.begin());
-    ObjectHeader* header = HeaderOf(*e);
-    if (header->referenced.exchange(0, std::memory_order_relaxed) != 0) continue;
-    header->SetState(ObjectState::kEvicting);
-    if (InUse(*e)) {
-      header->SetState(ObjectState::kSealed);
-      continue;
-    }
+// The turn of the eviction clock: a copy pinned since it last came by gets another round.
+bool Store::MayGo(Entry* e) {
+  if (e->holds > 0) return false;
+  ObjectHeader* header = HeaderOf(*e);
+  const bool referenced = header->referenced.exchange(0, std::memory_order_relaxed) != 0;
+  if (e->unread) {
+    e->unread = !referenced;
+    return false;
+  }
+  if (referenced) return false;
+  header->SetState(ObjectState::kEvicting);
+  if (!InUse(*e)) return true;
+  header->SetState(ObjectState::kSealed);
+  return false;
+}
+
+bool Store::EvictOne() { return EvictOneOf(&backed_) || EvictOneOf(&copies_); }
+
+// The least recently used copy that nobody looks at; one in use stays, at the far end of the line.
+bool Store::EvictOneOf(std::list<Entry*>* list) {
+  for (size_t looks = 2 * list->size(); looks > 0; --looks) {
+    Entry* e = list->front();
+    list->splice(list->end(), *list, list->begin());
+    if (!MayGo(e)) continue;
     if (!e->backed) evicted_.push_back({{e->id, e->attempt}, e->owner});
     ++evicted_total_;
     Drop(e);

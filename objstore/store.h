@@ -44,13 +44,14 @@ class Store {
     Address owner;
     bool primary = false;   // else a copy, which may be evicted
     bool backed = false;    // a copy whose bytes are on this node's disk, too: evicting it loses nothing
+    bool unread = false;    // restored, and whoever asked for it has not pinned it yet: it is not evicted
     bool spilling = false;  // a primary that is being written there
     bool sealed = false;
     bool freed = false;  // FREE came; its memory returns when the last pin or hold goes
     uint32_t holds = 0;  // by the raylet itself: transfers, arguments of granted tasks
     uint16_t creator_slot = 0;
     uint32_t creator_generation = 0;  // 0: the raylet made it
-    std::list<Entry*>::iterator lru;  // valid for sealed ones that are not freed: in copies_ or primaries_
+    std::list<Entry*>::iterator lru;  // valid for sealed ones that are not freed: in ListOf(it)
   };
   struct ClientStats {
     uint16_t slot;
@@ -89,6 +90,9 @@ class Store {
   // False: it was freed meanwhile and is gone. `backed`: it came from this node's disk, and stays there.
   bool SealCopy(const ObjectId& id, uint32_t attempt, bool backed = false);
   void AbortCopy(const ObjectId& id, uint32_t attempt);
+  // It is not evicted before somebody has pinned it, or NoReader: its reader comes first.
+  void AwaitReader(const ObjectId& id, uint32_t attempt);
+  void NoReader(const ObjectId& id, uint32_t attempt);
 
   // The newest sealed version of an object, or exactly one version; nullptr when not here (or freed).
   const Entry* Find(const ObjectId& id) const;
@@ -149,7 +153,10 @@ class Store {
 
   std::optional<uint64_t> AllocateEvicting(uint64_t bytes);
   bool EvictOne();
-  void Enlist(Entry* e);  // in copies_ or primaries_, as the one used last
+  bool EvictOneOf(std::list<Entry*>* list);
+  bool MayGo(Entry* e);
+  std::list<Entry*>& ListOf(const Entry& e) { return e.primary ? primaries_ : e.backed ? backed_ : copies_; }
+  void Enlist(Entry* e);  // as the one used last
   void Unlist(Entry* e);
   bool InUse(const Entry& e) const;
   void FreeEntry(Entry* e);
@@ -165,8 +172,10 @@ class Store {
   const uint32_t node_;
   Allocator allocator_;
   Index index_;
-  std::list<Entry*> copies_;     // sealed ones, least recently used first
-  std::list<Entry*> primaries_;  // the same
+  // Sealed ones, least recently used first.
+  std::list<Entry*> copies_;
+  std::list<Entry*> backed_;  // copies that go before those: they need only be read again
+  std::list<Entry*> primaries_;
   uint64_t primary_bytes_ = 0;
   std::vector<Entry*> waiting_;  // freed, still pinned or held
   std::unordered_map<uint16_t, Lessee> lessees_;

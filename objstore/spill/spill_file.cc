@@ -18,7 +18,8 @@
 namespace rmpi::objstore::spill {
 namespace {
 
-constexpr size_t kChunkBytes = 4 << 20;  // of one system call
+constexpr size_t kChunkBytes = 4 << 20;   // of one system call
+constexpr size_t kReadBytes = 256 << 10;  // and of a read: its checksum is made while it is in the cache
 constexpr size_t kChunkParts = 512;
 constexpr size_t kListRecords = 4096;  // read at a time
 constexpr std::array<std::byte, kGroupAlignment> kPadding{};
@@ -221,9 +222,17 @@ Status SpillFile::Read(uint64_t offset, uint64_t checksum, std::span<std::byte> 
   if (offset > header_.data_bytes || to.size() > header_.data_bytes - offset) {
     return Status::Corrupt("an object that lies outside of the spill file " + path_);
   }
-  if (Status s = ReadFully(fd_.get(), to.data(), to.size(), header_.data_offset + offset, path_); !s.ok())
-    return s;
-  if (ChecksumOf(to) == checksum) return Status::Ok();
+  XXH3_state_t state;
+  XXH3_64bits_reset(&state);
+  for (size_t done = 0; done < to.size();) {
+    const auto part = to.subspan(done, std::min(kReadBytes, to.size() - done));
+    const Status s =
+        ReadFully(fd_.get(), part.data(), part.size(), header_.data_offset + offset + done, path_);
+    if (!s.ok()) return s;
+    XXH3_64bits_update(&state, part.data(), part.size());
+    done += part.size();
+  }
+  if (XXH3_64bits_digest(&state) == checksum) return Status::Ok();
   return Status::Corrupt("the spill file " + path_ + " is damaged: " + std::to_string(to.size()) +
                          " bytes at " + std::to_string(header_.data_offset + offset) +
                          " are not those that were written there");

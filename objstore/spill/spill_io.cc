@@ -144,7 +144,7 @@ Status SpillIo::DoWrite(WriteJob* job) {
   std::vector<Piece> pieces;
   const std::byte* from = moved.data();
   for (const WriteJob::Item& item : job->items) {
-    const std::byte* bytes = job->from_file != 0 ? from : options_.arena + item.arena_offset;
+    const std::byte* bytes = job->from_file != 0 ? from : options_.arena->data(item.arena_offset);
     from += item.size;
     pieces.push_back({item.version.id, item.version.attempt, item.offset, {bytes, item.size}, 0});
   }
@@ -156,7 +156,8 @@ Status SpillIo::DoWrite(WriteJob* job) {
 Status SpillIo::DoRead(const ReadJob& job) {
   const std::shared_ptr<OpenFile> open = FileOf(job.file);
   if (!open->file) return Status::NotFound("a spill file that is gone");
-  return open->file->Read(job.offset, job.checksum, {options_.arena + job.arena_offset, job.size});
+  options_.arena->Populate(job.arena_offset, job.size);
+  return open->file->Read(job.offset, job.checksum, {options_.arena->data(job.arena_offset), job.size});
 }
 
 }  // namespace rmpi::objstore::spill

@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "objstore/arena.h"
 #include "objstore/spill/spill_file.h"
 #include "objstore/spill/spill_manager.h"
 
@@ -35,7 +36,7 @@ class SpillIo {
     std::string hdf5_plugin;
     uint32_t node = 0;
     uint64_t run = 0;
-    std::byte* arena = nullptr;
+    Arena* arena = nullptr;
     size_t threads = 4;
     std::function<void()> wake;  // something is done; called by these threads
   };

@@ -10,8 +10,6 @@ namespace {
 
 constexpr TimeNs kRoomPatience = 2 * kSecond;
 constexpr TimeNs kMostPatience = 60 * kSecond;  // although others go on to make room
-constexpr TimeNs kRetry = 10 * kMillisecond;
-constexpr TimeNs kKeepRestored = 100 * kMillisecond;
 
 }  // namespace
 
@@ -63,6 +61,7 @@ PullManager::Active* PullManager::Begin(const ObjectId& id, uint32_t attempt, ui
   fresh.attempt = attempt;
   fresh.size = size;
   fresh.since = now;
+  retries_.Reset();
   return &fresh;
 }
 
@@ -116,7 +115,7 @@ void PullManager::Start(Active* p, TimeNs now) {
     return;
   }
   host_->WantRoom();
-  deadline_ = std::min(deadline_, now + kRetry);
+  deadline_ = std::min(deadline_, now + retries_.Delay());
 }
 
 void PullManager::TryNext(Active* p, TimeNs now) {
@@ -155,18 +154,6 @@ void PullManager::Finish(Active* p, PullReply reply, TimeNs now) {
   for (const auto& [from, pin] : pins) here ? OnPin(from, pin, now) : SendPinned(from, pin, nullptr);
 }
 
-// What was read from disk goes first when room is needed, which must not be before its reader has come.
-void PullManager::Keep(const ObjectId& id, uint32_t attempt, TimeNs now) {
-  kept_.emplace_back(now + kKeepRestored, store_->Hold(id, attempt));
-  deadline_ = std::min(deadline_, kept_.front().first);
-}
-
-void PullManager::EndKept(TimeNs now) {
-  for (; !kept_.empty() && kept_.front().first <= now; kept_.pop_front())
-    store_->Release(kept_.front().second);
-  if (!kept_.empty()) deadline_ = std::min(deadline_, kept_.front().first);
-}
-
 void PullManager::OnRestored(uint64_t request, bool ok, const std::string& why, TimeNs now) {
   const auto it = pulls_.find(request);
   if (it == pulls_.end() || it->second.stage != Stage::kRestoring) return;
@@ -187,7 +174,7 @@ void PullManager::Arrived(Active* p, bool restored, TimeNs now) {
   if (store_->SealCopy(p->id, p->attempt, restored)) {
     reply.place = {node_, p->target.segment, p->target.offset};
     TellOwner(p->id, p->attempt, p->target, p->moves_from);
-    if (restored) Keep(p->id, p->attempt, now);
+    if (restored) restored_.Arrived({p->id, p->attempt}, now);
   } else {
     reply.failed = true;
     reply.text = "it was freed while it was on its way";
@@ -286,10 +273,17 @@ void PullManager::OnNodeDead(uint32_t node, TimeNs now) {
   for (uint64_t request : stuck) TryNext(&pulls_.at(request), now);
 }
 
+void PullManager::OnRoom() {
+  if (deadline_ == kNever) return;  // nobody waits
+  retries_.Reset();
+  deadline_ = 0;
+}
+
 void PullManager::OnTimer(TimeNs now) {
+  restored_.OnTimer(now);
   if (now < deadline_) return;
   deadline_ = kNever;
-  EndKept(now);
+  retries_.Next();
   std::vector<uint64_t> waiting;
   for (const auto& [request, p] : pulls_) {
     if (p.stage == Stage::kWaitRoom) waiting.push_back(request);

@@ -4,14 +4,16 @@
 // acts through.
 #pragma once
 
-#include <deque>
+#include <algorithm>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "objstore/store.h"
+#include "runtime/base/backoff.h"
 #include "runtime/base/time.h"
 #include "runtime/core/outbox.h"
+#include "runtime/raylet/restored_copies.h"
 
 namespace rmpi {
 
@@ -50,9 +52,10 @@ class PullManager {
   // The source's side.
   void OnPin(const Address& from, const PinRequest& m, TimeNs now);
   void OnUnpin(const Address& from, const PinRequest& m);
-  // Room may have come; patience may have ended.
+  // Who waits for room tries again in the next OnTimer.
+  void OnRoom();
   void OnTimer(TimeNs now);
-  TimeNs NextDeadline() const { return deadline_; }
+  TimeNs NextDeadline() const { return std::min(deadline_, restored_.NextDeadline()); }
   // That wait for room.
   uint64_t WaitingBytes() const;
   uint64_t moved_bytes() const { return moved_bytes_; }
@@ -94,8 +97,9 @@ class PullManager {
   Active* Find(const ObjectId& id, uint32_t attempt);
   void TellOwner(const ObjectId& id, uint32_t attempt, const objstore::Locator& at, uint32_t moves_from);
   void LetGo(const objstore::Store::Entry* entry);
-  void Keep(const ObjectId& id, uint32_t attempt, TimeNs now);
-  void EndKept(TimeNs now);
+
+  static constexpr TimeNs kFirstRetry = 200 * kMicrosecond;
+  static constexpr TimeNs kLastRetry = 10 * kMillisecond;
 
   uint32_t node_;
   objstore::Store* store_;
@@ -112,8 +116,8 @@ class PullManager {
     size_t operator()(const HeldKey& k) const { return Mix(k.request ^ uint64_t{k.node} << 40); }
   };
   std::unordered_map<HeldKey, const objstore::Store::Entry*, HeldHash> held_;  // for others' transfers
-  // Restored a moment ago, held until whoever asked for it has had time to pin it.
-  std::deque<std::pair<TimeNs, const objstore::Store::Entry*>> kept_;
+  RestoredCopies restored_{store_};
+  Backoff retries_{kFirstRetry, kLastRetry};  // pins end without a word
   uint64_t moved_bytes_ = 0;
   uint64_t incoming_bytes_ = 0;  // room taken for what has still to come from other nodes
   TimeNs progress_ = 0;          // when one of these had come, or was given up

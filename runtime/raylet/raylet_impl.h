@@ -295,6 +295,8 @@ class Raylet : public sched::LocalScheduler::Host,
   std::unordered_map<uint64_t, uint16_t> job_starts_;
   uint64_t next_nonce_ = 1;
   std::vector<Room> waiting_room_;
+  TimeNs retry_room_at_ = 0;
+  Backoff room_retries_{200 * kMicrosecond, 10 * kMillisecond};  // pins end without a word
   std::vector<EndingJob> ending_jobs_;
   std::unordered_map<uint32_t, NodeRecord> nodes_;
   std::deque<std::pair<Address, std::string>> causes_;  // of the latest deaths here

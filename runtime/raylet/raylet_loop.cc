@@ -77,7 +77,8 @@ TimeNs Raylet::NextDeadline() const {
   const TimeNs soon = MonotonicNow() + 10 * kMillisecond;
   const bool dying =
       std::any_of(clients_.begin(), clients_.end(), [](const auto& c) { return c.second->dying; });
-  if (dying || !waiting_room_.empty() || !ending_jobs_.empty() || stopping_) d = std::min(d, soon);
+  if (dying || !ending_jobs_.empty() || stopping_) d = std::min(d, soon);
+  if (!waiting_room_.empty()) d = std::min(d, retry_room_at_);
   if (port_->total_backlog_bytes() != 0) d = std::min(d, soon);
   if (store_ && store_->sweep_needed()) d = std::min(d, soon);
   return d;
@@ -96,7 +97,7 @@ void Raylet::OnTimers(TimeNs now) {
   if (gcs_) gcs_->OnTimer(now);
   if (detached_) detached_->OnTimer(now);
   if (store_->sweep_needed()) store_->Sweep();
-  if (!waiting_room_.empty()) RetryRoom(now);
+  RetryRoom(now);
   if (!stopping_) Spill(now);
   if (now >= listen_again_) {
     listen_again_ = kNever;

@@ -193,7 +193,10 @@ void Raylet::OnStoreMessage(const MessageHeader& header, Bytes body) {
       Handle<Pinned>(body, [&](const Pinned& m) { pulls_->OnPinned(m, now); });
       break;
     case MsgType::kUnpin:
-      Handle<PinRequest>(body, [&](const PinRequest& m) { pulls_->OnUnpin(from, m); });
+      Handle<PinRequest>(body, [&](const PinRequest& m) {
+        pulls_->OnUnpin(from, m);
+        AfterFree();
+      });
       break;
     default:
       break;

@@ -93,6 +93,8 @@ void Raylet::HandleExtent(const Address& from, const ExtentRequest& m, TimeNs no
   }
   waiting_room_.push_back(room);
   WantRoom();
+  room_retries_.Reset();
+  retry_room_at_ = now + room_retries_.Delay();
 }
 
 // What clients have leased and do not use may be enough.
@@ -106,6 +108,9 @@ void Raylet::WantRoom() {
 }
 
 void Raylet::RetryRoom(TimeNs now) {
+  if (waiting_room_.empty() || now < retry_room_at_) return;
+  retry_room_at_ = now + room_retries_.Delay();
+  room_retries_.Next();
   std::vector<Room> waiting = std::move(waiting_room_);
   waiting_room_.clear();
   room_progress_ = std::max(room_progress_, spiller_->manager().progress());
@@ -127,8 +132,11 @@ void Raylet::RetryRoom(TimeNs now) {
   }
 }
 
+// Who waits tries in the next turn: what comes in one batch makes them try once.
 void Raylet::AfterFree() {
-  if (!waiting_room_.empty()) RetryRoom(MonotonicNow());
+  room_retries_.Reset();
+  retry_room_at_ = 0;
+  if (pulls_) pulls_->OnRoom();
 }
 
 }  // namespace rmpi

@@ -14,8 +14,7 @@ Spiller::Spiller(spill::SpillOptions options, const std::string& hdf5_plugin, ui
     : bell_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       restored_(std::move(restored)),
       manager_(options, store, this),
-      io_({options.folders, hdf5_plugin, node, run, arena->data(0), options.most_writes,
-           [bell = bell_.get()] {
+      io_({options.folders, hdf5_plugin, node, run, arena, options.most_writes, [bell = bell_.get()] {
              const uint64_t one = 1;
              [[maybe_unused]] const ssize_t n = write(bell, &one, sizeof one);
            }}) {}

@@ -203,6 +203,38 @@ TEST_F(PullManagerTest, WhatWasRestoredStaysAMomentForItsReader) {
   EXPECT_EQ(store_->Find(MakeId(1), 0), nullptr);
 }
 
+TEST_F(PullManagerTest, AReaderThatHasComeEndsThatMoment) {
+  const auto client = NewClient(1);
+  on_disk_ = MakeId(1);
+  pulls_->OnPull(kReader, Wants(1, {kNode}), now_);
+  pulls_->OnRestored(restores_[0], true, "", now_);
+  const Place at = Reply().place;
+  const objstore::Locator locator{at.node, at.segment, at.offset, kSize};
+  ASSERT_EQ(client->Pin(locator, MakeId(1), 0), objstore::Client::PinResult::kPinned);
+  const uint64_t most = (16 << 20) - kSize / 2;
+  EXPECT_FALSE(store_->CreateCopy(MakeId(9), 0, most, MakeId(9).owner())) << "it is being read";
+  client->Unpin(locator);
+  EXPECT_TRUE(store_->CreateCopy(MakeId(9), 0, most, MakeId(9).owner()));
+}
+
+TEST_F(PullManagerTest, WhoWaitsForRoomIsServedWhenItComes) {
+  const auto client = NewClient(1);
+  for (int i = 0; i < 15; ++i) ASSERT_TRUE(Put(client.get(), MakeId(10 + i), kSize));
+  pulls_->OnPull(kReader, Wants(1, {2}, 2 * kSize), now_);
+  EXPECT_LT(pulls_->NextDeadline(), now_ + kMillisecond) << "soon at first";
+  for (int i = 0; i < 20; ++i) {
+    now_ = pulls_->NextDeadline();
+    pulls_->OnTimer(now_);
+  }
+  EXPECT_EQ(pulls_->NextDeadline(), now_ + 10 * kMillisecond) << "and then less often";
+  for (int i = 0; i < 3; ++i) store_->Free(MakeId(10 + i), 0);
+  pulls_->OnRoom();
+  EXPECT_LE(pulls_->NextDeadline(), now_);
+  pulls_->OnTimer(now_);
+  EXPECT_EQ(out_.Count(MsgType::kPin), 1U);
+  EXPECT_EQ(pulls_->NextDeadline(), kNever);
+}
+
 TEST_F(PullManagerTest, WhatCannotBeRestoredComesFromElsewhereOrIsGone) {
   on_disk_ = MakeId(1);
   pulls_->OnPull(kReader, Wants(1, {kNode, 3}), now_);
