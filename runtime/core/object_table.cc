@@ -246,8 +246,14 @@ void ObjectTable::FreePlaces(const Entry& e) {
   for (const Place& p : e.details->places) outbox_->Send(RayletOf(p.node), MsgType::kFree, m);
 }
 
+std::string ObjectTable::OriginOf(const ObjectId& id) const {
+  const auto it = origins_.find(id);
+  return it == origins_.end() ? "" : it->second;
+}
+
 void ObjectTable::ReleaseOwned(Entry* e) {
   if (!e->live) return;
+  if (!origins_.empty()) origins_.erase(e->id);
   if (e->state.load(std::memory_order_relaxed) == EntryState::kStored) {
     FreePlaces(*e);
   } else if (e->kind == static_cast<uint8_t>(ValueKind::kAppError) && !e->looked_at && on_unread_error_ &&
@@ -280,6 +286,7 @@ void ObjectTable::ReleaseOwned(Entry* e) {
 void ObjectTable::ReleaseBorrowed(Entry* e) {
   const auto it = borrowed_.find(e->id);
   if (it == borrowed_.end() || it->second.get() != e) return;
+  if (!origins_.empty()) origins_.erase(e->id);
   Details& d = e->more();
   if (d.registration != Registration::kGone) {
     RefMessage m;

@@ -111,6 +111,9 @@ class ObjectTable {
   // protection, when somebody reads them.
   void SetWire(Entry* e, const WireValue& value);
   WireValue ToWire(const Entry& e) const;
+  // Where its ref was made, in words, if that is recorded; kept as long as the entry.
+  void NoteOrigin(const Entry& e, std::string text) { origins_[e.id] = std::move(text); }
+  std::string OriginOf(const ObjectId& id) const;
   // Makes sure that a pending entry will become ready: asks its owner once, or has it made again.
   void Resolve(Entry* e);
   // The object was not found on a node. Owned: asks that node's raylet; borrowed: asks the owner again.
@@ -197,6 +200,7 @@ class ObjectTable {
   size_t owned_count_ = 0;
   std::unordered_map<ObjectId, std::unique_ptr<Entry>> items_;  // owned: of streams
   std::unordered_map<ObjectId, std::unique_ptr<Entry>> borrowed_;
+  std::unordered_map<ObjectId, std::string> origins_;  // empty unless they are recorded
   std::unordered_map<Address, std::unordered_set<Entry*>> by_borrower_;
   std::unordered_map<uint64_t, ObjectId> pending_registrations_;  // nonce -> what
   std::set<uint64_t> pending_nonces_;

@@ -311,6 +311,9 @@ class CoreWorker {
   Status Borrow(const ObjectId& id, const Ref& outer, Ref* out);
   // A ref that left by a way the runtime does not see (user's own pickle): held until the job ends.
   void PinForJob(const Ref& ref);
+  // Where a ref was made, for errors and people; remembered as long as this process knows the object.
+  void NoteOrigin(const Ref& ref, std::string text);
+  std::string OriginOf(const ObjectId& id);  // empty: not recorded
 
   // ---- tasks
   TemplateHandle Prepare(const TaskTemplate& t);

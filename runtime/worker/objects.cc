@@ -220,6 +220,16 @@ void CoreWorker::PinForJob(const Ref& ref) {
   impl.pinned_for_job_.push_back(ref.entry());
 }
 
+void CoreWorker::NoteOrigin(const Ref& ref, std::string text) {
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);
+  impl_->core_.objects().NoteOrigin(*ref.entry(), std::move(text));
+}
+
+std::string CoreWorker::OriginOf(const ObjectId& id) {
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);
+  return impl_->core_.objects().OriginOf(id);
+}
+
 // ---- put --------------------------------------------------------------------------------------------------
 
 void CoreWorker::Impl::OnReply(MsgType type, Bytes body) {

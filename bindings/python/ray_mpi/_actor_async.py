@@ -58,7 +58,11 @@ class _CallLoop:
 
     def _run(self):
         asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
+        while True:
+            try:
+                self._loop.run_forever()
+            except (SystemExit, KeyboardInterrupt):
+                pass  # a call's, and its result by now; asyncio lets these two through to here
 
     def start(self, function, args, kwargs, call, task_id, streams):
         self._arrived.append((function, args, kwargs, call, task_id, streams))
@@ -95,10 +99,16 @@ class _CallLoop:
             return
         if streams:
             result = _send_items(result, call)
-        elif not inspect.isawaitable(result):
-            self._end(call, result, None)
+        elif not asyncio.iscoroutine(result):
+            if not inspect.isawaitable(result):
+                self._end(call, result, None)
+                return
+            result = _wait_for(result)
+        try:
+            task = _start(self._loop, context, result)
+        except (SystemExit, KeyboardInterrupt) as error:  # of a first step that is done at once
+            self._end(call, None, error)
             return
-        task = _start(self._loop, context, _outcome(result))
         self._running[task_id] = task
         if task.done():
             self._done(call, task_id, task)
@@ -109,8 +119,10 @@ class _CallLoop:
         del self._running[task_id]
         if task.cancelled():
             self._end(call, None, asyncio.CancelledError())
+        elif error := task.exception():
+            self._end(call, None, error)
         else:
-            self._end(call, *task.result())
+            self._end(call, task.result(), None)
 
     def _end(self, call, result, error):
         if _core.finish_call(call, result, error):  # the actor ends itself
@@ -129,14 +141,8 @@ else:
         return context.run(loop.create_task, coroutine)
 
 
-async def _outcome(awaitable):
-    """(result, None) or (None, exception): SystemExit must not reach the loop."""
-    try:
-        return await awaitable, None
-    except asyncio.CancelledError:
-        raise
-    except BaseException as error:  # noqa: BLE001
-        return None, error
+async def _wait_for(awaitable):
+    return await awaitable
 
 
 async def _send_items(generator, call):

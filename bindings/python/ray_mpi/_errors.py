@@ -49,13 +49,16 @@ def raise_system(kind, message, context, object_hex):
         raise exceptions.WorkerCrashedError(message) if message else exceptions.WorkerCrashedError()
     if kind == 2:
         raise exceptions.TaskCancelledError(_task_id(context), message or None)
+    origin = _core.origin_of(bytes.fromhex(object_hex)) if kind in (3, 4) or kind in _NOT_MADE_AGAIN else ""
     if kind in (3, 4):
-        error = (exceptions.ObjectLostError if kind == 3 else exceptions.OwnerDiedError)(object_hex, None, "")
+        error = (exceptions.ObjectLostError if kind == 3 else exceptions.OwnerDiedError)(object_hex, None, origin)
         error.reason = message
         raise error
     if kind in _NOT_MADE_AGAIN:
         # The lost one may be an argument of the task that was to make the other.
-        raise exceptions.ObjectReconstructionFailedError(context or object_hex, _NOT_MADE_AGAIN[kind], message)
+        raise exceptions.ObjectReconstructionFailedError(
+            context or object_hex, _NOT_MADE_AGAIN[kind], message, call_site=origin
+        )
     if kind == 12:
         raise exceptions.ActorUnavailableError(message, None)
     if kind == 16:

@@ -195,8 +195,13 @@ class ObjectLostError(RayError):
         return type(self), self.args, {"reason": self.reason}
 
     def __str__(self):
-        text = f"Object {self.object_ref_hex} {self._TEXT}."
-        return f"{text} {self.reason}" if self.reason else text
+        return self._say(self.reason)
+
+    def _say(self, why):
+        text = " ".join(filter(None, [f"Object {self.object_ref_hex} {self._TEXT}.", why]))
+        if self.call_site:
+            return f"{text} Its reference was made here: {self.call_site}"
+        return f"{text} (With RAY_record_ref_creation_sites=1 this would say where its reference was made.)"
 
 
 class ObjectFetchTimedOutError(ObjectLostError):
@@ -235,8 +240,7 @@ class ObjectReconstructionFailedError(ObjectLostError):
         self.reason_message = reason_message or ""
 
     def __str__(self):
-        name = f" [{self.reason}]" if self.reason else ""
-        return f"Object {self.object_ref_hex} {self._TEXT}.{name} {self.reason_message}".rstrip()
+        return self._say(" ".join(filter(None, [self.reason and f"[{self.reason}]", self.reason_message])))
 
 
 class GetTimeoutError(RayError, TimeoutError):

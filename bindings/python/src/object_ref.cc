@@ -23,6 +23,7 @@ namespace {
 PyObject* g_load_ref = nullptr;  // _core._load_ref, what a pickled ref calls
 Imported g_task_id("ray_mpi._ids", "TaskID");
 Imported g_job_id("ray_mpi._ids", "JobID");
+Imported g_origin("ray_mpi._origins", "here");
 
 PyObjectRef* Cast(PyObject* o) { return reinterpret_cast<PyObjectRef*>(o); }
 
@@ -155,7 +156,9 @@ PyObject* JobIdMethod(PyObject* self, PyObject*) {
   });
 }
 
-PyObject* CallSite(PyObject*, PyObject*) { return PyUnicode_FromString(""); }
+PyObject* CallSite(PyObject* self, PyObject*) {
+  return Guard<PyObject*>(nullptr, [&] { return Str(OriginOf(IdOf(self))).release().ptr(); });
+}
 
 PyObject* Reduce(PyObject* self, PyObject*) {
   return Guard<PyObject*>(nullptr, [&] {
@@ -268,12 +271,29 @@ nb::object WrapRef(Ref ref) {
   return nb::steal<nb::object>(reinterpret_cast<PyObject*>(self));
 }
 
+void NoteOrigin(const char* what, const Ref& ref) {
+  if (!Session::Get().records_origins() || ref.nil()) return;
+  const nb::object text = Steal(PyObject_CallFunction(g_origin.get(), "s", what));
+  Session::Get().core()->NoteOrigin(ref, std::string(nb::str(text).c_str()));
+}
+
+std::string OriginOf(const ObjectId& id) {
+  return id.nil() || !Session::Get().connected() ? "" : Session::Get().core()->OriginOf(id);
+}
+
 nb::object LoadRef(const ObjectId& id) { return FromId(id, OuterRef::Current()); }
 
 void InitObjectRef(nb::module_& m) {
   nb::object type = Steal(PyType_FromSpec(&g_spec));
   g_object_ref_type = reinterpret_cast<PyTypeObject*>(type.ptr());
   m.attr("ObjectRef") = type;
+  m.def(
+      "origin_of",
+      [](const nb::bytes& binary) {
+        ObjectId id;
+        return Str(FromBinary({binary.c_str(), binary.size()}, &id) ? OriginOf(id) : "");
+      },
+      nb::arg("object_id"), "Where the object was made, as ObjectRef.call_site() says it.");
   (void)type.release();
   nb::object name = Str("ray_mpi._core");
   nb::object load = Steal(PyCFunction_NewEx(&g_load_ref_def, nullptr, name.ptr()));

@@ -29,6 +29,10 @@ const Ref& LiveRef(PyObject* o);
 
 nb::object WrapRef(Ref ref);
 
+// Writes down where the Python program is, as where this ref was made; nothing unless the session records it.
+void NoteOrigin(const char* what, const Ref& ref);
+std::string OriginOf(const ObjectId& id);
+
 // Where refs met while a value is pickled are collected; one per thread, innermost first.
 class RefCollector {
  public:

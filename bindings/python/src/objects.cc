@@ -15,7 +15,9 @@ Imported g_check_put("ray_mpi._errors", "check_put");
 nb::object Put(PyObject* value) {
   CoreWorker* core = Session::Get().CoreOrStart();
   try {
-    return WrapRef(PutValue(core, value));
+    Ref ref = PutValue(core, value);
+    NoteOrigin("put object", ref);
+    return WrapRef(std::move(ref));
   } catch (nb::python_error& e) {
     ExplainUnserializable(e, "the put value", value);
   }

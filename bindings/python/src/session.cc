@@ -4,6 +4,8 @@
 #include <time.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <string_view>
 
 #include "bindings/cpp/src/task_error.h"
 
@@ -14,6 +16,11 @@ Imported g_auto_init("ray_mpi._worker", "auto_init");
 Imported g_status_error("ray_mpi._errors", "status_error");
 
 constexpr TimeNs kShutdownPatience = 3 * kSecond;
+
+bool RecordsOrigins() {
+  const char* value = std::getenv("RAY_record_ref_creation_sites");
+  return value != nullptr && (std::string_view(value) == "1" || std::string_view(value) == "true");
+}
 
 }  // namespace
 
@@ -41,6 +48,7 @@ void Session::Connect(const CoreWorker::Options& options) {
   }
   CheckStatus(status);
   core_ = std::move(core);
+  records_origins_ = RecordsOrigins();
   closing_.store(false);
   ++epoch_;
 }

@@ -31,12 +31,16 @@ class Session {
   // The same, but starts the runtime first when the user has not (Ray's rule for most of its calls).
   CoreWorker* CoreOrStart();
 
+  // Whether it is written down where refs are made (RAY_record_ref_creation_sites); costs microseconds each.
+  bool records_origins() const { return records_origins_; }
+
   bool closing() const { return closing_.load(std::memory_order_relaxed); }  // any thread
 
  private:
   friend class InCore;
   std::unique_ptr<CoreWorker> core_;
   uint64_t epoch_ = 0;
+  bool records_origins_ = false;
   std::atomic<bool> closing_{false};
   std::atomic<int> waiting_{0};
 };

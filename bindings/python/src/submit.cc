@@ -89,6 +89,7 @@ nb::object Submit(Caller* self, PyObject* const* args, size_t positional, PyObje
   };
   while ((status = submit()).code() == StatusCode::kInterrupted) Check(PyErr_CheckSignals() == 0);
   CheckStatus(status);
+  for (const Ref& ref : returns) NoteOrigin(self->actor == nullptr ? "task call" : "actor call", ref);
   nb::object result = Wrap(returns);
   if (self->stream) result = Steal(PyObject_CallOneArg(g_generator.get(), result.ptr()));
   returns.clear();
