@@ -10,8 +10,10 @@ namespace {
 
 constexpr size_t kKeptClasses = 64;  // that nobody waits in
 
+}  // namespace
+
 // What is the same for all demand that any node serves alike. A wish is its demand's own.
-Shape ClassOf(const Shape& shape) {
+Shape GlobalScheduler::ClassOf(const Shape& shape) {
   Shape c = shape;
   c.depth = 0;
   c.job = {};
@@ -21,8 +23,6 @@ Shape ClassOf(const Shape& shape) {
   if (c.strategy == Strategy::kDefault) c.affinity_node = 0;
   return c;
 }
-
-}  // namespace
 
 // The node that the head does not choose for it as long as that serves it unasked (ServesItself).
 uint32_t GlobalScheduler::Hidden(uint32_t origin, const Shape& shape, bool rejected) {
@@ -47,7 +47,9 @@ void GlobalScheduler::OnDemand(uint32_t origin, const Demand& m) {
 
 void GlobalScheduler::OnReject(uint32_t node, const Demand& m) {
   // Its report comes with the rejection or soon after; until then it is full for us.
-  if (m.shape.group == 0) {
+  if (m.earmark_ms != 0) {
+    EarmarkFailed(node, m.shape, m.earmark_ms - 1);
+  } else if (m.shape.group == 0) {
     TakeForFull(node);
   } else if (const auto group = groups_.find(m.shape.group); group != groups_.end()) {
     for (Bundle& b : group->second) {
@@ -66,6 +68,7 @@ void GlobalScheduler::OnReject(uint32_t node, const Demand& m) {
   } else {
     Erase(key);
     f = Insert({m.owner.node, m, true, 0});
+    f->at->demand.earmark_ms = 0;
   }
   File(f->of, true);
   Schedule();
@@ -87,6 +90,7 @@ GlobalScheduler::Filed* GlobalScheduler::Insert(Waiting w) {
   Line& line = c->lines[hidden];
   w.turn = ++turns_;
   if (line.empty()) c->next.emplace(w.turn, hidden);
+  if (c->owners == 0) c->fares = true;  // it has not waited yet
   c->wanted += w.demand.count;
   ++c->owners;
   line.push_back(std::move(w));

@@ -50,6 +50,7 @@ void GlobalScheduler::DrainNode(uint32_t node) {
   if (it == nodes_.end() || it->second.leaving) return;
   index_.Remove(node);
   it->second.leaving = true;
+  SetEarmarked(&it->second, false);
   it->second.available.clear();
   ++nodes_version_;
   OpenAll([](const Shape&) { return true; });
@@ -63,6 +64,7 @@ bool GlobalScheduler::Leaving(uint32_t node) const {
 
 void GlobalScheduler::RemoveNode(uint32_t node) {
   if (!Leaving(node)) index_.Remove(node);
+  if (const auto it = nodes_.find(node); it != nodes_.end()) SetEarmarked(&it->second, false);
   nodes_.erase(node);
   ++nodes_version_;
   for (auto& [group, bundles] : groups_) {
@@ -81,13 +83,14 @@ void GlobalScheduler::RemoveNode(uint32_t node) {
 }
 
 void GlobalScheduler::OnReport(uint32_t node, const Amounts& available, const Amounts& kept,
-                               const std::vector<BundleReport>& bundles) {
+                               const std::vector<BundleReport>& bundles, bool earmarked) {
   const auto it = nodes_.find(node);
   if (it == nodes_.end() || it->second.leaving) return;
   Node& n = it->second;
   n.available = available;
   n.kept = kept;
   n.queued = 0;
+  SetEarmarked(&n, earmarked);
   std::set<uint32_t> groups;
   for (const BundleReport& b : bundles) {
     const auto group = groups_.find(b.group);
@@ -149,6 +152,7 @@ void GlobalScheduler::Assign(Waiting* w, uint32_t node, uint64_t count) {
   if (d.shape.group == 0)
     TakeManyFromReport(&nodes_.at(node).available, d.shape.resources, std::min(count, kMostAtOnce));
   HandOff(*w, count);
+  by_owner_.at({d.owner, d.shape_key, w->rejected}).of->fares = true;
   assigned_.emplace_back(node, d);
   assigned_.back().second.count = count;
   SetCount(&by_owner_.at({d.owner, d.shape_key, w->rejected}), d.count - count);

@@ -52,10 +52,13 @@ class GlobalScheduler {
   // It leaves: nothing is placed there any more. What it reports until it is removed changes nothing.
   void DrainNode(uint32_t node);
   void OnReport(uint32_t node, const Amounts& available, const Amounts& kept = {},
-                const std::vector<BundleReport>& bundles = {});
+                const std::vector<BundleReport>& bundles = {}, bool earmarked = false);
   void OnDemand(uint32_t origin, const Demand& m);
   void OnReject(uint32_t node, const Demand& m);
   void OnOwnerGone(const Address& owner);
+  // Once a second or so (global_starved.cc): of what has waited since the last time, while nothing of its
+  // class was placed, one gets a node's earmark.
+  void ServeStarved();
 
   // ---- placement groups (global_groups.cc). Which ones there are, and where, is PlacementGroups' business.
   // The bundles of a group: a new one, or one that has changed. Those without a node are waited for.
@@ -83,6 +86,7 @@ class GlobalScheduler {
     Amounts in_bundles;  // of groups
     Labels labels;
     uint32_t queued = 0;  // assigned to it though it was full, since it reported
+    bool earmarked = false;
     bool leaving = false;
 
     bool Feasible(const Shape& shape) const;  // ever, by what it is
@@ -110,6 +114,9 @@ class GlobalScheduler {
     uint32_t looked_at = 0;  // what nodes there were when it was found to be feasible or not
     // SPREAD: so many go to each of the next so many nodes.
     uint64_t each = 0, round = 0;
+    bool fares = true;   // some of it has been placed, or wanted first, since it was looked at for starvation
+    uint32_t rests = 0;  // so many looks: an earmark of late was in vain
+    uint32_t patience_ms = 0;  // of an earmark, more after each that was too short
   };
   using Classes = std::set<std::pair<uint64_t, Class*>>;  // by turn
   struct OwnerKey {
@@ -131,6 +138,7 @@ class GlobalScheduler {
   };
 
   // ---- who waits (global_demand.cc)
+  static Shape ClassOf(const Shape& shape);
   static uint32_t Hidden(uint32_t origin, const Shape& shape, bool rejected);
   Filed* Insert(Waiting w);
   void Erase(const OwnerKey& key);
@@ -153,6 +161,10 @@ class GlobalScheduler {
   void Refuse(Waiting* w, const std::string& reason, bool group_removed);
   void Flush();
   bool PlaceInGroup(Waiting* w);
+  void Starves(Class* c, bool fares);
+  void EarmarkFailed(uint32_t node, const Shape& shape, uint32_t stood_ms);
+  void SetEarmarked(Node* n, bool earmarked);
+  uint32_t NodeToDrain(const Shape& shape, bool fares);
   Bundle* PickBundle(const Shape& shape, uint32_t origin, std::vector<Bundle>* bundles);
   void CountBundles(const std::vector<Bundle>& bundles, bool there);
   bool Leaving(uint32_t node) const;
@@ -171,6 +183,8 @@ class GlobalScheduler {
   uint32_t nodes_version_ = 1;
   std::set<std::string> warned_;
   uint32_t spread_cursor_ = 0;
+  uint32_t drain_cursor_ = 0;
+  size_t earmarks_ = 0;  // nodes that have one
   bool scheduling_ = false;
   // To be sent.
   std::map<std::pair<uint32_t, OwnerKey>, HandedOff> handed_;  // by origin

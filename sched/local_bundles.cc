@@ -9,12 +9,12 @@ namespace rmpi::sched {
 constexpr TimeNs kRecallPeriod = 100 * kMillisecond;
 
 // Where a lease for this could come from now.
-std::optional<BundleKey> LocalScheduler::RoomFor(const Shape& shape) {
+std::optional<BundleKey> LocalScheduler::RoomFor(const Shape& shape, bool earmarked) {
   if (shape.group != 0) {
     const BundleKey* key = bundles_.Fitting(shape.group, shape.bundle, shape.resources);
     return key == nullptr ? std::nullopt : std::optional<BundleKey>(*key);
   }
-  if (!pool_.Fits(shape.resources) || !SparesEarmark(shape.resources)) return std::nullopt;
+  if (!pool_.Fits(shape.resources) || (!earmarked && !SparesEarmark(shape.resources))) return std::nullopt;
   return BundleKey{0, 0};
 }
 
@@ -29,17 +29,7 @@ void LocalScheduler::GiveTo(const BundleKey& from, const Amounts& what, const De
   if (from.first != 0) bundles_.Unuse(from);
 }
 
-// ---- earmarks ---------------------------------------------------------------------------------------------
-
-// Whether what the earmark waits for is still there without this.
-bool LocalScheduler::SparesEarmark(const Amounts& want) const {
-  if (!earmark_) return true;
-  return std::all_of(want.begin(), want.end(), [&](const auto& w) {
-    const auto& [name, amount] = w;
-    const int64_t reserved = AmountOf(earmarked_, name);
-    return amount <= 0 || reserved == 0 || AmountOf(pool_.available(), name) - amount >= reserved;
-  });
-}
+// ---- a group's way in -------------------------------------------------------------------------------------
 
 bool LocalScheduler::FitsAll(const Reserve& m) const {
   Pool left = pool_;
@@ -69,36 +59,7 @@ void LocalScheduler::OnReserve(const Reserve& m, TimeNs now) {
     return host_->SendReserved({m.group, m.epoch, true});
   }
   if (!m.earmark || !clear) return host_->SendReserved({m.group, m.epoch, false});
-  earmark_ = m;
-  earmarked_ = std::move(sum);
-  Recall();
-  Dispatch(now);
-}
-
-void LocalScheduler::ServeEarmark() {
-  if (!earmark_ || !FitsAll(*earmark_)) return;
-  bundles_.Take(*earmark_);
-  const Reserved done{earmark_->group, earmark_->epoch, true};
-  earmark_.reset();
-  host_->SendReserved(done);
-}
-
-// Owners would run task after task on their leases: these come back after the running one, as many as it
-// takes.
-void LocalScheduler::Recall() {
-  Amounts missing = earmarked_;
-  Subtract(&missing, pool_.available());
-  std::map<Address, Reclaim> recalls;
-  for (const auto& [id, lease] : leases_) {
-    if (lease.actor || lease.from.first != 0) continue;
-    const bool helps = std::any_of(lease.resources.begin(), lease.resources.end(), [&](const auto& r) {
-      return r.second > 0 && AmountOf(missing, r.first) > 0;
-    });
-    if (!helps) continue;
-    Subtract(&missing, lease.resources);
-    recalls[lease.owner].leases.push_back(id);
-  }
-  for (const auto& [owner, recall] : recalls) host_->SendReclaim(owner, recall);
+  EarmarkGroup(m, std::move(sum), now);
 }
 
 // ---- the end of the node ----------------------------------------------------------------------------------
@@ -108,7 +69,7 @@ void LocalScheduler::Drain(TimeNs now) {
   draining_ = promised_ = true;
   if (earmark_) {
     host_->SendReserved({earmark_->group, earmark_->epoch, false});
-    earmark_.reset();
+    EndGroupEarmark();
   }
   Dispatch(now);
 }
@@ -137,7 +98,7 @@ std::vector<Address> LocalScheduler::OnRelease(const Release& m, TimeNs now) {
     });
   }
   promised_ = true;
-  if (earmark_ && earmark_->group == m.group) earmark_.reset();
+  if (earmark_ && earmark_->group == m.group) EndGroupEarmark();
   std::vector<Address> ran;
   for (const auto& [id, lease] : leases_) {
     if (std::find(released.begin(), released.end(), lease.from) == released.end()) continue;

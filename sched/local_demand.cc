@@ -10,6 +10,7 @@ namespace {
 
 constexpr uint64_t kStale = UINT64_MAX;  // no count: differs from every true one
 constexpr size_t kKeptClasses = 64;      // that nobody waits in
+constexpr TimeNs kAssignPatience = 100 * kMillisecond;
 // The head is told that less is wanted when it is so much less, or few or none are left. What it places in
 // vain comes back at once.
 constexpr uint64_t kMuchLess = 4;
@@ -34,7 +35,7 @@ void LocalScheduler::OnLeaseRequest(const Address& owner, const LeaseRequest& m,
     d.owner = owner;
     d.shape_key = m.shape_key;
     d.ledger = &ledger;
-    ledger.at = Insert(std::move(d), {m.shape, false, false});
+    ledger.at = Insert(std::move(d), {m.shape, false, false, false});
   }
   LocalDemand& d = **ledger.at;
   d.epoch = m.epoch;
@@ -52,6 +53,12 @@ void LocalScheduler::OnAssign(const Demand& m, TimeNs now) {
   promised_ = true;
   if (ended_jobs_.count(m.shape.job) != 0) return;
   const bool stays = m.stays || (m.shape.strategy == Strategy::kNodeAffinity && m.shape.group == 0);
+  const bool earmark = m.earmark_ms != 0;
+  if (earmark && !MayEarmark(m)) {
+    Demand back = m;
+    back.earmark_ms = 1;
+    return host_->SendReject(back);
+  }
   LocalDemand d;
   d.owner = m.owner;
   d.shape_key = m.shape_key;
@@ -59,7 +66,12 @@ void LocalScheduler::OnAssign(const Demand& m, TimeNs now) {
   d.count = m.count;
   d.since = now;
   d.run_us = m.run_us;
-  Insert(std::move(d), {m.shape, true, stays});
+  d.patience = earmark ? m.earmark_ms * kMillisecond : kAssignPatience;
+  Insert(std::move(d), {m.shape, true, stays, earmark});
+  if (earmark) {
+    earmarked_ = m.shape.resources;
+    Recall(&m);
+  }
   for (const BundleKey& key : bundles_.Of(m.shape.group)) bundles_.Changed(key);
   Dispatch(now);
 }
@@ -103,6 +115,7 @@ LocalScheduler::Line::iterator LocalScheduler::Erase(Line::iterator at) {
     Report(&*at);
     at->ledger->at.reset();
   }
+  if (c->key->earmark) earmarked_.clear();  // it has been served, or is over
   --demand_count_;
   const auto next = c->line.erase(at);
   if (c->line.empty()) File(c);
@@ -186,11 +199,13 @@ Amounts LocalScheduler::Promisable() const {
   if (draining_) return {};
   Pool left = pool_;
   for (const auto& [depth, turn, c] : order_) {
-    if (!c->assigned() || c->shape().group != 0) continue;
+    if (!c->assigned() || c->shape().group != 0 || c->key->earmark) continue;
     for (uint64_t i = 0; i < c->count && left.Fits(c->shape().resources); ++i)
       left.Take(c->shape().resources);
   }
-  return left.Report();
+  Amounts report = left.Report();
+  Subtract(&report, earmarked_);  // nobody else gets that
+  return report;
 }
 
 void LocalScheduler::TakeReport(Heartbeat* out) {
@@ -198,6 +213,7 @@ void LocalScheduler::TakeReport(Heartbeat* out) {
   out->changed = true;
   out->available = reported_ = Promisable();
   out->kept = reported_kept_ = kept_;
+  out->earmarked = !earmarked_.empty() && !earmark_;
   std::vector<std::pair<const Shape*, uint64_t>> waits;
   for (const auto& [depth, turn, c] : order_) {
     if (c->assigned() && c->shape().group != 0) waits.emplace_back(&c->shape(), c->count);

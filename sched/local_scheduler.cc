@@ -6,7 +6,6 @@
 namespace rmpi::sched {
 namespace {
 
-constexpr TimeNs kAssignPatience = 100 * kMillisecond;
 constexpr TimeNs kReclaimPeriod = 20 * kMillisecond;
 constexpr TimeNs kIdleWorker = 2 * kSecond;  // workers beyond one per CPU end after this
 // A process that stays for its objects keeps devices no longer than this.
@@ -93,7 +92,8 @@ bool LocalScheduler::GrantOne(LocalDemand* d, const BundleKey& from) {
 }
 
 void LocalScheduler::Reject(LocalDemand* d) {
-  const Demand back{d->owner, d->shape_key, d->epoch, d->count, d->run_us, d->shape(), false};
+  Demand back{d->owner, d->shape_key, d->epoch, d->count, d->run_us, d->shape(), false, 0};
+  if (d->of->key->earmark) back.earmark_ms = 1 + static_cast<uint32_t>(d->patience / kMillisecond);
   SetCount(d, 0);
   promised_ = true;  // the head takes us for full until we say otherwise
   for (const BundleKey& key : bundles_.Of(d->shape().group)) bundles_.Changed(key);
@@ -106,7 +106,7 @@ void LocalScheduler::RejectLate(DemandClass* c, bool coming, TimeNs now) {
   if (c->key->stays && !draining_) return;
   while (!c->line.empty()) {
     LocalDemand& d = c->line.front();
-    if (!draining_ && now - d.since <= kAssignPatience) return Arm(d.since + kAssignPatience + 1);
+    if (!draining_ && now - d.since <= d.patience) return Arm(d.since + d.patience + 1);
     if (!draining_ && coming) return;
     Reject(&d);
     Erase(c->line.begin());
@@ -118,7 +118,7 @@ void LocalScheduler::GrantTo(DemandClass* c, std::map<uint8_t, uint32_t>* starts
                              std::optional<BundleKey>* room, bool* serves, TimeNs now) {
   bool granted = false;
   while (true) {
-    *room = RoomFor(c->shape());
+    *room = RoomFor(c->shape(), c->key->earmark);
     *serves = *room && Serves(*c, pool_.available());
     if (!*serves || c->line.empty()) break;
     const auto first = c->line.begin();
@@ -168,11 +168,17 @@ void LocalScheduler::Dispatch(TimeNs now) {
   if (dispatching_) return;
   dispatching_ = true;
   ServeEarmark();
-  bool starved = earmark_.has_value();
+  bool starved = !earmarked_.empty();
   std::map<uint8_t, uint32_t> starts_wanted;  // by language
-  round_.clear();
-  for (const auto& [depth, turn, c] : order_) round_.push_back(c);
-  for (DemandClass* c : round_) Serve(c, &starts_wanted, &starved, now);
+  bool again = false;
+  do {
+    const bool earmarked = !earmarked_.empty();
+    round_.clear();
+    for (const auto& [depth, turn, c] : order_) round_.push_back(c);
+    for (DemandClass* c : round_) Serve(c, &starts_wanted, &starved, now);
+    // What a task's earmark kept from those before it in the round is theirs now.
+    again = earmarked && earmarked_.empty();
+  } while (again);
   if (draining_) RecallAll(now);
   if (starved) AskForIdle(now);
   Prune();

@@ -144,6 +144,7 @@ class LocalScheduler {
     Shape shape;
     bool assigned = false;  // by the head: never passed on, and rejected when it waits for long
     bool stays = false;     // or not even then: there is nowhere else to go
+    bool earmark = false;   // or later: what becomes free is for it
     auto operator<=>(const ClassKey&) const = default;
   };
   // Demand that is served alike, of whichever owner. Of its own owners each is granted one in turn; what the
@@ -167,6 +168,7 @@ class LocalScheduler {
     Ledger* ledger = nullptr;  // null: assigned by the head
     TimeNs since = 0;
     uint32_t run_us = 0;  // of such tasks, as their owner says
+    TimeNs patience = 0;  // of what the head assigned
     bool untold = false;
 
     const Shape& shape() const { return of->shape(); }
@@ -241,18 +243,23 @@ class LocalScheduler {
   void StartWorkersFor(const DemandClass& c, std::map<uint8_t, uint32_t>* wanted, TimeNs now);
 
   // ---- placement groups (local_bundles.cc)
-  std::optional<BundleKey> RoomFor(const Shape& shape);
+  std::optional<BundleKey> RoomFor(const Shape& shape, bool earmarked);
   Pool& PoolOf(const BundleKey& from) { return from.first == 0 ? pool_ : bundles_.pool(from); }
   void Use(const BundleKey& from);
   void GiveTo(const BundleKey& from, const Amounts& what, const Devices& devices);
   void Changed(const BundleKey& from) {
     if (from.first != 0) bundles_.Changed(from);
   }
-  bool SparesEarmark(const Amounts& want) const;
   bool FitsAll(const Reserve& m) const;
-  void ServeEarmark();
-  void Recall();
   void RecallAll(TimeNs now);
+  // ---- earmarks (local_earmark.cc)
+  bool SparesEarmark(const Amounts& want) const;
+  void ServeEarmark();
+  void EarmarkGroup(const Reserve& m, Amounts sum, TimeNs now);
+  void EndGroupEarmark();
+  bool MayEarmark(const Demand& m) const;
+  bool Others(const LeaseRecord& lease, const Demand* than) const;
+  void Recall(const Demand* except);
   void Arm(TimeNs when) {
     if (when < deadline_) deadline_ = when;
   }
@@ -263,8 +270,9 @@ class LocalScheduler {
   Host* host_;
   Pool pool_;
   Bundles bundles_;
+  // An earmark: of a group's bundles, or of a task that starved (ClassKey::earmark). Never of both.
   std::optional<Reserve> earmark_;
-  Amounts earmarked_;             // what that wants in all
+  Amounts earmarked_;             // what it wants in all; none: there is no earmark
   Amounts kept_, reported_kept_;  // of the node's own pool, by actors
   CpuSlots cpu_slots_;
   std::map<ClassKey, DemandClass> classes_;

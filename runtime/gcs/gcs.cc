@@ -7,6 +7,7 @@
 namespace rmpi {
 namespace {
 
+constexpr TimeNs kLookPeriod = 1 * kSecond;  // for what starves
 constexpr TimeNs kCheckPeriod = 500 * kMillisecond;
 // Nodes answer within 0.7 s of their own time; one that is held up may take longer, and the output of tasks
 // is in that answer's wake. One that says nothing is dead before this is over.
@@ -143,6 +144,7 @@ void Gcs::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {
     default:
       break;
   }
+  if (next_look_ == kNever && scheduler_.pending() != 0) next_look_ = now + kLookPeriod;
 }
 
 void Gcs::OnHeartbeat(const Address& from, const Heartbeat& m, TimeNs now) {
@@ -151,7 +153,7 @@ void Gcs::OnHeartbeat(const Address& from, const Heartbeat& m, TimeNs now) {
   last_heard_[from.node] = now;
   if (m.changed) {
     if (!it->second.draining) it->second.available = sched::WithoutHints(m.available);
-    scheduler_.OnReport(from.node, m.available, m.kept, m.bundles);
+    scheduler_.OnReport(from.node, m.available, m.kept, m.bundles, m.earmarked);
     groups_.OnReport(now);
   }
   if (from.node != kHeadNode) outbox_->Send(from, MsgType::kHeartbeatAck, Nonce{m.sequence});
@@ -159,6 +161,10 @@ void Gcs::OnHeartbeat(const Address& from, const Heartbeat& m, TimeNs now) {
 
 void Gcs::OnTimer(TimeNs now) {
   groups_.OnTimer(now);
+  if (now >= next_look_) {
+    scheduler_.ServeStarved();
+    next_look_ = scheduler_.pending() != 0 ? now + kLookPeriod : kNever;
+  }
   if (now < deadline_) return;
   deadline_ = kNever;
   // After a suspension of the whole job nobody has been silent: only time in which we ran counts.

@@ -61,7 +61,7 @@ class Gcs : private sched::GlobalScheduler::Host {
   void OnTimer(TimeNs now);
   // The connection of that raylet closed: it is dead, whether it has joined or not.
   void OnRankClosed(int rank, TimeNs now);
-  TimeNs NextDeadline() const { return std::min(deadline_, groups_.NextDeadline()); }
+  TimeNs NextDeadline() const { return std::min({deadline_, groups_.NextDeadline(), next_look_}); }
 
   // That node is to leave in order: nothing is placed there any more, and its raylet ends what it has.
   Status Drain(const DrainNode& m);
@@ -138,6 +138,7 @@ class Gcs : private sched::GlobalScheduler::Host {
   TimeNs bringup_at_ = kNever;
   TimeNs last_timer_ = 0;
   TimeNs deadline_ = kNever;
+  TimeNs next_look_ = kNever;  // for what starves; never: nothing waits
 };
 
 }  // namespace rmpi

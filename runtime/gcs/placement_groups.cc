@@ -11,9 +11,9 @@ using When = sched::GlobalScheduler::When;
 constexpr TimeNs kTryPeriod = kMillisecond;  // reports come in crowds
 constexpr TimeNs kFirstBackoff = 100 * kMillisecond;
 constexpr TimeNs kLastBackoff = kSecond;
-// What is earmarked lies idle: for so long at most, and so long not again.
-constexpr TimeNs kEarmarkPatience = 10 * kSecond;
-constexpr TimeNs kEarmarkPause = 10 * kSecond;
+// What is earmarked lies idle: for so long at most, and so long not again; each that was in vain makes the
+// next one longer.
+constexpr TimeNs kLastEarmarkPatience = 640 * kSecond;
 constexpr size_t kRemovedKept = 1000;
 constexpr int64_t kBundleUnits = 1000 * sched::kResourceUnit;  // Ray's mark of a bundle
 
@@ -192,7 +192,7 @@ void PlacementGroups::ReserveOn(Group* g, const std::vector<uint32_t>& nodes, bo
   waiting_.erase(g->record.group);
   if (earmark) {
     earmarking_ = g->record.group;
-    earmark_until_ = now + kEarmarkPatience;
+    earmark_until_ = now + earmark_patience_;
     Arm(earmark_until_);
   }
   std::map<uint32_t, Reserve> requests;
@@ -237,7 +237,7 @@ void PlacementGroups::GiveUp(Group* g, TimeNs now) {
   }
   if (g->earmark) {
     earmarking_ = 0;
-    next_earmark_ = now + kEarmarkPause;
+    next_earmark_ = now + earmark_patience_;
   }
   ++g->epoch;  // answers to what was asked come too late
   g->targets.clear();
@@ -313,6 +313,7 @@ void PlacementGroups::OnTimer(TimeNs now) {
   deadline_ = kNever;
   if (earmarking_ != 0 && now >= earmark_until_) {
     GiveUp(&groups_.at(earmarking_), now);
+    earmark_patience_ = std::min(2 * earmark_patience_, kLastEarmarkPatience);
   } else if (earmarking_ != 0) {
     Arm(earmark_until_);
   }

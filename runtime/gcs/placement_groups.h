@@ -100,6 +100,7 @@ class PlacementGroups {
   uint32_t earmarking_ = 0;   // the group
   TimeNs earmark_until_ = 0;  // then it is given up
   TimeNs next_earmark_ = 0;   // not before
+  TimeNs earmark_patience_ = 10 * kSecond;
   TimeNs next_try_ = 0;
   TimeNs deadline_ = kNever;
 };

@@ -58,10 +58,11 @@ struct Heartbeat {  // raylet -> GCS, also the load report: only what changed si
   std::vector<std::pair<std::string, int64_t>> available;
   std::vector<std::pair<std::string, int64_t>> kept;  // by actors: no end of it is in sight
   std::vector<BundleReport> bundles;                  // those that changed
+  bool earmarked = false;                             // a task waits with an earmark
 
   template <class C>
   void Fields(C& c) {
-    c(sequence, changed, available, kept, bundles);
+    c(sequence, changed, available, kept, bundles, earmarked);
   }
 };
 
@@ -75,10 +76,13 @@ struct Demand {
   uint32_t run_us = 0;  // of such tasks, on the average; 0: not known
   Shape shape;
   bool stays = false;  // an assignment that has nowhere else to go: it is not rejected for lack of room
+  // An assignment that has starved elsewhere: for so long what becomes free goes here before anybody gets it.
+  // With its rejection: how long that stood, and 1.
+  uint32_t earmark_ms = 0;
 
   template <class C>
   void Fields(C& c) {
-    c(owner, shape_key, epoch, count, run_us, shape, stays);
+    c(owner, shape_key, epoch, count, run_us, shape, stays, earmark_ms);
   }
 };
 

@@ -35,6 +35,9 @@ struct Costs {
 struct Size {
   uint32_t nodes = 1000;
   uint32_t cpus = 128;  // of each
+  uint32_t gpus = 0;    // of every fourth one
+
+  uint32_t GpusOf(uint32_t node) const { return node % 4 == 0 ? gpus : 0; }
 };
 
 // Of the head's GCS.

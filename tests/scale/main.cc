@@ -24,10 +24,24 @@ void Print(const Outcome& o) {
   std::fflush(stdout);
 }
 
+void Print(const MixedOutcome& o) {
+  Print(o.outcome);
+  fmt::print(
+      "{:<24} {:.1f} s, utilisation {:.1f} %: {:.1f} % over a list schedule that knows everything ({:.1f} "
+      "s); all work on all "
+      "CPUs {:.1f} s, on all GPUs {:.1f} s, the longest task {:.1f} s\n",
+      "", Ms(o.outcome.makespan) / 1e3, 100 * o.utilisation, 100 * (o.over_bound() - 1),
+      Ms(o.bound.makespan) / 1e3, Ms(o.bound.by_cpus) / 1e3, Ms(o.bound.by_gpus) / 1e3,
+      Ms(o.bound.longest) / 1e3);
+  std::fflush(stdout);
+}
+
 int Run(int argc, char** argv) {
   Size size;
   uint64_t tasks = 0;
   uint32_t deaths = 0;
+  int64_t span = 0;
+  uint64_t seed = 0;
   std::string only;
   po::options_description options(
       "Simulates the schedulers of a large cluster, in virtual time, and prints a line per scenario.\n"
@@ -38,7 +52,10 @@ int Run(int argc, char** argv) {
       "cpus", po::value(&size.cpus)->default_value(128), "CPUs of each")(
       "tasks", po::value(&tasks)->default_value(1'000'000), "of the bursts")(
       "deaths", po::value(&deaths)->default_value(100), "nodes that die in the last scenario")(
-      "only", po::value(&only), "scenarios whose name begins so");
+      "span", po::value(&span)->default_value(600),
+      "seconds of all CPUs that the mixed workload takes at least")(
+      "seed", po::value(&seed)->default_value(1), "of the mixed workload")("only", po::value(&only),
+                                                                           "scenarios whose name begins so");
   po::variables_map given;
   try {
     po::store(po::parse_command_line(argc, argv, options), given);
@@ -71,6 +88,12 @@ int Run(int argc, char** argv) {
     if (wanted("ramp-up")) show(RampUp(size, owners));
   }
   if (wanted("steady")) show(Steady(size, 1000, 100 * kMillisecond, 2 * kSecond));
+  if (wanted("big")) show(BigAmongSmall(size, 10, 10, 100 * kMillisecond));
+  if (wanted("mixed")) {
+    Size mixed = size;
+    mixed.gpus = 8;
+    for (uint32_t owners : {1U, 10U}) Print(MixedWork(mixed, owners, span * kSecond, seed));
+  }
   if (wanted("actors")) show(Actors(size, 1, 10'000));
   if (wanted("actors")) show(Actors(size, 100, 10'000));
   if (wanted("groups")) {

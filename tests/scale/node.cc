@@ -6,6 +6,7 @@
 
 #include "runtime/raylet/fence.h"
 #include "tests/scale/owner.h"
+#include "tests/scale/workload.h"
 
 namespace rmpi::scale {
 namespace {
@@ -25,6 +26,7 @@ sched::LocalOptions OptionsOf(uint32_t id, const Size& size) {
   sched::LocalOptions options;
   options.node = id;
   options.total = {{"CPU", size.cpus * sched::kResourceUnit}};
+  if (size.GpusOf(id) != 0) options.total.emplace_back("GPU", size.GpusOf(id) * sched::kResourceUnit);
   options.max_workers = 4 * size.cpus;
   return options;
 }
@@ -33,9 +35,10 @@ sched::LocalOptions OptionsOf(uint32_t id, const Size& size) {
 
 Node::Node(Cluster* cluster, uint32_t id)
     : cluster_(cluster), id_(id), scheduler_(OptionsOf(id, cluster->size()), this) {
-  // That there are others, all alike, is what it needs to know: one stands for them, or 10,000 nodes would
-  // keep 10,000 others each.
-  if (cluster->size().nodes > 1) scheduler_.AddOther(id == 1 ? 2 : 1, scheduler_.total());
+  // That there are others is what it needs to know: one stands for them, or 10,000 nodes would keep 10,000
+  // others each.
+  const uint32_t other = id == 1 ? 2 : 1;
+  if (cluster->size().nodes > 1) scheduler_.AddOther(other, OptionsOf(other, cluster->size()).total);
   // Not all at once.
   next_heartbeat_ = cluster->now() + id % 500 * kMillisecond;
   timer_at_ = next_heartbeat_;
@@ -84,7 +87,8 @@ void Node::OnMessage(const MessageHeader& header, Bytes body) {
       scheduler_.OnReserve(Decode<Reserve>(body), now);
       break;
     case MsgType::kGroupRelease:
-      scheduler_.OnRelease(Decode<Release>(body), now);
+      if (!scheduler_.OnRelease(Decode<Release>(body), now).empty())
+        throw std::logic_error("a group is removed only when nothing runs in it any more");
       break;
     case MsgType::kNodeDead: {
       std::vector<Address> ended;
@@ -185,7 +189,9 @@ void Node::StartNext(Worker* w) {
   const Worker::Item& item = w->items.front();
   w->running = true;
   cluster_->Started(item.work.submitted);
-  cluster_->At(cluster_->now() + item.work.run, Cluster::Timer::kTaskDone, id_, w->self.slot);
+  const bool fetches = item.work.data != 0 && item.work.data != id_;
+  const TimeNs takes = item.work.run + (fetches ? kTransfer : 0);
+  cluster_->At(cluster_->now() + takes, Cluster::Timer::kTaskDone, id_, w->self.slot);
 }
 
 void Node::OnTaskDone(uint16_t slot) {

@@ -17,10 +17,11 @@ namespace rmpi::scale {
 struct Work {
   TimeNs run = 0;
   TimeNs submitted = 0;
+  uint32_t data = 0;  // the node that has its large arguments; 0: there are none
 
   template <class C>
   void Fields(C& c) {
-    c(run, submitted);
+    c(run, submitted, data);
   }
 };
 

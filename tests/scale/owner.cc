@@ -32,13 +32,18 @@ void Owner::SubmitSteadily(const TaskTemplate& function, uint64_t count, TimeNs 
   Settle();
 }
 
-void Owner::SubmitOne() {
+void Owner::SubmitOne() { Submit(function_, {run_, cluster_->now(), 0}, {}, &refs_); }
+
+void Owner::Submit(const std::shared_ptr<core::Template>& function, const Work& work,
+                   std::vector<core::Entry*> args, std::vector<core::Entry*>* results) {
   Writer w;
-  w(Work{run_, cluster_->now()});
-  core::Task* task = core_.tasks().New(TaskKind::kNormal, function_, Blob::Copy(w.bytes()), {}, 0, 0, 0);
+  w(work);
+  const auto count = static_cast<uint32_t>(args.size());
+  core::Task* task =
+      core_.tasks().New(TaskKind::kNormal, function, Blob::Copy(w.bytes()), std::move(args), count, 0, 0);
   core::Entry* e = core_.objects().ReturnOf(task->record, 0);
   e->handles.fetch_add(1);
-  refs_.push_back(e);
+  results->push_back(e);
   core_.submitter().Start(task, cluster_->now());
 }
 
@@ -69,9 +74,7 @@ void Owner::CreateGroups(uint64_t count, GroupStrategy strategy, uint32_t bundle
   for (uint64_t i = 0; i < count; ++i) {
     m.nonce = UINT64_MAX - i;
     groups_[m.nonce] = cluster_->now();
-    Writer w;
-    w(m);
-    cluster_->Send(self_, GcsAddress(), MsgType::kGroupRequest, w.bytes());
+    AskForGroup(m);
   }
   Settle();
 }
@@ -87,9 +90,10 @@ bool Owner::OnGroup(MsgType type, Bytes body) {
     wait.op = GroupOp::kWait;
     wait.group.group = reply.groups[0].group;
     groups_[wait.group.group] = groups_.extract(reply.nonce).mapped();
-    Writer w;
-    w(wait);
-    cluster_->Send(self_, GcsAddress(), MsgType::kGroupRequest, w.bytes());
+    for (RunningGang& g : gangs_) {
+      if (g.nonce == reply.nonce) g.group = wait.group.group;
+    }
+    AskForGroup(wait);
     return true;
   }
   if (type != MsgType::kGroupReady) return false;
@@ -97,6 +101,7 @@ bool Owner::OnGroup(MsgType type, Bytes body) {
   reader(ready);
   cluster_->Started(groups_.at(ready.group));
   groups_.erase(ready.group);
+  StartInGroup(ready.group);
   return true;
 }
 
@@ -121,6 +126,7 @@ void Owner::Settle() {
   const TimeNs now = cluster_->now();
   for (; left_ != 0 && next_ <= now; --left_, next_ += gap_) SubmitOne();
   if (left_ == 0) next_ = kNever;
+  if (!gangs_.empty()) RunGangs();
   do {
     while (!to_self_.empty()) {
       const auto [header, body] = std::move(to_self_.front());
@@ -133,7 +139,7 @@ void Owner::Settle() {
   const size_t unfinished = left_ + pending();
   cluster_->unfinished += unfinished - counted_;
   counted_ = unfinished;
-  const TimeNs due = std::min(core_.NextDeadline(), next_);
+  const TimeNs due = std::min({core_.NextDeadline(), next_, next_gang_});
   if (due == kNever || (timer_at_ > now && timer_at_ <= due)) return;
   timer_at_ = std::max(due, now + 1);
   cluster_->At(timer_at_, Cluster::Timer::kOwner, index_);

@@ -11,6 +11,8 @@
 #include "runtime/core/core.h"
 #include "tests/core/null_host.h"
 #include "tests/scale/cluster.h"
+#include "tests/scale/node.h"
+#include "tests/scale/workload.h"
 
 namespace rmpi::scale {
 
@@ -27,8 +29,11 @@ class Owner : public Outbox, public core::NullHost {
   void SubmitActors(uint64_t count);
   // Placement groups: made, and waited for.
   void CreateGroups(uint64_t count, GroupStrategy strategy, uint32_t bundles, int64_t cpus);
+  // All at once; gangs at their time, each with a task in every bundle, after which its group is removed.
+  void SubmitMixed(const std::vector<MixedTask>& tasks);
+  void SubmitGangs(const std::vector<Gang>& gangs);
   void DropAll();  // the references
-  size_t pending() const { return core_.tasks().pending_count() + groups_.size(); }
+  size_t pending() const { return core_.tasks().pending_count() + groups_.size() + gangs_.size(); }
 
   void OnMessage(const MessageHeader& header, Bytes body);
   void OnTimer();
@@ -37,7 +42,21 @@ class Owner : public Outbox, public core::NullHost {
   TimeNs busy_until = 0, takes_until = 0;
 
  private:
+  struct RunningGang {
+    Gang gang;
+    TimeNs at = 0;
+    uint64_t nonce = 0;
+    bool asked = false;
+    uint32_t group = 0;
+    std::vector<core::Entry*> results;  // of its tasks, when they are submitted
+  };
+
   void SubmitOne();
+  void Submit(const std::shared_ptr<core::Template>& function, const Work& work,
+              std::vector<core::Entry*> args, std::vector<core::Entry*>* results);
+  void AskForGroup(const GroupRequest& m);
+  void RunGangs();
+  void StartInGroup(uint32_t group);
   bool OnGroup(MsgType type, Bytes body);
   void Settle();
   void Post(const Address& to, MsgType type, Bytes body) override;
@@ -54,6 +73,8 @@ class Owner : public Outbox, public core::NullHost {
   TimeNs timer_at_ = kNever;
   std::map<uint64_t, TimeNs>
       groups_;  // that are not there yet: when they were asked for, by nonce, then by number
+  std::vector<RunningGang> gangs_;  // those that are not over
+  TimeNs next_gang_ = kNever;
   std::deque<std::pair<MessageHeader, Blob>> to_self_;
 };
 

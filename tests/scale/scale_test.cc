@@ -45,6 +45,26 @@ TEST(Scale, AGangOnAllNodes) {
   EXPECT_LT(o.worst, 100 * kMillisecond);
 }
 
+// What keeps the nodes busy never ends, so there are never 64 CPUs of one free at once unless somebody sees
+// to it.
+TEST(Scale, BigTasksDoNotStarve) {
+  for (const uint32_t nodes : {1U, 4U}) {
+    const Outcome o = BigAmongSmall({nodes, 128}, 3, 2, 300 * kMillisecond);
+    EXPECT_TRUE(o.finished);
+    EXPECT_LT(o.makespan, 5 * kSecond);
+  }
+}
+
+// A list schedule of a workload ten times as long as its longest task; see docs/scale.md for what is in it.
+TEST(Scale, MixedWorkIsNotMuchLongerThanAListSchedule) {
+  Size size{100, 128};
+  size.gpus = 8;
+  const MixedOutcome o = MixedWork(size, 1, 600 * kSecond, 1);
+  EXPECT_TRUE(o.outcome.finished);
+  EXPECT_LT(o.over_bound(), 1.18);
+  EXPECT_GT(o.utilisation, 0.82);
+}
+
 TEST(Scale, WhatDiesIsDoneElsewhere) {
   const Outcome o = Deaths(kThousand, 10, 100);
   EXPECT_TRUE(o.finished);

@@ -150,4 +150,34 @@ Outcome Deaths(const Size& size, uint32_t owners, uint32_t deaths) {
   return watch.Stop(From(std::to_string(deaths) + " deaths", owners), tasks, finished);
 }
 
+Outcome BigAmongSmall(const Size& size, uint32_t owners, uint64_t big, TimeNs run) {
+  constexpr TimeNs kSpan = 120 * kSecond;
+  Cluster cluster(size, Costs{}, owners + 1);
+  const auto small = static_cast<uint64_t>(kSpan / run) * size.nodes * size.cpus / owners;
+  for (uint32_t i = 1; i <= owners; ++i) cluster.owner(i).Submit(OneCpu(), small, run);
+  cluster.RunFor(2 * kSecond);
+  const Watch watch(&cluster);
+  Owner& starving = cluster.owner(0);
+  starving.SubmitMixed(std::vector<MixedTask>(big, {kMillisecond, size.cpus / 2, 0, 0}));
+  const TimeNs begin = cluster.now();
+  while (starving.pending() != 0 && cluster.now() < begin + kSpan / 2) cluster.RunFor(10 * kMillisecond);
+  return watch.Stop("big among small", big, starving.pending() == 0);
+}
+
+MixedOutcome MixedWork(const Size& size, uint32_t owners, TimeNs span, uint64_t seed) {
+  const Workload work = Mixed(size, span, seed);
+  Cluster cluster(size, Costs{}, owners);
+  const Watch watch(&cluster);
+  std::vector<std::vector<MixedTask>> parts(owners);
+  for (size_t i = 0; i < work.tasks.size(); ++i) parts[i % owners].push_back(work.tasks[i]);
+  for (uint32_t i = 0; i < owners; ++i) cluster.owner(i).SubmitMixed(parts[i]);
+  cluster.owner(0).SubmitGangs(work.gangs);
+  const bool finished = cluster.RunUntilIdle(20 * span);
+  MixedOutcome out;
+  out.outcome = watch.Stop(From("mixed", owners), work.tasks.size(), finished);
+  out.bound = ListSchedule(size, work);
+  out.utilisation = static_cast<double>(out.bound.by_cpus) / static_cast<double>(out.outcome.makespan);
+  return out;
+}
+
 }  // namespace rmpi::scale

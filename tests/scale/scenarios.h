@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tests/scale/cluster.h"
+#include "tests/scale/workload.h"
 
 namespace rmpi::scale {
 
@@ -49,5 +50,23 @@ Outcome Actors(const Size& size, uint32_t owners, uint64_t actors);
 Outcome Groups(const Size& size, uint64_t groups, GroupStrategy strategy, uint32_t bundles, int64_t cpus);
 // A burst of tasks of a second each, in which so many nodes die.
 Outcome Deaths(const Size& size, uint32_t owners, uint32_t deaths);
+
+// A few tasks of half a node each beside an endless stream of small ones, of `run` each, from other owners,
+// that keeps all CPUs busy: how long until they start. Not finished: one of them never did.
+Outcome BigAmongSmall(const Size& size, uint32_t owners, uint64_t big, TimeNs run);
+
+// The mixed workload (workload.h) of so many owners, all tasks at once: beside what the list scheduler
+// reaches.
+struct MixedOutcome {
+  Outcome outcome;
+  Bound bound;
+  double utilisation =
+      0;  // of the CPUs until the last task has ended, by what tasks do (not what their transfers take)
+
+  double over_bound() const {
+    return static_cast<double>(outcome.makespan) / static_cast<double>(bound.makespan);
+  }
+};
+MixedOutcome MixedWork(const Size& size, uint32_t owners, TimeNs span, uint64_t seed);
 
 }  // namespace rmpi::scale
