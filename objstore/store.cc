@@ -20,13 +20,13 @@ Store::Lessee* Store::LesseeOf(uint16_t slot, uint32_t generation) {
   return it == lessees_.end() || it->second.generation != generation ? nullptr : &it->second;
 }
 
-std::optional<uint64_t> Store::AllocateEvicting(uint64_t bytes) {
+std::optional<uint64_t> Store::AllocateEvicting(uint64_t bytes, bool any) {
   if (bytes > allocator_.capacity_bytes()) return std::nullopt;
   if (auto offset = allocator_.Allocate(bytes)) return offset;
   Sweep();
   for (;;) {
     if (auto offset = allocator_.Allocate(bytes)) return offset;
-    if (!EvictOne()) return std::nullopt;
+    if (!EvictOneOf(&backed_) && !(any && EvictOneOf(&copies_))) return std::nullopt;
   }
 }
 
@@ -93,9 +93,9 @@ void Store::ClientGone(uint16_t slot, uint32_t generation) {
 }
 
 std::optional<Locator> Store::CreateCopy(const ObjectId& id, uint32_t attempt, uint64_t size,
-                                         const Address& owner) {
+                                         const Address& owner, bool any) {
   if (size > arena_->size() || FindEntry(id, attempt) != nullptr) return std::nullopt;
-  const auto offset = AllocateEvicting(FootprintBytes(size));
+  const auto offset = AllocateEvicting(FootprintBytes(size), any);
   if (!offset) return std::nullopt;
   const Locator locator{node_, arena_->segment(), *offset + kHeaderBytes, size};
   arena_->header(locator.offset)->Begin(id, attempt, size, 0);
@@ -249,8 +249,6 @@ bool Store::MayGo(Entry* e) {
   header->SetState(ObjectState::kSealed);
   return false;
 }
-
-bool Store::EvictOne() { return EvictOneOf(&backed_) || EvictOneOf(&copies_); }
 
 // The least recently used copy that nobody looks at; one in use stays, at the far end of the line.
 bool Store::EvictOneOf(std::list<Entry*>* list) {

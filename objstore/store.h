@@ -86,7 +86,14 @@ class Store {
 
   // Copies made by the raylet (a pull, a restore). REQUIRES: this version is not here. nullopt: full.
   std::optional<Locator> CreateCopy(const ObjectId& id, uint32_t attempt, uint64_t size,
-                                    const Address& owner);
+                                    const Address& owner) {
+    return CreateCopy(id, attempt, size, owner, true);
+  }
+  // The same for what nobody asked for yet: only what must just be read from disk again goes for it.
+  std::optional<Locator> CreateSpareCopy(const ObjectId& id, uint32_t attempt, uint64_t size,
+                                         const Address& owner) {
+    return CreateCopy(id, attempt, size, owner, false);
+  }
   // False: it was freed meanwhile and is gone. `backed`: it came from this node's disk, and stays there.
   bool SealCopy(const ObjectId& id, uint32_t attempt, bool backed = false);
   void AbortCopy(const ObjectId& id, uint32_t attempt);
@@ -151,8 +158,10 @@ class Store {
   };
   using Index = std::unordered_multimap<ObjectId, Entry>;
 
-  std::optional<uint64_t> AllocateEvicting(uint64_t bytes);
-  bool EvictOne();
+  // `any`: copies that are not on disk go as well.
+  std::optional<uint64_t> AllocateEvicting(uint64_t bytes, bool any = true);
+  std::optional<Locator> CreateCopy(const ObjectId& id, uint32_t attempt, uint64_t size, const Address& owner,
+                                    bool any);
   bool EvictOneOf(std::list<Entry*>* list);
   bool MayGo(Entry* e);
   std::list<Entry*>& ListOf(const Entry& e) { return e.primary ? primaries_ : e.backed ? backed_ : copies_; }

@@ -8,8 +8,14 @@
 
 #include <cerrno>
 #include <numeric>
+#include <utility>
 
 namespace rmpi::objstore::spill {
+namespace {
+
+constexpr uint64_t kReadTogether = 1 << 20;
+
+}  // namespace
 
 SpillIo::SpillIo(Options options) : options_(std::move(options)), skeletons_(options_.hdf5_plugin) {}
 
@@ -66,15 +72,28 @@ void SpillIo::Write(WriteJob job) {
   });
 }
 
-void SpillIo::Read(ReadJob job) {
-  Queue(&reads_, [this, job] {
+// Large objects are read side by side, small ones one behind the other by one thread.
+void SpillIo::Read(const std::vector<ReadJob>& jobs) {
+  std::vector<ReadJob> together;
+  uint64_t bytes = 0;
+  for (const ReadJob& job : jobs) {
+    together.push_back(job);
+    bytes += job.size;
+    if (bytes < kReadTogether && &job != &jobs.back()) continue;
+    Queue(&reads_, [this, together = std::exchange(together, {})] { ReadAll(together); });
+    bytes = 0;
+  }
+}
+
+void SpillIo::ReadAll(const std::vector<ReadJob>& jobs) {
+  for (const ReadJob& job : jobs) {
     Status status = DoRead(job);
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       restored_.push_back({job.request, std::move(status)});
     }
-    options_.wake();
-  });
+    if (&job == &jobs.front() || &job == &jobs.back()) options_.wake();
+  }
 }
 
 void SpillIo::Remove(uint64_t file) {

@@ -20,15 +20,6 @@
 
 namespace rmpi::objstore::spill {
 
-struct ReadJob {
-  uint64_t request = 0;
-  uint64_t file = 0;
-  uint64_t offset = 0;
-  uint64_t size = 0;
-  uint64_t checksum = 0;
-  uint64_t arena_offset = 0;
-};
-
 class SpillIo {
  public:
   struct Options {
@@ -46,8 +37,8 @@ class SpillIo {
   SpillIo& operator=(const SpillIo&) = delete;
 
   void Write(WriteJob job);
-  void Read(ReadJob job);
-  void Remove(uint64_t file);  // what runs on it goes on
+  void Read(const std::vector<ReadJob>& jobs);  // the first one is told of at once
+  void Remove(uint64_t file);                   // what runs on it goes on
 
   struct Written {
     WriteJob job;
@@ -74,6 +65,7 @@ class SpillIo {
   Status DoWrite(WriteJob* job);
   Status ReadMoved(const WriteJob& job, std::vector<std::byte>* bytes);
   Status DoRead(const ReadJob& job);
+  void ReadAll(const std::vector<ReadJob>& jobs);
 
   const Options options_;
   Skeletons skeletons_;

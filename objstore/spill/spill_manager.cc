@@ -14,7 +14,13 @@ constexpr size_t kFilesPerDoubling = 16;
 constexpr size_t kMostDoublings = 6;
 constexpr uint64_t kLiveShare = 4;  // a file with less than a quarter alive is compacted
 
-uint64_t Spread(uint64_t size) { return RoundUp(size, kObjectAlignment); }
+constexpr uint64_t kFirstAhead = 1 << 20;
+constexpr uint64_t kMostAhead = 16 << 20;
+constexpr size_t kMostObjectsAhead = 128;
+constexpr uint64_t kReadingGap = 1 << 20;  // what was freed, or is in memory
+
+// Two objects never lie at one place, even if they have no bytes.
+uint64_t Spread(uint64_t size) { return RoundUp(std::max<uint64_t>(size, 1), kObjectAlignment); }
 
 }  // namespace
 
@@ -111,7 +117,7 @@ void SpillManager::Adopt(const WriteJob& job, const WriteJob::Item& item) {
   index_[item.version] = {job.file.number, item.offset, item.size, item.checksum};
   File& f = files_.at(job.file.number);
   f.filled = true;
-  ++f.live;
+  f.live[item.offset] = item.version;
   f.live_bytes += Spread(item.size);
   ++stats_.objects;
   stats_.bytes += item.size;
@@ -147,9 +153,35 @@ void SpillManager::OnWritten(const WriteJob& job, const Status& status, TimeNs n
   Settle(job.file.number);
 }
 
-void SpillManager::Restore(uint64_t request, const ObjectId& id, uint32_t attempt, uint64_t arena_offset) {
-  const Place& at = index_.at({id, attempt});
-  host_->Read(request, at.file, at.offset, at.size, at.checksum, arena_offset);
+void SpillManager::Restore(const std::vector<RestoreItem>& items) {
+  std::vector<ReadJob> jobs;
+  for (const RestoreItem& item : items) {
+    const Place& at = index_.at(item.version);
+    jobs.push_back({item.request, at.file, at.offset, at.size, at.checksum, item.arena_offset});
+  }
+  host_->Read(std::move(jobs));
+}
+
+std::vector<SpillManager::Ahead> SpillManager::ReadAhead(const Version& version) {
+  const Place& at = index_.at(version);
+  const bool next_file = at.file == reading_.file + 1 && at.offset == 0;
+  const bool behind =
+      at.file == reading_.file && at.offset >= reading_.end && at.offset - reading_.end <= kReadingGap;
+  const uint64_t most = std::min(kMostAhead, store_->capacity_bytes() / 8);
+  reading_.ahead = next_file || behind ? std::min(std::max(reading_.ahead * 2, kFirstAhead), most) : 0;
+  reading_.file = at.file;
+  reading_.end = at.offset + Spread(at.size);
+  std::vector<Ahead> found;
+  const auto& live = files_.at(at.file).live;
+  uint64_t left = reading_.ahead;
+  for (auto it = live.upper_bound(at.offset); it != live.end() && found.size() < kMostObjectsAhead; ++it) {
+    const Place& place = index_.at(it->second);
+    if (FootprintBytes(place.size) > left) break;
+    left -= FootprintBytes(place.size);
+    reading_.end = place.offset + Spread(place.size);
+    if (store_->Find(it->second.id, it->second.attempt) == nullptr) found.push_back({it->second, place.size});
+  }
+  return found;
 }
 
 void SpillManager::OnRead(const ObjectId& id, uint32_t attempt, const Status& status) {
@@ -169,7 +201,7 @@ void SpillManager::Forget(std::unordered_map<Version, Place, VersionHash>::itera
   --stats_.objects;
   stats_.bytes -= at.size;
   File& f = files_.at(at.file);
-  --f.live;
+  f.live.erase(at.offset);
   f.live_bytes -= Spread(at.size);
   compaction_due_ = true;
   Settle(at.file);
@@ -202,7 +234,7 @@ void SpillManager::NodeGone(uint32_t node) {
 // A file in which nothing lives goes, also the one that is written to: its space comes back.
 void SpillManager::Settle(uint64_t number) {
   const auto it = files_.find(number);
-  if (it == files_.end() || it->second.jobs != 0 || it->second.live != 0) return;
+  if (it == files_.end() || it->second.jobs != 0 || !it->second.live.empty()) return;
   // Nothing was written yet, or all of it is freed: the next write begins a new one.
   Tier& tier = tiers_[it->second.tier];
   if (tier.current == number) tier.current = 0;
@@ -229,10 +261,10 @@ void SpillManager::Compact(TimeNs now) {
   WriteJob job;
   job.job = next_job_++;
   job.from_file = it->first;
-  for (const auto& [version, at] : index_) {
-    if (at.file != it->first) continue;
+  for (const auto& [offset, version] : it->second.live) {
+    const Place& at = index_.at(version);
     job.items.push_back({version, 0, at.size, 0, at.checksum});
-    job.from_offsets.push_back(at.offset);
+    job.from_offsets.push_back(offset);
   }
   it->second.compacting = true;
   ++it->second.jobs;

@@ -39,6 +39,21 @@ struct FileId {
   size_t tier = 0;
 };
 
+// A version on disk whose bytes are to come to a place of the arena.
+struct RestoreItem {
+  uint64_t request = 0;
+  Version version;
+  uint64_t arena_offset = 0;
+};
+struct ReadJob {
+  uint64_t request = 0;
+  uint64_t file = 0;
+  uint64_t offset = 0;
+  uint64_t size = 0;
+  uint64_t checksum = 0;
+  uint64_t arena_offset = 0;
+};
+
 // Objects to write to one file, one behind the other.
 struct WriteJob {
   struct Item {
@@ -65,9 +80,8 @@ class SpillManager {
     virtual ~Host() = default;
     // Ends in OnWritten with the same job, its checksums filled in.
     virtual void Write(WriteJob job) = 0;
-    // Ends in OnRestored with the same request.
-    virtual void Read(uint64_t request, uint64_t file, uint64_t offset, uint64_t size, uint64_t checksum,
-                      uint64_t arena_offset) = 0;
+    // Each ends in OnRestored with the same request. The first one is waited for.
+    virtual void Read(std::vector<ReadJob> jobs) = 0;
     virtual void RemoveFile(uint64_t file) = 0;
     virtual void Log(const std::string& text) = 0;
   };
@@ -87,8 +101,15 @@ class SpillManager {
   bool Holds(const ObjectId& id, uint32_t attempt) const { return index_.count({id, attempt}) != 0; }
   // REQUIRES: Holds(id, attempt).
   uint64_t SizeOf(const ObjectId& id, uint32_t attempt) const { return index_.at({id, attempt}).size; }
-  // REQUIRES: Holds(id, attempt). Its bytes come to that place of the arena.
-  void Restore(uint64_t request, const ObjectId& id, uint32_t attempt, uint64_t arena_offset);
+  // REQUIRES: Holds() them.
+  void Restore(const std::vector<RestoreItem>& items);
+  // What will be wanted next, if objects are read in the order in which they were written: those behind
+  // this one in its file, more each time. REQUIRES: Holds(version), which is to be restored.
+  struct Ahead {
+    Version version;
+    uint64_t size;
+  };
+  std::vector<Ahead> ReadAhead(const Version& version);
   // How that read went: an object that cannot be read is no longer held.
   void OnRead(const ObjectId& id, uint32_t attempt, const Status& status);
 
@@ -120,11 +141,12 @@ class SpillManager {
   struct File {
     size_t tier = 0;
     uint64_t data_bytes = 0, used_bytes = 0, live_bytes = 0;
-    uint32_t records = 0, used_records = 0, live = 0;
-    uint32_t jobs = 0;        // that write to it, or move from it
-    bool filled = false;      // it takes space
-    bool open = true;         // more may be written to it
-    bool compacting = false;  // what lives in it is on its way elsewhere, or cannot be read
+    uint32_t records = 0, used_records = 0;
+    std::map<uint64_t, Version> live;  // by offset
+    uint32_t jobs = 0;                 // that write to it, or move from it
+    bool filled = false;               // it takes space
+    bool open = true;                  // more may be written to it
+    bool compacting = false;           // what lives in it is on its way elsewhere, or cannot be read
   };
   struct Tier {
     uint64_t current = 0;  // the file that is written to; 0: none
@@ -154,6 +176,10 @@ class SpillManager {
   uint64_t writing_ = 0;  // bytes
   TimeNs progress_ = 0;
   bool compaction_due_ = false;  // something was freed since the last look
+  struct {
+    uint64_t file = 0, end = 0;  // up to there objects were restored one behind the other
+    uint64_t ahead = 0;          // bytes to read beyond what is wanted
+  } reading_;
   Stats stats_;
 };
 

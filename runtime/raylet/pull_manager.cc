@@ -42,6 +42,7 @@ void PullManager::OnPull(const Address& from, const Pull& m, TimeNs now) {
     return;
   }
   if (p != nullptr) {
+    if (p->waiters.empty() && p->places.empty()) p->places.assign(m.places.rbegin(), m.places.rend());
     p->waiters.push_back({from, m.priority});
     if (m.moves_from != 0) p->moves_from = m.moves_from;
     return;
@@ -99,8 +100,7 @@ void PullManager::Start(Active* p, TimeNs now) {
   if (room) {
     p->target = *room;
     if (host_->OnDisk(p->id, p->attempt)) {
-      p->stage = Stage::kRestoring;
-      host_->Restore(p->request, p->id, p->attempt, room->offset);
+      StartRestore(p);
     } else {
       TryNext(p, now);
     }
@@ -154,27 +154,13 @@ void PullManager::Finish(Active* p, PullReply reply, TimeNs now) {
   for (const auto& [from, pin] : pins) here ? OnPin(from, pin, now) : SendPinned(from, pin, nullptr);
 }
 
-void PullManager::OnRestored(uint64_t request, bool ok, const std::string& why, TimeNs now) {
-  const auto it = pulls_.find(request);
-  if (it == pulls_.end() || it->second.stage != Stage::kRestoring) return;
-  Active* p = &it->second;
-  if (!ok) {
-    p->last_error = why;
-    std::erase_if(p->places, [this](const Place& place) { return place.node == node_; });
-    p->gone.push_back(node_);
-    TryNext(p, now);
-    return;
-  }
-  Arrived(p, true, now);
-}
-
 // Its bytes are in place. The owner learns the place: later readers of this node then need not ask.
 void PullManager::Arrived(Active* p, bool restored, TimeNs now) {
   PullReply reply;
   if (store_->SealCopy(p->id, p->attempt, restored)) {
     reply.place = {node_, p->target.segment, p->target.offset};
     TellOwner(p->id, p->attempt, p->target, p->moves_from);
-    if (restored) restored_.Arrived({p->id, p->attempt}, now);
+    if (restored && !(p->waiters.empty() && p->pins.empty())) restored_.Arrived({p->id, p->attempt}, now);
   } else {
     reply.failed = true;
     reply.text = "it was freed while it was on its way";

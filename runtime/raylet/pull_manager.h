@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "objstore/spill/spill_manager.h"
 #include "objstore/store.h"
 #include "runtime/base/backoff.h"
 #include "runtime/base/time.h"
@@ -33,8 +34,10 @@ class PullManager {
     // This node has it on disk.
     virtual bool OnDisk(const ObjectId& id, uint32_t attempt) const = 0;
     virtual uint64_t DiskSize(const ObjectId& id, uint32_t attempt) const = 0;
-    // Starts reading that; ends in OnRestored with the same number.
-    virtual void Restore(uint64_t request, const ObjectId& id, uint32_t attempt, uint64_t dst_offset) = 0;
+    // What is likely to be wanted behind that.
+    virtual std::vector<objstore::spill::SpillManager::Ahead> ReadAhead(const objstore::Version& version) = 0;
+    // Starts reading these; each ends in OnRestored with its number.
+    virtual void Restore(const std::vector<objstore::spill::RestoreItem>& items) = 0;
     // Since when nothing has made room; whoever waits for some gives up a while after that.
     virtual TimeNs RoomProgress() const = 0;
     virtual std::string StoreFullText(uint64_t wanted) const = 0;
@@ -91,6 +94,7 @@ class PullManager {
   bool MayTakeRoom(const Active& p) const;
   void TryNext(Active* p, TimeNs now);
   void Finish(Active* p, PullReply reply, TimeNs now);
+  void StartRestore(Active* p);
   void Arrived(Active* p, bool restored, TimeNs now);
   void SendPinned(const Address& to, const PinRequest& m, const objstore::Store::Entry* e);
   void ReplyLocal(const Address& to, const ObjectId& id, uint32_t attempt, const objstore::Locator& at);

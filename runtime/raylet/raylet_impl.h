@@ -226,9 +226,10 @@ class Raylet : public sched::LocalScheduler::Host,
   uint64_t DiskSize(const ObjectId& id, uint32_t attempt) const override {
     return spiller_->manager().SizeOf(id, attempt);
   }
-  void Restore(uint64_t request, const ObjectId& id, uint32_t attempt, uint64_t dst_offset) override {
-    spiller_->Restore(request, id, attempt, dst_offset);
+  std::vector<objstore::spill::SpillManager::Ahead> ReadAhead(const objstore::Version& version) override {
+    return spiller_->manager().ReadAhead(version);
   }
+  void Restore(const std::vector<objstore::spill::RestoreItem>& items) override { spiller_->Restore(items); }
   TimeNs RoomProgress() const override { return room_progress_; }
   std::string StoreFullText(uint64_t wanted) const override;
   // ---- Gcs::Host

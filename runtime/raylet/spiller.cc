@@ -19,9 +19,9 @@ Spiller::Spiller(spill::SpillOptions options, const std::string& hdf5_plugin, ui
              [[maybe_unused]] const ssize_t n = write(bell, &one, sizeof one);
            }}) {}
 
-void Spiller::Restore(uint64_t request, const ObjectId& id, uint32_t attempt, uint64_t arena_offset) {
-  reading_[request] = {id, attempt};
-  manager_.Restore(request, id, attempt, arena_offset);
+void Spiller::Restore(const std::vector<spill::RestoreItem>& items) {
+  for (const auto& item : items) reading_[item.request] = item.version;
+  manager_.Restore(items);
 }
 
 bool Spiller::OnEvent(TimeNs now) {

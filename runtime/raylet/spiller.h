@@ -27,15 +27,12 @@ class Spiller : public objstore::spill::SpillManager::Host {
   bool OnEvent(TimeNs now);
   objstore::spill::SpillManager& manager() { return manager_; }
   const objstore::spill::SpillManager& manager() const { return manager_; }
-  // Brings an object that is on disk to a place in the arena; ends in `restored`.
-  void Restore(uint64_t request, const ObjectId& id, uint32_t attempt, uint64_t arena_offset);
+  // Brings objects that are on disk to places in the arena; each ends in `restored`.
+  void Restore(const std::vector<objstore::spill::RestoreItem>& items);
 
  private:
   void Write(objstore::spill::WriteJob job) override { io_.Write(std::move(job)); }
-  void Read(uint64_t request, uint64_t file, uint64_t offset, uint64_t size, uint64_t checksum,
-            uint64_t arena_offset) override {
-    io_.Read({request, file, offset, size, checksum, arena_offset});
-  }
+  void Read(std::vector<objstore::spill::ReadJob> jobs) override { io_.Read(jobs); }
   void RemoveFile(uint64_t file) override { io_.Remove(file); }
   void Log(const std::string& text) override;
 

@@ -54,9 +54,14 @@ class PullManagerTest : public objstore::StoreTest, public PullManager::Host {
   void WantRoom() override { ++wants_room_; }
   bool OnDisk(const ObjectId& id, uint32_t) const override { return on_disk_ == id; }
   uint64_t DiskSize(const ObjectId&, uint32_t) const override { return kSize; }
-  void Restore(uint64_t request, const ObjectId&, uint32_t, uint64_t dst_offset) override {
-    restores_.push_back(request);
-    std::memset(arena_->data(dst_offset), 'r', kSize);
+  std::vector<objstore::spill::SpillManager::Ahead> ReadAhead(const objstore::Version&) override {
+    return std::exchange(ahead_, {});
+  }
+  void Restore(const std::vector<objstore::spill::RestoreItem>& items) override {
+    for (const auto& item : items) {
+      restores_.push_back(item.request);
+      std::memset(arena_->data(item.arena_offset), 'r', kSize);
+    }
   }
   TimeNs RoomProgress() const override { return room_progress_; }
   std::string StoreFullText(uint64_t) const override { return "no room"; }
@@ -65,6 +70,7 @@ class PullManagerTest : public objstore::StoreTest, public PullManager::Host {
   std::unique_ptr<PullManager> pulls_;
   std::vector<uint64_t> fetches_;
   std::vector<uint64_t> restores_;
+  std::vector<objstore::spill::SpillManager::Ahead> ahead_;
   ObjectId on_disk_;
   TimeNs room_progress_ = 0;
   uint32_t unreachable_ = 0;
@@ -215,6 +221,41 @@ TEST_F(PullManagerTest, AReaderThatHasComeEndsThatMoment) {
   EXPECT_FALSE(store_->CreateCopy(MakeId(9), 0, most, MakeId(9).owner())) << "it is being read";
   client->Unpin(locator);
   EXPECT_TRUE(store_->CreateCopy(MakeId(9), 0, most, MakeId(9).owner()));
+}
+
+TEST_F(PullManagerTest, WhatLiesBehindIsReadAheadIfThatTakesNoRoomFromOthers) {
+  const auto client = NewClient(1);
+  for (int i = 0; i < 12; ++i) ASSERT_TRUE(Put(client.get(), MakeId(10 + i), kSize));
+  on_disk_ = MakeId(1);
+  for (int i = 2; i < 9; ++i) ahead_.push_back({{MakeId(i), 0}, kSize});
+  pulls_->OnPull(kReader, Wants(1, {kNode}), now_);
+  ASSERT_EQ(restores_.size(), 3U) << "one that is wanted, and two for which there is room";
+  on_disk_ = MakeId(2);
+  pulls_->OnPull(kReader, Wants(2, {kNode, 3}), now_);
+  EXPECT_EQ(restores_.size(), 3U) << "it is on its way";
+  for (const uint64_t request : std::vector<uint64_t>(restores_)) pulls_->OnRestored(request, true, "", now_);
+  EXPECT_EQ(Replies(), 2U);
+  EXPECT_EQ(out_.Count(MsgType::kLocationAdd), 3U);
+  EXPECT_EQ(pulls_->active(), 0U);
+  EXPECT_NE(store_->Find(MakeId(3), 0), nullptr);
+  on_disk_ = MakeId(9);
+  pulls_->OnPull(kReader, Wants(9, {kNode}), now_);
+  EXPECT_EQ(restores_.size(), 4U);
+  EXPECT_EQ(store_->Find(MakeId(3), 0), nullptr) << "nobody waits for it";
+  EXPECT_NE(store_->Find(MakeId(1), 0), nullptr);
+}
+
+TEST_F(PullManagerTest, WhatIsReadAheadInVainComesFromElsewhere) {
+  on_disk_ = MakeId(1);
+  ahead_.push_back({{MakeId(2), 0}, kSize});
+  pulls_->OnPull(kReader, Wants(1, {kNode}), now_);
+  ASSERT_EQ(restores_.size(), 2U);
+  on_disk_ = {};
+  pulls_->OnPull(kReader, Wants(2, {kNode, 3}), now_);
+  pulls_->OnRestored(restores_[1], false, "a flipped bit", now_);
+  uint32_t node = 0;
+  LastPin(&node);
+  EXPECT_EQ(node, 3U);
 }
 
 TEST_F(PullManagerTest, WhoWaitsForRoomIsServedWhenItComes) {

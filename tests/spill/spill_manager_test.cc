@@ -27,19 +27,13 @@ class SpillManagerTest : public StoreTest, public SpillManager::Host {
 
   // ---- a disk: data by file and offset
   void Write(WriteJob job) override { writes_.push_back(std::move(job)); }
-  void Read(uint64_t request, uint64_t file, uint64_t offset, uint64_t size, uint64_t checksum,
-            uint64_t arena_offset) override {
-    reads_.push_back({request, file, offset, size, checksum, arena_offset});
-  }
+  void Read(std::vector<ReadJob> jobs) override { reads_.insert(reads_.end(), jobs.begin(), jobs.end()); }
   void RemoveFile(uint64_t file) override {
     EXPECT_EQ(removed_.count(file), 0U);
     removed_.insert(file);
     disk_.erase(file);
   }
   void Log(const std::string&) override {}
-  struct ReadJob {
-    uint64_t request, file, offset, size, checksum, arena_offset;
-  };
 
   // The oldest write happens, or fails.
   void FinishWrite(const Status& status = {}) {
@@ -68,7 +62,8 @@ class SpillManagerTest : public StoreTest, public SpillManager::Host {
   bool Restore(const ObjectId& id, uint64_t size) {
     const auto room = store_->CreateCopy(id, 0, size, id.owner());
     if (!room) return false;
-    manager_->Restore(1, id, 0, room->offset);
+    manager_->ReadAhead({id, 0});
+    manager_->Restore({{1, {id, 0}, room->offset}});
     const ReadJob job = reads_.back();
     reads_.pop_back();
     const std::string& bytes = disk_.at(job.file).at(job.offset);
@@ -197,6 +192,29 @@ TEST_F(SpillManagerTest, WhatCannotBeReadIsLost) {
   FinishWrites();
   manager_->OnRead(MakeId(1), 0, Status::Corrupt("flipped"));
   EXPECT_FALSE(manager_->Holds(MakeId(1), 0));
+}
+
+TEST_F(SpillManagerTest, WhoReadsInOrderIsReadAheadFor) {
+  Begin(64 * kMiB);
+  for (int i = 1; i <= 40; ++i) ASSERT_TRUE(Put(client_.get(), MakeId(i), 256 << 10));
+  manager_->Pump(64 * kMiB, now_);
+  FinishWrites();
+  // In memory, they are not to be read.
+  EXPECT_TRUE(manager_->ReadAhead({MakeId(1), 0}).empty());
+  EXPECT_TRUE(manager_->ReadAhead({MakeId(2), 0}).empty());
+  for (int i = 50; Put(client_.get(), MakeId(i), 4 * kMiB); ++i) continue;
+  ASSERT_FALSE(InMemory(MakeId(1)) || InMemory(MakeId(40)));
+  EXPECT_TRUE(manager_->ReadAhead({MakeId(1), 0}).empty()) << "may be the only one";
+  const auto second = manager_->ReadAhead({MakeId(2), 0});
+  ASSERT_EQ(second.size(), 3U) << "within 1 MiB";
+  EXPECT_EQ(second[0].version.id, MakeId(3));
+  EXPECT_EQ(second[0].size, 256U << 10);
+  FreeBoth(MakeId(6));
+  const auto third = manager_->ReadAhead({MakeId(7), 0});
+  ASSERT_EQ(third.size(), 7U) << "within 2 MiB";
+  EXPECT_EQ(third[6].version.id, MakeId(14));
+  EXPECT_TRUE(manager_->ReadAhead({MakeId(30), 0}).empty()) << "elsewhere";
+  EXPECT_TRUE(manager_->ReadAhead({MakeId(1), 0}).empty());
 }
 
 TEST_F(SpillManagerTest, AMostlyDeadFileIsWrittenAnew) {
