@@ -97,7 +97,7 @@ void Raylet::HandleExtent(const Address& from, const ExtentRequest& m, TimeNs no
   retry_room_at_ = now + room_retries_.Delay();
 }
 
-// What clients have leased and do not use may be enough.
+// What clients have leased and do not use may be enough, or what only their garbage holds.
 void Raylet::WantRoom() {
   const TimeNs now = MonotonicNow();
   if (now < next_reclaim_) return;
@@ -130,6 +130,7 @@ void Raylet::RetryRoom(TimeNs now) {
       waiting_room_.push_back(std::move(r));
     }
   }
+  if (!waiting_room_.empty()) WantRoom();
 }
 
 // Who waits tries in the next turn: what comes in one batch makes them try once.

@@ -3,11 +3,24 @@
 #include <algorithm>
 
 #include "runtime/worker/impl.h"
+#include "runtime/worker/pressure.h"
 
 namespace rmpi {
 
 using core::Entry;
 using core::EntryState;
+
+namespace {
+
+std::mutex g_pressure_mutex;
+void (*g_on_pressure)() = nullptr;
+
+}  // namespace
+
+void OnStorePressure(void (*fn)()) {
+  const std::lock_guard<std::mutex> lock(g_pressure_mutex);
+  g_on_pressure = fn;
+}
 
 Ref CoreWorker::Impl::Handle(Entry* e) {
   e->handles.fetch_add(1, std::memory_order_relaxed);
@@ -280,6 +293,8 @@ void CoreWorker::Impl::OnExtentReclaim() {
   for (const objstore::Range& r : client_->TakeUnusedExtents()) {
     Send(RayletOf(self_.node), MsgType::kExtentReturn, ExtentReturn{r.offset, r.bytes});
   }
+  const std::lock_guard<std::mutex> lock(g_pressure_mutex);
+  if (g_on_pressure != nullptr) g_on_pressure();
 }
 
 Status CoreWorker::Impl::StoreValue(const ValueSource& source, const ObjectId& id, uint32_t attempt,

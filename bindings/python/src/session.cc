@@ -8,6 +8,8 @@
 #include <string_view>
 
 #include "bindings/cpp/src/task_error.h"
+#include "bindings/python/src/garbage.h"
+#include "runtime/worker/pressure.h"
 
 namespace rmpi::python {
 namespace {
@@ -16,6 +18,8 @@ Imported g_auto_init("ray_mpi._worker", "auto_init");
 Imported g_status_error("ray_mpi._errors", "status_error");
 
 constexpr TimeNs kShutdownPatience = 3 * kSecond;
+
+Garbage* g_garbage = new Garbage;  // outlives every static destructor, as the session does
 
 bool RecordsOrigins() {
   const char* value = std::getenv("RAY_record_ref_creation_sites");
@@ -44,6 +48,7 @@ void Session::Connect(const CoreWorker::Options& options) {
     GilRelease release;
     CoreWorker::Options with_errors = options;
     with_errors.on_unread_error = SayUnhandled;
+    OnStorePressure([] { g_garbage->Ask(); });
     status = CoreWorker::Connect(with_errors, &core);
   }
   CheckStatus(status);
@@ -58,6 +63,8 @@ void Session::Disconnect() {
   closing_.store(true);
   std::unique_ptr<CoreWorker> core = std::move(core_);
   GilRelease release;
+  OnStorePressure(nullptr);
+  g_garbage->Stop();
   // A thread that waits looks at closing() several times a second. One that does not come back keeps the core
   // alive: a leak at exit is harmless, a use after free is not.
   const TimeNs give_up = MonotonicNow() + kShutdownPatience;
@@ -73,6 +80,8 @@ void Session::Disconnect() {
 }
 
 void Session::AbandonAfterFork() {
+  OnStorePressure(nullptr);
+  g_garbage = new Garbage;  // the thread of the other one is the parent's
   (void)core_.release();
   waiting_.store(0);
 }
