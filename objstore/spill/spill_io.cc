@@ -74,10 +74,10 @@ void SpillIo::Write(WriteJob job) {
 
 // Large objects are read side by side, small ones one behind the other by one thread.
 void SpillIo::Read(const std::vector<ReadJob>& jobs) {
-  std::vector<ReadJob> together;
+  std::vector<Reading> together;
   uint64_t bytes = 0;
   for (const ReadJob& job : jobs) {
-    together.push_back(job);
+    together.emplace_back(job, FileOf(job.file));
     bytes += job.size;
     if (bytes < kReadTogether && &job != &jobs.back()) continue;
     Queue(&reads_, [this, together = std::exchange(together, {})] { ReadAll(together); });
@@ -85,14 +85,14 @@ void SpillIo::Read(const std::vector<ReadJob>& jobs) {
   }
 }
 
-void SpillIo::ReadAll(const std::vector<ReadJob>& jobs) {
-  for (const ReadJob& job : jobs) {
-    Status status = DoRead(job);
+void SpillIo::ReadAll(const std::vector<Reading>& readings) {
+  for (const Reading& reading : readings) {
+    Status status = DoRead(reading);
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      restored_.push_back({job.request, std::move(status)});
+      restored_.push_back({reading.first.request, std::move(status)});
     }
-    if (&job == &jobs.front() || &job == &jobs.back()) options_.wake();
+    if (&reading == &readings.front() || &reading == &readings.back()) options_.wake();
   }
 }
 
@@ -172,8 +172,8 @@ Status SpillIo::DoWrite(WriteJob* job) {
   return s;
 }
 
-Status SpillIo::DoRead(const ReadJob& job) {
-  const std::shared_ptr<OpenFile> open = FileOf(job.file);
+Status SpillIo::DoRead(const Reading& reading) {
+  const auto& [job, open] = reading;
   if (!open->file) return Status::NotFound("a spill file that is gone");
   options_.arena->Populate(job.arena_offset, job.size);
   return open->file->Read(job.offset, job.checksum, {options_.arena->data(job.arena_offset), job.size});

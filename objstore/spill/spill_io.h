@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "objstore/arena.h"
@@ -64,8 +65,10 @@ class SpillIo {
   Status MakeFile(const WriteJob& job, OpenFile* open);
   Status DoWrite(WriteJob* job);
   Status ReadMoved(const WriteJob& job, std::vector<std::byte>* bytes);
-  Status DoRead(const ReadJob& job);
-  void ReadAll(const std::vector<ReadJob>& jobs);
+  // With the file as it was when the read was wanted: what lies there may have moved since.
+  using Reading = std::pair<ReadJob, std::shared_ptr<OpenFile>>;
+  Status DoRead(const Reading& reading);
+  void ReadAll(const std::vector<Reading>& readings);
 
   const Options options_;
   Skeletons skeletons_;
