@@ -8,6 +8,7 @@
 #include "launcher/mpirun.h"
 #include "launcher/run.h"
 #include "launcher/spill_list.h"
+#include "launcher/status.h"
 #include "launcher/stop.h"
 
 namespace rmpi::launcher {
@@ -56,6 +57,8 @@ int Main(int argc, char** argv, Keeper::RayletMain raylet) {
       return RunDoctor(paths, environment);
     case Mode::kSpillList:
       return ListSpillFiles(options.arguments);
+    case Mode::kStatus:
+      return ShowStatus(options.arguments, environment);
     case Mode::kStop:
       return StopServing(environment);
     case Mode::kMpirun:

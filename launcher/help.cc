@@ -141,6 +141,7 @@ Usage:
   ray-mpi --serve [options] [program ..]      stay up for other programs, which say ray.init("auto")
   ray-mpi --join RUN [options]                one more node for a run that is up; SIGTERM ends it
   ray-mpi stop                                end your runtimes on this node that serve
+  ray-mpi status [-v] [--json]                how a run of yours on this node is: nodes, processes, what waits
   ray-mpi spill ls FILE ..                    list the objects in spill files
   ray-mpi doctor                              check this machine, and print the srun line that fits it
 

@@ -247,6 +247,11 @@ Status ParseOptions(const std::vector<std::string>& args, const Environment& env
     out->arguments.assign(words.program.begin() + 2, words.program.end());
     return Status::Ok();
   }
+  if (!words.module && !words.program.empty() && words.program[0] == "status") {
+    out->mode = Mode::kStatus;
+    out->arguments.assign(words.program.begin() + 1, words.program.end());
+    return Status::Ok();
+  }
   if (!words.module && words.program == std::vector<std::string>{"stop"}) {
     out->mode = Mode::kStop;
     return Status::Ok();

@@ -6,6 +6,7 @@
 
 #include <memory>
 
+#include "launcher/terminal.h"
 #include "objstore/spill/spill_file.h"
 
 namespace rmpi::launcher {
@@ -13,18 +14,7 @@ namespace {
 
 namespace spill = objstore::spill;
 
-std::string Size(uint64_t bytes) {
-  constexpr std::array<const char*, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
-  auto value = static_cast<double>(bytes);
-  size_t unit = 0;
-  for (; value >= 1024 && unit + 1 < kUnits.size(); ++unit) value /= 1024;
-  return fmt::format("{:.{}f} {}", value, unit == 0 ? 0 : 1, kUnits[unit]);
-}
-
 void PrintTable(const spill::SpillFile& file, const spill::Index& index) {
-  constexpr const char* kBold = "\033[1m";
-  constexpr const char* kDim = "\033[2m";
-  constexpr const char* kPlain = "\033[0m";
   const spill::Header& h = file.header();
   uint64_t bytes = 0;
   for (const spill::Listed& o : index.objects) bytes += o.size;

@@ -12,7 +12,6 @@ constexpr size_t kKeptClasses = 64;  // that nobody waits in
 
 }  // namespace
 
-// What is the same for all demand that any node serves alike. A wish is its demand's own.
 Shape GlobalScheduler::ClassOf(const Shape& shape) {
   Shape c = shape;
   c.depth = 0;

@@ -137,6 +137,11 @@ std::string GlobalScheduler::Infeasible(const Shape& shape) const {
          "); it waits for a node that can";
 }
 
+std::string GlobalScheduler::WhyNever(const Shape& shape) const {
+  if (shape.group != 0 || Feasible(shape)) return "";
+  return Infeasible(shape);
+}
+
 void GlobalScheduler::HandOff(const Waiting& w, uint64_t count) {
   if (w.rejected) return;  // it was handed off when it was assigned first
   const Demand& d = w.demand;

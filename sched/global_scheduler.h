@@ -78,6 +78,17 @@ class GlobalScheduler {
 
   const Amounts* available(uint32_t node) const;
   size_t pending() const { return by_owner_.size(); }
+  // What nodes had no room for after all: its raylets do not count it any more.
+  template <class F>
+  void ForEachRejected(F&& fn) const {
+    for (const auto& [key, filed] : by_owner_) {
+      if (key.rejected) fn(filed.at->demand.shape, filed.at->demand.count);
+    }
+  }
+  // What is the same for all demand that any node serves alike. A wish is its demand's own.
+  static Shape ClassOf(const Shape& shape);
+  // Why no node that is there can ever run it; empty: one can.
+  std::string WhyNever(const Shape& shape) const;
 
  private:
   struct Node {
@@ -138,7 +149,6 @@ class GlobalScheduler {
   };
 
   // ---- who waits (global_demand.cc)
-  static Shape ClassOf(const Shape& shape);
   static uint32_t Hidden(uint32_t origin, const Shape& shape, bool rejected);
   Filed* Insert(Waiting w);
   void Erase(const OwnerKey& key);

@@ -195,6 +195,14 @@ void LocalScheduler::Report(LocalDemand* d) {
   host_->SendDemand({d->owner, d->shape_key, d->epoch, elsewhere, d->run_us, d->shape(), false});
 }
 
+std::map<Shape, uint64_t> LocalScheduler::Waiting() const {
+  std::map<Shape, uint64_t> waiting;
+  for (const auto& [key, c] : classes_) {
+    if (c.count != 0) waiting[c.shape()] += c.count;
+  }
+  return waiting;
+}
+
 Amounts LocalScheduler::Promisable() const {
   if (draining_) return {};
   Pool left = pool_;

@@ -121,6 +121,19 @@ class LocalScheduler {
   size_t lease_count() const { return leases_.size(); }
   size_t demand_count() const { return demand_count_; }
   JobId JobOf(const Address& worker) const;
+  // For people: what a worker has (nullopt: nobody that we know), and how many leases of each kind are
+  // waited for here.
+  struct WorkerView {
+    uint8_t language = 0;
+    bool blocked = false;
+    bool leased = false;  // the rest is of its lease
+    bool actor = false;
+    Amounts resources;
+    CpuSet cpus;
+    Devices devices;
+  };
+  std::optional<WorkerView> ViewOf(const Address& worker) const;
+  std::map<Shape, uint64_t> Waiting() const;
   // Whether that is the lease under which the worker runs now.
   bool Runs(const Address& worker, uint64_t lease) const;
 

@@ -223,6 +223,22 @@ JobId LocalScheduler::JobOf(const Address& worker) const {
   return it == workers_.end() ? JobId{} : it->second.job;
 }
 
+std::optional<LocalScheduler::WorkerView> LocalScheduler::ViewOf(const Address& worker) const {
+  const auto it = workers_.find(worker);
+  if (it == workers_.end()) return std::nullopt;
+  WorkerView view;
+  view.language = it->second.language;
+  view.blocked = it->second.blocked;
+  const auto lease = leases_.find(it->second.lease);
+  if (lease == leases_.end()) return view;
+  view.leased = true;
+  view.actor = lease->second.actor;
+  view.resources = lease->second.resources;
+  view.cpus = lease->second.cpus;
+  view.devices = lease->second.devices;
+  return view;
+}
+
 bool LocalScheduler::Runs(const Address& worker, uint64_t lease) const {
   const auto it = workers_.find(worker);
   return it != workers_.end() && lease != 0 && it->second.lease == lease;

@@ -12,10 +12,13 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "runtime/base/fd_passing.h"
+
 namespace rmpi {
 namespace {
 
-constexpr time_t kPatienceS = 10;
+constexpr TimeNs kPatience = 10 * kSecond;
+constexpr size_t kMaxRefusal = 1024;
 
 // Name of the abstract socket in <session>/session.json.
 Status SocketName(const std::string& session, std::string* name) {
@@ -52,6 +55,18 @@ Status OpenSocket(const std::string& name, UniqueFd* out) {
   return Status::Ok();
 }
 
+// *said: the whole question is under way.
+Status Say(const std::string& session, std::span<const std::byte> question, TimeNs patience, UniqueFd* socket,
+           bool* said) {
+  if (Status s = ConnectToSession(session, socket); !s.ok()) return s;
+  const timeval wait{static_cast<time_t>(patience / kSecond),
+                     static_cast<suseconds_t>(patience % kSecond / kMicrosecond)};
+  setsockopt(socket->get(), SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
+  *said = send(socket->get(), question.data(), question.size(), MSG_NOSIGNAL) ==
+          static_cast<ssize_t>(question.size());
+  return Status::Ok();
+}
+
 }  // namespace
 
 Status ConnectToSession(const std::string& session, UniqueFd* out) {
@@ -64,14 +79,36 @@ Status AskSession(const std::string& session, std::span<const std::byte> questio
                   std::span<std::byte> answer, size_t* size) {
   *size = 0;
   UniqueFd socket;
-  if (Status s = ConnectToSession(session, &socket); !s.ok()) return s;
-  const timeval patience{kPatienceS, 0};
-  setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-  const ssize_t sent = send(socket.get(), question.data(), question.size(), MSG_NOSIGNAL);
-  if (sent != static_cast<ssize_t>(question.size())) return Status::Ok();
+  bool said = false;
+  if (Status s = Say(session, question, kPatience, &socket, &said); !s.ok() || !said) return s;
   const ssize_t n = recv(socket.get(), answer.data(), answer.size(), 0);
   if (n > 0) *size = static_cast<size_t>(n);
   return Status::Ok();
+}
+
+Status AskSessionAtLength(const std::string& session, std::span<const std::byte> question, TimeNs patience,
+                          std::vector<std::byte>* answer, std::vector<std::byte>* refusal) {
+  answer->clear();
+  refusal->clear();
+  UniqueFd socket, file;
+  bool said = false;
+  if (Status s = Say(session, question, patience, &socket, &said); !s.ok()) return s;
+  std::vector<std::byte> datagram(kMaxRefusal);
+  const ssize_t n =
+      said ? ReceiveFds(socket.get(), datagram.data(), datagram.size(), std::span(&file, 1), 0) : 0;
+  LongAnswer head;
+  if (n >= static_cast<ssize_t>(sizeof head)) std::memcpy(&head, datagram.data(), sizeof head);
+  if (n == static_cast<ssize_t>(sizeof head) && head.magic == kLongAnswer && file.valid()) {
+    answer->resize(head.bytes);
+    if (pread(file.get(), answer->data(), answer->size(), 0) == static_cast<ssize_t>(answer->size()))
+      return Status::Ok();
+  } else if (n > 0) {
+    datagram.resize(static_cast<size_t>(n));
+    *refusal = std::move(datagram);
+    return Status::Ok();
+  }
+  return Status::Unavailable("the runtime at " + session +
+                             " does not answer: it is ending, or its head is too busy");
 }
 
 }  // namespace rmpi

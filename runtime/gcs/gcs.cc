@@ -132,6 +132,18 @@ void Gcs::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {
         }
       });
       break;
+    case MsgType::kStats:  // of the run
+      Handle<Nonce>(body, [&](const Nonce& m) {
+        std::vector<uint32_t> alive;
+        for (const auto& [id, record] : nodes_) {
+          if (record.alive) alive.push_back(id);
+        }
+        status_.OnRequest(from, m.nonce, alive, now);
+      });
+      break;
+    case MsgType::kStatsReply:
+      Handle<NodeStatus>(body, [&](const NodeStatus& m) { status_.OnAnswer(from.node, m); });
+      break;
     case MsgType::kEof:
       Handle<Eof>(body, [&](const Eof& m) {
         kv_.OnEof(m.who);
@@ -165,6 +177,7 @@ void Gcs::OnTimer(TimeNs now) {
     scheduler_.ServeStarved();
     next_look_ = scheduler_.pending() != 0 ? now + kLookPeriod : kNever;
   }
+  status_.OnTimer(now);
   if (now < deadline_) return;
   deadline_ = kNever;
   // After a suspension of the whole job nobody has been silent: only time in which we ran counts.
@@ -246,6 +259,7 @@ void Gcs::DeclareDead(uint32_t node, const std::string& reason, TimeNs now) {
   scheduler_.RemoveNode(node);
   groups_.OnNodeDead(node, now);
   actor_names_.OnNodeDead(node);
+  status_.OnNodeDead(node);
   std::vector<uint32_t> done;
   for (auto& [id, job] : jobs_) {
     if (job.waiting_for.erase(node) != 0 && job.waiting_for.empty()) done.push_back(id);
@@ -307,6 +321,28 @@ void Gcs::SendNodes(const Address& to, uint64_t nonce) {
     groups_.ShowOn(&reply.nodes.back());
   }
   outbox_->Send(to, MsgType::kNodesReply, reply);
+}
+
+// What waits at raylets is theirs to tell; what they rejected waits here only.
+void Gcs::FillStatus(RunStatus* status) const {
+  status->run_id = options_.run_id;
+  status->expected_nodes = options_.expected_nodes;
+  for (const auto& [id, record] : nodes_) status->nodes.push_back(record);
+  std::map<Shape, uint64_t> waiting;
+  for (const auto& [node, detail] : status->details) {
+    for (const PendingStatus& p : detail.waiting)
+      waiting[sched::GlobalScheduler::ClassOf(p.shape)] += p.count;
+  }
+  scheduler_.ForEachRejected(
+      [&](const Shape& shape, uint64_t count) { waiting[sched::GlobalScheduler::ClassOf(shape)] += count; });
+  for (const auto& [shape, count] : waiting) {
+    PendingStatus& p = status->pending.emplace_back();
+    p.shape = shape;
+    p.count = count;
+    p.reason = scheduler_.WhyNever(shape);
+    p.infeasible = !p.reason.empty();
+  }
+  groups_.ForEach([&](const GroupRecord& g) { status->groups.push_back({g, groups_.Infeasible(g.group)}); });
 }
 
 // ---- jobs -------------------------------------------------------------------------------------------------

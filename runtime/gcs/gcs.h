@@ -16,6 +16,7 @@
 #include "runtime/gcs/actor_names.h"
 #include "runtime/gcs/kv_store.h"
 #include "runtime/gcs/placement_groups.h"
+#include "runtime/gcs/status_round.h"
 #include "sched/global_scheduler.h"
 
 namespace rmpi {
@@ -52,8 +53,8 @@ class Gcs : private sched::GlobalScheduler::Host {
         kv_(outbox),
         actor_names_(outbox),
         scheduler_(this),
-        groups_(options.run_id, outbox, &scheduler_, [this](const std::string& text) { host_->Warn(text); }) {
-  }
+        groups_(options.run_id, outbox, &scheduler_, [this](const std::string& text) { host_->Warn(text); }),
+        status_(outbox, [this](RunStatus* status) { FillStatus(status); }) {}
 
   // A raylet introduces itself. `from_rank` names it until it has a node id. Returns the id.
   uint32_t OnJoin(const NodeRecord& record, TimeNs now);
@@ -61,7 +62,9 @@ class Gcs : private sched::GlobalScheduler::Host {
   void OnTimer(TimeNs now);
   // The connection of that raylet closed: it is dead, whether it has joined or not.
   void OnRankClosed(int rank, TimeNs now);
-  TimeNs NextDeadline() const { return std::min({deadline_, groups_.NextDeadline(), next_look_}); }
+  TimeNs NextDeadline() const {
+    return std::min({deadline_, groups_.NextDeadline(), status_.NextDeadline(), next_look_});
+  }
 
   // That node is to leave in order: nothing is placed there any more, and its raylet ends what it has.
   Status Drain(const DrainNode& m);
@@ -114,6 +117,7 @@ class Gcs : private sched::GlobalScheduler::Host {
   std::string NameOf(int rank) const;
   void FailBringUp();
   void SendNodes(const Address& to, uint64_t nonce);
+  void FillStatus(RunStatus* status) const;
   void Arm(TimeNs when) {
     if (when < deadline_) deadline_ = when;
   }
@@ -125,6 +129,7 @@ class Gcs : private sched::GlobalScheduler::Host {
   ActorNames actor_names_;
   sched::GlobalScheduler scheduler_;
   PlacementGroups groups_;
+  StatusRound status_;
   std::map<uint32_t, NodeRecord> nodes_;
   std::map<uint32_t, TimeNs> last_heard_;
   std::map<uint32_t, std::string> drains_;  // of nodes that leave, or have left: why

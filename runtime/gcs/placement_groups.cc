@@ -35,6 +35,11 @@ const GroupRecord* PlacementGroups::Find(uint32_t group) const {
   return it == removed_.rend() ? nullptr : &*it;
 }
 
+bool PlacementGroups::Infeasible(uint32_t group) const {
+  const auto it = groups_.find(group);
+  return it != groups_.end() && it->second.infeasible;
+}
+
 // ---- requests ---------------------------------------------------------------------------------------------
 
 void PlacementGroups::OnRequest(const Address& from, const GroupRequest& m, bool job_runs, TimeNs now) {

@@ -48,6 +48,8 @@ class PlacementGroups {
   void ShowOn(NodeRecord* node) const;
   size_t count() const { return groups_.size(); }
   const GroupRecord* Find(uint32_t group) const;
+  // The nodes that are there could not hold it, whatever else ended.
+  bool Infeasible(uint32_t group) const;
   template <class F>
   void ForEach(F&& fn) const {
     for (const auto& [number, g] : groups_) fn(g.record);

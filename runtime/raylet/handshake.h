@@ -5,7 +5,12 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string>
 
 #include "runtime/ids/ids.h"
 #include "runtime/message/messages.h"
@@ -22,8 +27,12 @@ struct ClientHello {
   uint32_t is_driver = 0;
   uint32_t wants_logs = 0;
   uint64_t spawn_token = 0;
-  uint32_t is_node = 0;     // another raylet, which wants to join the run: answered by a JoinTicket
-  uint32_t asks_nodes = 0;  // somebody who only wants to see the nodes: answered by a NodesReply's bytes
+  uint32_t is_node = 0;  // another raylet, which wants to join the run: answered by a JoinTicket
+  uint32_t asks = 0;     // a Question of somebody who is no client
+};
+enum Question : uint32_t {
+  kAsksNodes = 1,   // answered by a NodesReply's bytes
+  kAsksStatus = 2,  // answered at length, by a RunStatus
 };
 constexpr size_t kMaxHelloBytes = 64 << 10;
 
@@ -38,6 +47,15 @@ struct ClientWelcome {
   uint32_t refused = 0;  // then `text` says why, and nothing else counts
   char text[220] = {};
 };
+
+// What is said instead of any other answer, if `answer` is that.
+inline std::optional<std::string> RefusalIn(std::span<const std::byte> answer) {
+  ClientWelcome w;
+  if (answer.size() != sizeof w) return std::nullopt;
+  std::memcpy(&w, answer.data(), sizeof w);
+  w.text[sizeof w.text - 1] = '\0';
+  return w.text;
+}
 
 constexpr int kWelcomeFds = 5;
 

@@ -74,7 +74,8 @@ void Raylet::OnHello(int fd) {
     return Refuse(fd, "this runtime is of another version of ray-mpi than the program");
   if (stopping_) return Refuse(fd, "the runtime is shutting down");
   if (hello.is_node != 0) return Invite(fd);
-  if (hello.asks_nodes != 0) return ShowNodes(fd);
+  if (hello.asks == kAsksNodes) return ShowNodes(fd);
+  if (hello.asks != 0) return PassQuestion(fd, static_cast<Question>(hello.asks));
   JobMessage start;
   Reader reader({datagram.data() + sizeof hello, static_cast<size_t>(n) - sizeof hello});
   if (hello.is_driver != 0) reader(start);

@@ -70,8 +70,9 @@ class Raylet : public sched::LocalScheduler::Host,
     std::optional<int> wait_status;
     std::string kill_reason;  // we asked for it
     bool out_of_memory = false;
-    bool stopped = false;  // for a moment, to see whether it is idle
-    bool drained = false;  // ended by us, since the node leaves
+    bool stopped = false;   // for a moment, to see whether it is idle
+    bool drained = false;   // ended by us, since the node leaves
+    uint64_t question = 0;  // no client: it waits for the answer to this
   };
   struct Spawn {
     JobId job;
@@ -116,6 +117,12 @@ class Raylet : public sched::LocalScheduler::Host,
   void ShowNodes(int fd);
   void OnJoin(int peer, NodeRecord record);
   void Relay(const MessageHeader& header, Bytes body);
+
+  // ---- questions of people (raylet_status.cc)
+  void PassQuestion(int fd, Question question);
+  void AnswerQuestion(uint64_t question, Bytes answer);
+  void SendNodeStatus(uint64_t nonce);
+  StatsReply StoreFigures() const;
 
   // ---- a node that leaves (raylet_drain.cc)
   void Leave(const std::string& reason);

@@ -28,12 +28,7 @@ Status AskForTicket(const std::string& session, JoinTicket* ticket) {
   static_assert(sizeof(ClientWelcome) < sizeof answer);
   size_t n = 0;
   if (Status s = AskSession(session, std::as_bytes(std::span(&hello, 1)), answer, &n); !s.ok()) return s;
-  if (n == sizeof(ClientWelcome)) {  // what whoever is refused gets
-    ClientWelcome refused;
-    std::memcpy(&refused, answer.data(), sizeof refused);
-    refused.text[sizeof refused.text - 1] = '\0';
-    return Status::Unavailable(refused.text);
-  }
+  if (const auto refused = RefusalIn(std::span(answer).first(n))) return Status::Unavailable(*refused);
   if (n != sizeof *ticket) {
     return Status::Unavailable("the runtime at " + session +
                                " does not answer: it is ending, or of another user");

@@ -258,15 +258,14 @@ void Raylet::OnWorkerMessage(const MessageHeader& header, Bytes body) {
     }
     case MsgType::kStats:
       Handle<Nonce>(body, [&](const Nonce& m) {
-        const auto s = store_->GetStats();
-        StatsReply reply;
+        if (from == GcsAddress()) return SendNodeStatus(m.nonce);
+        StatsReply reply = StoreFigures();
         reply.nonce = m.nonce;
-        reply.capacity = s.capacity_bytes;
-        reply.used = s.primary_bytes + s.copy_bytes;
-        reply.objects = s.primaries + s.copies - s.backed + spiller_->manager().GetStats().objects;
-        reply.moved = pulls_->moved_bytes();
         router_.Send(from, MsgType::kStatsReply, reply);
       });
+      break;
+    case MsgType::kStatsReply:  // of the head, about the run
+      Handle<RunStatus>(body, [&](const RunStatus& m) { AnswerQuestion(m.nonce, body); });
       break;
     case MsgType::kCorruptPeer:
       Handle<CorruptPeer>(body, [&](const CorruptPeer& m) { EndCorrupt(m.who); });

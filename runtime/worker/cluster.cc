@@ -146,7 +146,7 @@ Status CoreWorker::Nodes(std::vector<NodeInfo>* out) {
 
 Status NodesOf(const std::string& session, std::vector<NodeInfo>* out) {
   ClientHello hello;
-  hello.asks_nodes = 1;
+  hello.asks = kAsksNodes;
   std::vector<std::byte> answer(kMaxNodesBytes);
   size_t n = 0;
   if (Status s = AskSession(session, std::as_bytes(std::span(&hello, 1)), answer, &n); !s.ok()) return s;

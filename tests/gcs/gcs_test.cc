@@ -122,6 +122,44 @@ TEST_F(GcsTest, ANodeThatJoinsLaterIsNoRankOfTheLaunch) {
   EXPECT_THAT(gcs_->nodes().at(2).death_reason, testing::HasSubstr("joined later"));
 }
 
+TEST_F(GcsTest, AllNodesAreAskedHowTheRunIsAndOneThatIsSilentIsNotWaitedFor) {
+  Start(2);
+  Join("a");
+  Join("b");
+  Tell(RayletOf(1), MsgType::kStats, Nonce{7});
+  Tell(RayletOf(2), MsgType::kStats, Nonce{8});  // the same round
+  EXPECT_EQ(out_.Count(MsgType::kStats), 2U);
+  NodeStatus said;
+  said.nonce = out_.Last<Nonce>(MsgType::kStats).nonce;
+  Shape shape;
+  shape.resources = {{"lamp", 10000}};
+  said.waiting = {{shape, 4, false, ""}};
+  Tell(RayletOf(1), MsgType::kStatsReply, said);
+  Tell(RayletOf(1), MsgType::kStatsReply, said);  // twice is nothing new
+  EXPECT_EQ(out_.Count(MsgType::kStatsReply), 0U);
+  beating_ = {1, 2};
+  Pass(StatusRound::kPatience + kSecond);
+  EXPECT_EQ(out_.Count(MsgType::kStatsReply), 2U);
+  Address to;
+  const auto reply = out_.Last<RunStatus>(MsgType::kStatsReply, &to);
+  EXPECT_EQ(to, RayletOf(2));
+  EXPECT_EQ(reply.nonce, 8U);
+  EXPECT_EQ(reply.nodes.size(), 2U);
+  ASSERT_EQ(reply.details.size(), 1U);
+  EXPECT_EQ(reply.details[0].first, 1U);
+  ASSERT_EQ(reply.pending.size(), 1U);
+  EXPECT_EQ(reply.pending[0].count, 4U);
+  EXPECT_TRUE(reply.pending[0].infeasible);
+  EXPECT_THAT(reply.pending[0].reason, testing::HasSubstr("lamp"));
+  Tell(RayletOf(2), MsgType::kStatsReply, said);  // too late: of a round that is over
+  // The next round waits for nobody who is dead.
+  Tell(RayletOf(1), MsgType::kStats, Nonce{9});
+  said.nonce = out_.Last<Nonce>(MsgType::kStats).nonce;
+  Tell(RayletOf(1), MsgType::kStatsReply, said);
+  gcs_->OnRankClosed(1, now_);
+  EXPECT_EQ(out_.Count(MsgType::kStatsReply), 3U);
+}
+
 TEST_F(GcsTest, ADrainedNodeGetsNothingNewAndThenGoes) {
   Start(2);
   Join("a");
