@@ -18,6 +18,7 @@ constexpr TimeNs kLongHead = 3 * kMillisecond;  // a head running longer gives u
 constexpr TimeNs kLinger = 100 * kMillisecond;  // an idle lease is kept this long for the next call
 constexpr TimeNs kTimerGrain = kMillisecond;    // a look at all idle leases at most this often
 constexpr size_t kCandidates = 16;
+constexpr size_t kLeasesPerReserve = 16;
 constexpr uint64_t kLocalityBytes = kInlineLimit;  // smaller arguments draw no task to their node
 
 }  // namespace
@@ -208,6 +209,14 @@ void Submitter::NewEpoch(ShapeQueue* q) {
   q->wanted = q->received = 0;
 }
 
+// Whether a lease that comes when nothing is queued any more is a reserve for the next task. A steady stream
+// needs one lease more than it has tasks at a time, now and then; without it, each task would ask for one and
+// give it back.
+bool Submitter::WorthKeeping(const ShapeQueue& q) {
+  return !q.shape.actor && q.shape.strategy != Strategy::kSpread &&
+         kLeasesPerReserve * (q.idle.size() + 1) <= q.leases.size();
+}
+
 void Submitter::WentIdle(ShapeQueue* q, Lease* lease, TimeNs now) {
   if (lease->idle() || lease->retiring || lease->blocked || lease->revoking) return;
   lease->load_us = 0;
@@ -269,7 +278,7 @@ void Submitter::OnGrant(const Address& from, const Grant& m, TimeNs now) {
   l->at = q->leases.size();
   q->leases.push_back(std::move(lease));
   by_worker_.emplace(m.worker, l);
-  if (q->queue.size == 0 || tasks_->draining()) {  // surplus: somebody else may need it
+  if (tasks_->draining() || (q->queue.size == 0 && !WorthKeeping(*q))) {  // somebody else may need it
     ReturnLease(l, WorkerAfter::kIdle);
     return;
   }

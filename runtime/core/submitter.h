@@ -50,6 +50,7 @@ template <size_t Lease::*At>
 class LeaseList {
  public:
   bool empty() const { return leases_.empty(); }
+  size_t size() const { return leases_.size(); }
   Lease* back() const { return leases_.back(); }
   auto begin() const { return leases_.begin(); }
   auto end() const { return leases_.end(); }
@@ -140,6 +141,7 @@ class Submitter {
   void Pump(ShapeQueue* q, TimeNs now);
   Lease* PickLease(ShapeQueue* q, const Task& t);
   bool CanPush(const Lease& lease, const Task& t) const;
+  static bool WorthKeeping(const ShapeQueue& q);
   void WentIdle(ShapeQueue* q, Lease* lease, TimeNs now);
   void PushTask(Lease* lease, Task* t, TimeNs now);
   void UpdateDemand(ShapeQueue* q, TimeNs now);

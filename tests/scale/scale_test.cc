@@ -16,6 +16,13 @@ TEST(Scale, WarmOwnersSeldomNeedTheHead) {
   EXPECT_LT(o.head_messages_per_task(), 0.01);
 }
 
+// Each task crosses the line between what its node packs and what the head spreads.
+TEST(Scale, AHalfBusyStreamSeldomNeedsTheHead) {
+  const Outcome o = Steady({64, 128}, 64, 100 * kMillisecond, kSecond);
+  EXPECT_TRUE(o.finished);
+  EXPECT_LT(o.head_messages_per_task(), 0.05);
+}
+
 TEST(Scale, AllCpusAreBusySoon) {
   const Outcome o = RampUp(kThousand, 1);
   EXPECT_TRUE(o.finished);
