@@ -14,6 +14,8 @@ constexpr size_t kFilesPerDoubling = 16;
 constexpr size_t kMostDoublings = 6;
 constexpr uint64_t kLiveShare = 4;  // a file with less than a quarter alive is compacted
 
+constexpr uint64_t kDemotionBytes = 32 << 20;          // at a time,
+constexpr TimeNs kDemotionPause = 100 * kMillisecond;  // and not sooner after it
 constexpr uint64_t kFirstAhead = 1 << 20;
 constexpr uint64_t kMostAhead = 16 << 20;
 constexpr size_t kMostObjectsAhead = 128;
@@ -54,6 +56,7 @@ void SpillManager::Pump(uint64_t wanted, TimeNs now) {
     if (need == 0 || !StartWrite(need, now)) break;
   }
   if (compaction_due_) Compact(now);
+  Demote(now);
 }
 
 // One fused write. False: there is nothing to write, or nowhere to write it to.
@@ -138,6 +141,10 @@ void SpillManager::OnWritten(const WriteJob& job, const Status& status, TimeNs n
     tier.failed = Status::Ok();
     progress_ = now;
   }
+  const bool demotion = job.job == demoting_;
+  if (demotion) demoting_ = 0;
+  if (!options_.keep_files && (demotion || job.file.tier + 1 < tiers_.size()))
+    demote_at_ = std::min(demote_at_, demotion ? now + (status.ok() ? kDemotionPause : kTierRetry) : now);
   if (job.from_file != 0) {
     OnMoved(job, status);
   } else {
@@ -258,17 +265,53 @@ void SpillManager::Compact(TimeNs now) {
   if (it == files_.end() || options_.keep_files) return;
   const auto tier = UsableTier(now);
   if (!tier) return;
-  WriteJob job;
-  job.job = next_job_++;
-  job.from_file = it->first;
-  for (const auto& [offset, version] : it->second.live) {
-    const Place& at = index_.at(version);
-    job.items.push_back({version, 0, at.size, 0, at.checksum});
-    job.from_offsets.push_back(offset);
-  }
+  WriteJob job = MoveFrom(it, UINT64_MAX);
   it->second.compacting = true;
   ++it->second.jobs;
   Plan(&job, *tier);
+  host_->Write(std::move(job));
+}
+
+// What lives in the file, or the first part of it.
+WriteJob SpillManager::MoveFrom(std::map<uint64_t, File>::iterator from, uint64_t most_bytes) {
+  WriteJob job;
+  job.job = next_job_++;
+  job.from_file = from->first;
+  uint64_t bytes = 0;
+  for (const auto& [offset, version] : from->second.live) {
+    const Place& at = index_.at(version);
+    if (bytes != 0 && bytes + at.size > most_bytes) break;
+    bytes += at.size;
+    job.items.push_back({version, 0, at.size, 0, at.checksum});
+    job.from_offsets.push_back(offset);
+  }
+  return job;
+}
+
+// The oldest objects of a tier that is nearly full go to the next one, ahead of need, a little at a time.
+void SpillManager::Demote(TimeNs now) {
+  if (demoting_ != 0 || now < demote_at_) return;
+  demote_at_ = kNever;
+  for (size_t tier = 0; tier + 1 < tiers_.size(); ++tier) {
+    const auto it = std::find_if(files_.begin(), files_.end(), [tier](const auto& file) {
+      return file.second.tier == tier && !file.second.compacting && !file.second.live.empty();
+    });
+    if (it == files_.end() || !host_->NearlyFull(tier)) continue;
+    for (size_t next = tier + 1; next < tiers_.size(); ++next) {
+      if (now >= tiers_[next].retry_at) return StartDemotion(it, next);
+    }
+    demote_at_ = now + kTierRetry;
+  }
+}
+
+void SpillManager::StartDemotion(std::map<uint64_t, File>::iterator from, size_t tier) {
+  from->second.open = false;
+  Tier& old = tiers_[from->second.tier];
+  if (old.current == from->first) old.current = 0;
+  WriteJob job = MoveFrom(from, kDemotionBytes);
+  ++from->second.jobs;
+  demoting_ = job.job;
+  Plan(&job, tier);
   host_->Write(std::move(job));
 }
 
@@ -276,7 +319,7 @@ void SpillManager::Compact(TimeNs now) {
 void SpillManager::OnMoved(const WriteJob& job, const Status& status) {
   File& from = files_.at(job.from_file);
   --from.jobs;
-  if (!status.ok() && status.code() == StatusCode::kOutOfDisk) from.compacting = false;  // later, then
+  if (!status.ok()) from.compacting = status.code() != StatusCode::kOutOfDisk;  // full: later, then
   for (size_t i = 0; status.ok() && i < job.items.size(); ++i) {
     const auto it = index_.find(job.items[i].version);
     if (it == index_.end() || it->second.file != job.from_file || it->second.offset != job.from_offsets[i])

@@ -24,7 +24,9 @@
 namespace rmpi::objstore::spill {
 
 struct SpillOptions {
-  std::vector<std::string> folders;  // tiers, the one to use first first; none: nothing is spilled
+  // Tiers, the one to use first first; none: nothing is spilled. From one that is nearly full the oldest
+  // objects move to the next.
+  std::vector<std::string> folders;
   uint64_t least_write_bytes =
       100 << 20;             // fused into one write, if there is as much (and at most 1/8 of the store)
   size_t most_fused = 2000;  // objects of one write
@@ -83,6 +85,8 @@ class SpillManager {
     // Each ends in OnRestored with the same request. The first one is waited for.
     virtual void Read(std::vector<ReadJob> jobs) = 0;
     virtual void RemoveFile(uint64_t file) = 0;
+    // Little is free in the file system of this tier's folder.
+    virtual bool NearlyFull(size_t tier) = 0;
     virtual void Log(const std::string& text) = 0;
   };
   struct Stats {
@@ -96,6 +100,8 @@ class SpillManager {
   // Writes what should be written: what is above the threshold, and more while somebody waits for `wanted`
   // bytes.
   void Pump(uint64_t wanted, TimeNs now);
+  // By then Pump is to be called again, should nothing happen.
+  TimeNs NextDeadline() const { return demoting_ != 0 ? kNever : demote_at_; }
   void OnWritten(const WriteJob& job, const Status& status, TimeNs now);
 
   bool Holds(const ObjectId& id, uint32_t attempt) const { return index_.count({id, attempt}) != 0; }
@@ -164,6 +170,9 @@ class SpillManager {
   void FreeIf(const std::function<bool(const Version&)>& doomed);
   void Settle(uint64_t number);
   void Compact(TimeNs now);
+  void Demote(TimeNs now);
+  void StartDemotion(std::map<uint64_t, File>::iterator from, size_t tier);
+  WriteJob MoveFrom(std::map<uint64_t, File>::iterator from, uint64_t most_bytes);
 
   const SpillOptions options_;
   Store* const store_;
@@ -176,6 +185,8 @@ class SpillManager {
   uint64_t writing_ = 0;  // bytes
   TimeNs progress_ = 0;
   bool compaction_due_ = false;  // something was freed since the last look
+  uint64_t demoting_ = 0;        // the job that moves objects to the next tier; 0: none
+  TimeNs demote_at_ = kNever;    // when to look whether that is due
   struct {
     uint64_t file = 0, end = 0;  // up to there objects were restored one behind the other
     uint64_t ahead = 0;          // bytes to read beyond what is wanted

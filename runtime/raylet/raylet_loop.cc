@@ -73,6 +73,7 @@ TimeNs Raylet::NextDeadline() const {
   if (gcs_) d = std::min({d, gcs_->NextDeadline(), detached_->NextDeadline()});
   if (!clients_.empty()) d = std::min(d, memory_.NextDeadline());
   if (pulls_) d = std::min(d, pulls_->NextDeadline());
+  if (spiller_ && !stopping_) d = std::min(d, spiller_->manager().NextDeadline());
   d = std::min({d, drain_.NextDeadline(), leave_by_});
   const TimeNs soon = MonotonicNow() + 10 * kMillisecond;
   const bool dying =

@@ -3,15 +3,23 @@
 
 #include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 namespace rmpi {
 
 namespace spill = objstore::spill;
 
+namespace {
+
+constexpr uint64_t kFreePart = 8;  // of a file system: less than this part of it is little
+
+}  // namespace
+
 Spiller::Spiller(spill::SpillOptions options, const std::string& hdf5_plugin, uint32_t node, uint64_t run,
                  objstore::Arena* arena, objstore::Store* store, Restored restored)
-    : bell_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+    : folders_(options.folders),
+      bell_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       restored_(std::move(restored)),
       manager_(options, store, this),
       io_({options.folders, hdf5_plugin, node, run, arena, options.most_writes, [bell = bell_.get()] {
@@ -37,6 +45,13 @@ bool Spiller::OnEvent(TimeNs now) {
     restored_(r.request, r.status);
   }
   return !written.empty();
+}
+
+// The last tier, perhaps a slow file system of a whole cluster, is never asked.
+bool Spiller::NearlyFull(size_t tier) {
+  struct statvfs space {};
+  if (statvfs(folders_[tier].c_str(), &space) != 0) return false;  // not made yet
+  return space.f_bavail < space.f_blocks / kFreePart;
 }
 
 void Spiller::Log(const std::string& text) { spdlog::warn("{}", text); }

@@ -34,8 +34,10 @@ class Spiller : public objstore::spill::SpillManager::Host {
   void Write(objstore::spill::WriteJob job) override { io_.Write(std::move(job)); }
   void Read(std::vector<objstore::spill::ReadJob> jobs) override { io_.Read(jobs); }
   void RemoveFile(uint64_t file) override { io_.Remove(file); }
+  bool NearlyFull(size_t tier) override;
   void Log(const std::string& text) override;
 
+  const std::vector<std::string> folders_;
   UniqueFd bell_;
   const Restored restored_;
   objstore::spill::SpillManager manager_;

@@ -38,6 +38,7 @@ class SpillTest : public StoreTest, public SpillManager::Host {
     removed_.insert(file);
     disk_.erase(file);
   }
+  bool NearlyFull(size_t tier) override { return nearly_full_.count(tier) != 0; }
   void Log(const std::string&) override {}
 
   // The oldest write happens, or fails.
@@ -95,6 +96,7 @@ class SpillTest : public StoreTest, public SpillManager::Host {
   std::vector<WriteJob> writes_;
   std::vector<Reading> reads_;
   std::vector<size_t> tiers_;
+  std::set<size_t> nearly_full_;
   std::set<uint64_t> removed_;
   std::map<uint64_t, std::map<uint64_t, std::string>> disk_;
   TimeNs now_ = kSecond;

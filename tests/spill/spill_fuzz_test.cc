@@ -176,6 +176,7 @@ class SpillFuzz : public SpillTest {
       store_->Sweep();
       return;
     }
+    if (Draw(4) == 0) nearly_full_.empty() ? void(nearly_full_.insert(0)) : nearly_full_.clear();
     manager_->Pump(0, now_);
   }
   void End() {
@@ -183,6 +184,7 @@ class SpillFuzz : public SpillTest {
     while (!reads_.empty()) FinishOneRead();
     while (!alive_.empty()) FreeOne();
     while (!writes_.empty()) FinishWrite();
+    EXPECT_NE(std::find(tiers_.begin(), tiers_.end(), 1U), tiers_.end());
     NoteEvicted();
     for (const ObjectId& id : copies_) store_->Free(id, 0);
     for (uint16_t slot = 1; slot <= kClients; ++slot) Kill(slot);

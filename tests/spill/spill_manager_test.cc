@@ -110,6 +110,46 @@ TEST_F(SpillManagerTest, AFullDiskIsFollowedByTheNext) {
   EXPECT_TRUE(manager_->Blocked().ok());
 }
 
+TEST_F(SpillManagerTest, TheOldestLeaveATierThatIsNearlyFull) {
+  SpillOptions options;
+  options.folders = {"fast", "large"};
+  Begin(64 * kMiB, options);
+  for (int i = 1; i <= 12; ++i) ASSERT_TRUE(Put(client_.get(), MakeId(i), 4 * kMiB));
+  const auto settle = [this] {
+    manager_->Pump(0, now_);
+    FinishWrites();
+  };
+  manager_->Pump(64 * kMiB, now_);
+  FinishWrites();
+  settle();
+  EXPECT_EQ(std::count(tiers_.begin(), tiers_.end(), 1U), 0) << "there is room";
+  EXPECT_EQ(manager_->NextDeadline(), kNever);
+
+  nearly_full_ = {0};
+  ASSERT_TRUE(Put(client_.get(), MakeId(13), 4 * kMiB));
+  manager_->Pump(64 * kMiB, now_);
+  FinishWrites();
+  manager_->Pump(0, now_);
+  ASSERT_EQ(writes_.size(), 1U);
+  EXPECT_EQ(writes_[0].file.tier, 1U);
+  EXPECT_EQ(writes_[0].items.front().version.id, MakeId(1));
+  EXPECT_LT(writes_[0].items.size(), 12U) << "a part at a time";
+  FinishWrite(Status::OutOfDisk("full"));
+  EXPECT_TRUE(manager_->Holds(MakeId(1), 0));
+  manager_->Pump(0, now_);
+  EXPECT_TRUE(writes_.empty());
+  EXPECT_LE(manager_->NextDeadline(), now_ + 2 * kSecond) << "but it is tried again";
+  const auto old_file = removed_.size();
+  for (int i = 0; i < 20; ++i) {
+    now_ += kSecond;
+    settle();
+  }
+  EXPECT_GT(removed_.size(), old_file) << "its space is free";
+  EXPECT_EQ(manager_->NextDeadline(), kNever);
+  for (int i = 50; Put(client_.get(), MakeId(i), 4 * kMiB); ++i) continue;
+  for (int i = 1; i <= 13; ++i) EXPECT_TRUE(manager_->Holds(MakeId(i), 0));
+}
+
 TEST_F(SpillManagerTest, WhatCannotBeReadIsLost) {
   Begin(16 * kMiB);
   ASSERT_TRUE(Put(client_.get(), MakeId(1), 4 * kMiB));
