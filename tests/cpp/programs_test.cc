@@ -141,9 +141,10 @@ TEST_F(Programs, ViewsStayValid) {
   EXPECT_THAT(o.output, HasSubstr("in place 1\n250000 9\n2.5\n"));
 }
 
-TEST_F(Programs, AFullStoreSaysSo) {
+TEST_F(Programs, AFullStoreUsesTheDiskOrSaysSo) {
   const Outcome o = Scenario("full");
   EXPECT_EQ(o.status, 0) << o.output;
+  EXPECT_THAT(o.output, HasSubstr("right 20"));
   EXPECT_THAT(o.output, HasSubstr("full: an object of 160000"));
   EXPECT_THAT(o.output, HasSubstr("filled: "));
   EXPECT_THAT(o.output, Not(HasSubstr("nothing was thrown")));
