@@ -13,6 +13,16 @@
 namespace test {
 
 int Doubled(int n) { return 2 * n; }
+// Whether a task of its own ran outside of its group, whose bundles have no GPU; asked so many tasks below.
+std::string WhereChildrenGo(int depth) {
+  if (depth != 0) return *ray::Get(ray::Task(WhereChildrenGo).SetResource("CPU", 0.25).Remote(depth - 1));
+  try {
+    ray::Get(ray::Task(Doubled).SetResource("CPU", 0.25).SetResource("GPU", 1).Remote(4), 30'000);
+    return "elsewhere";
+  } catch (const ray::RayTaskUnschedulableException&) {
+    return "in the group";
+  }
+}
 int SleepMs(int ms) {
   std::this_thread::sleep_for(std::chrono::milliseconds(ms));
   return ms;
@@ -22,11 +32,12 @@ class Member {
  public:
   static Member* Create() { return new Member; }
   int Next() { return ++n_; }
+  std::string WhereChildrenGo(int depth) { return test::WhereChildrenGo(depth); }
 
  private:
   int n_ = 0;
 };
-RAY_REMOTE(Doubled, SleepMs, Member::Create, &Member::Next);
+RAY_REMOTE(Doubled, WhereChildrenGo, SleepMs, Member::Create, &Member::Next, &Member::WhereChildrenGo);
 
 namespace {
 
@@ -68,6 +79,23 @@ TEST(PlacementGroups, ABundleRunsNoMoreThanItHas) {
   for (int i = 0; i < 4; ++i) refs.push_back(ray::Task(SleepMs).SetPlacementGroup(group, 0).Remote(100));
   ray::Get(refs);
   EXPECT_GE(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(390));
+  End(group);
+}
+
+TEST(PlacementGroups, CapturesWhatItsTasksSubmitOnlyIfItIsToldTo) {
+  const PlacementGroup group = Make({{{"CPU", 1}}});
+  ASSERT_TRUE(group.Wait(30));
+  for (const bool capture : {false, true}) {
+    const std::string where = capture ? "in the group" : "elsewhere";
+    for (const int depth : {0, 2}) {
+      auto task = ray::Task(WhereChildrenGo).SetResource("CPU", 0.25).SetPlacementGroup(group, 0, capture);
+      EXPECT_EQ(*ray::Get(task.Remote(depth), 60'000), where) << depth;
+    }
+    auto member =
+        ray::Actor(Member::Create).SetResource("CPU", 0.25).SetPlacementGroup(group, 0, capture).Remote();
+    EXPECT_EQ(*ray::Get(member.Task(&Member::WhereChildrenGo).Remote(1), 60'000), where) << "of an actor";
+    member.Kill();
+  }
   End(group);
 }
 

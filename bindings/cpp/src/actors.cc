@@ -48,7 +48,7 @@ void ReadAbout(const Blob& about, std::string* class_id, bool* ordered) {
   *ordered = value.value("options", json::object()).value("ordered", true);
 }
 
-TaskTemplate CreationTemplate(const Function& f, const abi::ActorOptions& options,
+TaskTemplate CreationTemplate(CoreWorker* core, const Function& f, const abi::ActorOptions& options,
                               const std::string& ray_namespace) {
   TaskTemplate t;
   t.function_id = f.id;
@@ -60,8 +60,7 @@ TaskTemplate CreationTemplate(const Function& f, const abi::ActorOptions& option
   t.retry_list = Facts(options, ray_namespace);
   t.resources = ResourcesOf(options.resources, options.resource_count);
   if (t.resources.empty()) t.strategy = Strategy::kSpread;  // it fills no node
-  t.group = GroupNumber(options.placement.group);
-  t.bundle = options.placement.bundle;
+  Place(core, options.placement, &t);
   return t;
 }
 
@@ -128,7 +127,7 @@ abi::Code CreateActor(const void* factory, const abi::ActorOptions* options, con
   named.name = options->name.str();
   const bool ordered = options->max_concurrency <= 1;
   if (!named.name.empty()) named.about = About(f, ordered);
-  const TaskTemplate t = CreationTemplate(f, *options, named.ray_namespace);
+  const TaskTemplate t = CreationTemplate(core.get(), f, *options, named.ray_namespace);
   const TemplateHandle handle =
       f.templates.Special(Session::Get().epoch(), KeyOf(t) + t.retry_list, [&] { return core->Prepare(t); });
   Ref actor;

@@ -73,6 +73,13 @@ uint32_t GroupNumber(abi::Text id) {
   return error == std::errc() && stop == end ? __builtin_bswap32(number) : 0;
 }
 
+void Place(CoreWorker* core, const abi::InGroup& placement, TaskTemplate* t) {
+  t->group = GroupNumber(placement.group);
+  t->bundle = placement.bundle;
+  t->inherits = t->group == 0;
+  t->capture = t->group != 0 && (placement.capture != 0 || core->current_group().capture);
+}
+
 abi::Code CreateGroup(const abi::Group* wanted, abi::Group* out) {
   const InCore core;
   if (!core) return FailNotConnected();

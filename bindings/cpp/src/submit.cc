@@ -12,7 +12,7 @@
 namespace rmpi::cpp {
 namespace {
 
-TaskTemplate Template(const Function& f, const abi::TaskOptions& options) {
+TaskTemplate Template(CoreWorker* core, const Function& f, const abi::TaskOptions& options) {
   TaskTemplate t;
   t.function_id = f.id;
   t.function_name = f.name;
@@ -25,17 +25,17 @@ TaskTemplate Template(const Function& f, const abi::TaskOptions& options) {
       std::any_of(t.resources.begin(), t.resources.end(), [](const auto& r) { return r.first == "CPU"; });
   if (!has_cpu) t.resources.emplace_back("CPU", 1.0);
   std::sort(t.resources.begin(), t.resources.end());
-  t.group = GroupNumber(options.placement.group);
-  t.bundle = options.placement.bundle;
+  Place(core, options.placement, &t);
   return t;
 }
 
 TemplateHandle Prepared(CoreWorker* core, const Function& f, const abi::TaskOptions* options) {
   const uint64_t epoch = Session::Get().epoch();
   if (options == nullptr) {
-    return f.templates.Plain(epoch, false, [&] { return core->Prepare(Template(f, abi::TaskOptions{})); });
+    return f.templates.Plain(epoch, false,
+                             [&] { return core->Prepare(Template(core, f, abi::TaskOptions{})); });
   }
-  const TaskTemplate t = Template(f, *options);
+  const TaskTemplate t = Template(core, f, *options);
   return f.templates.Special(epoch, KeyOf(t), [&] { return core->Prepare(t); });
 }
 
@@ -51,7 +51,11 @@ ResourceList ResourcesOf(const abi::Resource* resources, uint64_t count) {
 std::string KeyOf(const TaskTemplate& t) {
   std::string key = t.name;
   key.append(1, '\0').append(std::to_string(t.max_retries)).append(t.retry_exceptions ? "r" : "");
-  key.append(1, '\0').append(std::to_string(t.group)).append(1, '.').append(std::to_string(t.bundle));
+  key.append(1, '\0')
+      .append(std::to_string(t.group))
+      .append(1, '.')
+      .append(std::to_string(t.bundle))
+      .append(t.capture ? "c" : "");
   for (const auto& [name, amount] : t.resources) {
     key.append(1, '\0').append(name).append(1, '=').append(std::to_string(amount));
   }

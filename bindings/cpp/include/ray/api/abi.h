@@ -22,7 +22,7 @@ namespace abi {
 
 /// Grows with every change to this file, value_tags.h, or what a function of the table means; and with it the
 /// inline namespace of all headers, so that code of two versions in one process never shares a function.
-constexpr uint32_t kVersion = 3;
+constexpr uint32_t kVersion = 4;
 
 enum Code : int32_t {
   kOk = 0,
@@ -108,8 +108,9 @@ struct Group {
 
 /// Where a task or an actor runs.
 struct InGroup {
-  Text group;           ///< its id; empty: in none
-  int32_t bundle = -1;  ///< -1: any
+  Text group;            ///< its id; empty: in none
+  int32_t bundle = -1;   ///< -1: any
+  uint32_t capture = 0;  ///< what it submits goes there, too, unless it says otherwise
 };
 
 struct TaskOptions {

@@ -37,8 +37,11 @@ class CallOptions {
   }
 
   /// In that bundle of a placement group; -1: in any. Of an actor's method it changes nothing: that runs
-  /// where the actor is. \throws RayException for a bundle that the group does not have.
-  Self& SetPlacementGroup(const PlacementGroup& group, int bundle_index = -1) {
+  /// where the actor is. With `capture_child_tasks` (ours), tasks and actors that it submits, and that name
+  /// no group, go into that group, too, and so do theirs. \throws RayException for a bundle that the group
+  /// does not have.
+  Self& SetPlacementGroup(const PlacementGroup& group, int bundle_index = -1,
+                          bool capture_child_tasks = false) {
     const int bundles = static_cast<int>(group.GetBundles().size());
     if (bundle_index < -1 || (bundle_index >= bundles && !group.Empty())) {
       throw RayException("placement group bundle index " + std::to_string(bundle_index) +
@@ -46,12 +49,13 @@ class CallOptions {
     }
     group_ = group.GetID();
     bundle_ = bundle_index;
+    capture_ = capture_child_tasks;
     return Changed();
   }
 
  protected:
   /// \cond internal
-  abi::InGroup Placement() const { return {group_, bundle_}; }
+  abi::InGroup Placement() const { return {group_, bundle_, capture_ ? 1U : 0U}; }
   Self& Changed() {
     has_options_ = true;
     return static_cast<Self&>(*this);
@@ -74,6 +78,7 @@ class CallOptions {
   bool has_options_ = false;
   std::string name_, group_;
   int bundle_ = -1;
+  bool capture_ = false;
   std::unordered_map<std::string, double> resources_;
   /// \endcond
 };
