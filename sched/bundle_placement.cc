@@ -32,13 +32,13 @@ struct Spot {
 
 // Bundles that want the same.
 struct Kind {
-  const Amounts* want = nullptr;
+  const WantedBundle* bundle = nullptr;
   std::vector<size_t> bundles;
 };
 
 class Placing {
  public:
-  Placing(const std::vector<PlacementNode>& nodes, const std::vector<Amounts>& bundles)
+  Placing(const std::vector<PlacementNode>& nodes, const std::vector<WantedBundle>& bundles)
       : bundles_(bundles), kind_of_(bundles.size()), chosen_(bundles.size(), kNowhere) {
     for (const PlacementNode& n : nodes) spots_.push_back({&n, std::nullopt, n.has});
     FindKinds();
@@ -55,16 +55,20 @@ class Placing {
 
   void FindKinds();
   double Share(const Amounts& want) const;
-  uint64_t Takes(const Amounts& free, const std::vector<size_t>& left) const;
+  // Whether the node's labels are what the kind asks for; and whether there is room, too.
+  bool Suits(size_t kind, size_t spot) const;
+  bool FitsOn(size_t kind, size_t spot) const;
+  uint64_t Takes(size_t spot, const std::vector<size_t>& left) const;
   std::vector<uint32_t> Result() const;
   size_t FreeSpotFor(size_t kind, const std::vector<std::vector<bool>>& fits, std::vector<size_t>* held);
   bool SearchFrom(size_t depth, const std::vector<size_t>& order);
 
-  const std::vector<Amounts>& bundles_;
+  const std::vector<WantedBundle>& bundles_;
   std::vector<Spot> spots_;
-  std::vector<Kind> kinds_;      // the largest first
-  std::vector<size_t> kind_of_;  // of each bundle
-  std::vector<size_t> chosen_;   // spot of each bundle
+  std::vector<Kind> kinds_;               // the largest first
+  std::vector<size_t> kind_of_;           // of each bundle
+  std::vector<std::vector<bool>> suits_;  // by kind, empty if it asks for no labels: by spot
+  std::vector<size_t> chosen_;            // spot of each bundle
   int steps_ = 0;
 };
 
@@ -80,20 +84,38 @@ double Placing::Share(const Amounts& want) const {
 }
 
 void Placing::FindKinds() {
-  std::map<Amounts, size_t> known;
+  std::map<WantedBundle, size_t> known;
   for (size_t i = 0; i < bundles_.size(); ++i) {
     const auto [it, fresh] = known.try_emplace(bundles_[i], kinds_.size());
     if (fresh) kinds_.push_back({&bundles_[i], {}});
     kinds_[it->second].bundles.push_back(i);
   }
+  // Those that not every node may hold go first, then the largest.
   std::vector<std::pair<double, Kind>> ranked;
-  for (Kind& k : kinds_) ranked.emplace_back(kinds_.size() == 1 ? 0 : Share(*k.want), std::move(k));
+  for (Kind& k : kinds_) {
+    const double first = k.bundle->labels.empty() ? 0 : 1e9;
+    ranked.emplace_back(kinds_.size() == 1 ? 0 : first + Share(k.bundle->resources), std::move(k));
+  }
   std::stable_sort(ranked.begin(), ranked.end(), [](auto& a, auto& b) { return a.first > b.first; });
   kinds_.clear();
   for (auto& [share, k] : ranked) {
     for (const size_t b : k.bundles) kind_of_[b] = kinds_.size();
     kinds_.push_back(std::move(k));
   }
+  for (const Kind& k : kinds_) {
+    std::vector<bool>& suits = suits_.emplace_back();
+    if (k.bundle->labels.empty()) continue;
+    for (const Spot& s : spots_) {
+      const Labels none;
+      suits.push_back(Matches(s.view->labels == nullptr ? none : *s.view->labels, k.bundle->labels));
+    }
+  }
+}
+
+bool Placing::Suits(size_t kind, size_t spot) const { return suits_[kind].empty() || suits_[kind][spot]; }
+
+bool Placing::FitsOn(size_t kind, size_t spot) const {
+  return Suits(kind, spot) && ReportFits(spots_[spot].free(), kinds_[kind].bundle->resources);
 }
 
 std::vector<uint32_t> Placing::Result() const {
@@ -103,11 +125,13 @@ std::vector<uint32_t> Placing::Result() const {
 }
 
 // How many of what is left, so many of each kind, a node takes.
-uint64_t Placing::Takes(const Amounts& free, const std::vector<size_t>& left) const {
+uint64_t Placing::Takes(size_t spot, const std::vector<size_t>& left) const {
+  const Amounts& free = spots_[spot].free();
   uint64_t sum = 0;
   std::optional<Amounts> rest;  // copied when a second look is needed
   for (size_t k = 0; k < kinds_.size(); ++k) {
-    const Amounts& want = *kinds_[k].want;
+    if (!Suits(k, spot)) continue;
+    const Amounts& want = kinds_[k].bundle->resources;
     uint64_t most = left[k];
     const bool divisible = UnitsOf(want).empty();
     for (const auto& [name, amount] : want) {
@@ -129,11 +153,12 @@ std::vector<uint32_t> Placing::StrictPack(uint32_t soft_node) {
   Amounts sum;
   std::vector<size_t> all;
   for (const Kind& k : kinds_) all.push_back(k.bundles.size());
-  for (const Amounts& b : bundles_) Add(&sum, b);
+  for (const WantedBundle& b : bundles_) Add(&sum, b.resources);
   const Spot* best = nullptr;
   double best_use = -1;
-  for (const Spot& s : spots_) {
-    if (!Fits(s.free(), sum) || Takes(s.free(), all) != bundles_.size()) continue;
+  for (size_t i = 0; i < spots_.size(); ++i) {
+    const Spot& s = spots_[i];
+    if (!Fits(s.free(), sum) || Takes(i, all) != bundles_.size()) continue;
     if (s.view->node == soft_node) return std::vector<uint32_t>(bundles_.size(), soft_node);
     if (const double use = s.use(); use > best_use) {
       best = &s;
@@ -186,8 +211,7 @@ std::vector<uint32_t> Placing::StrictSpread() {
   std::vector<size_t> held(spots_.size(), kNowhere);
   std::vector<std::vector<bool>> fits(kinds_.size(), std::vector<bool>(spots_.size()));
   for (size_t k = 0; k < kinds_.size(); ++k) {
-    for (size_t s = 0; s < spots_.size(); ++s)
-      fits[k][s] = spots_[s].view->has == 0 && ReportFits(spots_[s].free(), *kinds_[k].want);
+    for (size_t s = 0; s < spots_.size(); ++s) fits[k][s] = spots_[s].view->has == 0 && FitsOn(k, s);
   }
   for (size_t k = 0; k < kinds_.size(); ++k) {
     std::vector<std::pair<double, size_t>> candidates;  // the fullest first
@@ -227,7 +251,7 @@ std::vector<uint32_t> Placing::Pack() {
   };
   std::vector<Offer> offers;
   for (size_t s = 0; s < spots_.size(); ++s) {
-    const uint64_t takes = Takes(spots_[s].free(), left);
+    const uint64_t takes = Takes(s, left);
     if (takes != 0) offers.push_back({spots_[s].bundles != 0, takes, spots_[s].use(), s});
   }
   std::priority_queue<Offer> heap(std::less<Offer>(), std::move(offers));
@@ -237,14 +261,14 @@ std::vector<uint32_t> Placing::Pack() {
     heap.pop();
     Spot& spot = spots_[best.spot];
     // As less is left, nodes can only take less than they did.
-    if (const uint64_t takes = Takes(spot.free(), left); takes != best.takes) {
+    if (const uint64_t takes = Takes(best.spot, left); takes != best.takes) {
       best.takes = takes;
       if (takes != 0) heap.push(best);
       continue;
     }
     for (size_t k = 0; k < kinds_.size(); ++k) {
-      for (; left[k] != 0 && ReportFits(spot.free(), *kinds_[k].want); --left[k], --missing) {
-        spot.Put(*kinds_[k].want);
+      for (; left[k] != 0 && FitsOn(k, best.spot); --left[k], --missing) {
+        spot.Put(kinds_[k].bundle->resources);
         chosen_[kinds_[k].bundles[left[k] - 1]] = best.spot;
       }
     }
@@ -254,18 +278,19 @@ std::vector<uint32_t> Placing::Pack() {
 
 std::vector<uint32_t> Placing::Spread() {
   using Offer = std::tuple<uint32_t, double, size_t>;  // bundles there, use, spot: the least first
-  for (const Kind& k : kinds_) {
+  for (size_t kind = 0; kind < kinds_.size(); ++kind) {
+    const Kind& k = kinds_[kind];
     std::priority_queue<Offer, std::vector<Offer>, std::greater<>> heap;
     for (size_t s = 0; s < spots_.size(); ++s) {
-      if (ReportFits(spots_[s].free(), *k.want)) heap.emplace(spots_[s].bundles, spots_[s].use(), s);
+      if (FitsOn(kind, s)) heap.emplace(spots_[s].bundles, spots_[s].use(), s);
     }
     for (const size_t bundle : k.bundles) {
       if (heap.empty()) return {};
       const size_t s = std::get<2>(heap.top());
       heap.pop();
-      spots_[s].Put(*k.want);
+      spots_[s].Put(k.bundle->resources);
       chosen_[bundle] = s;
-      if (ReportFits(spots_[s].free(), *k.want)) heap.emplace(spots_[s].bundles, spots_[s].use(), s);
+      if (FitsOn(kind, s)) heap.emplace(spots_[s].bundles, spots_[s].use(), s);
     }
   }
   return Result();
@@ -273,12 +298,12 @@ std::vector<uint32_t> Placing::Spread() {
 
 bool Placing::SearchFrom(size_t depth, const std::vector<size_t>& order) {
   if (depth == order.size()) return true;
-  const Amounts& want = bundles_[order[depth]];
+  const size_t kind = kind_of_[order[depth]];
   for (size_t s = 0; s < spots_.size(); ++s) {
     if (++steps_ > kMostSteps) return false;
-    if (!ReportFits(spots_[s].free(), want)) continue;
+    if (!FitsOn(kind, s)) continue;
     const Spot before = spots_[s];
-    spots_[s].Put(want);
+    spots_[s].Put(bundles_[order[depth]].resources);
     chosen_[order[depth]] = s;
     if (SearchFrom(depth + 1, order)) return true;
     spots_[s] = before;
@@ -296,7 +321,7 @@ std::vector<uint32_t> Placing::Search() {
 }  // namespace
 
 std::vector<uint32_t> PlaceBundles(const std::vector<PlacementNode>& nodes,
-                                   const std::vector<Amounts>& bundles, GroupStrategy strategy,
+                                   const std::vector<WantedBundle>& bundles, GroupStrategy strategy,
                                    uint32_t soft_node) {
   if (strategy == GroupStrategy::kStrictPack) return Placing(nodes, bundles).StrictPack(soft_node);
   if (strategy == GroupStrategy::kStrictSpread) return Placing(nodes, bundles).StrictSpread();

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "runtime/message/group_messages.h"
+#include "sched/labels.h"
 #include "sched/resources.h"
 
 namespace rmpi::sched {
@@ -20,12 +21,19 @@ struct PlacementNode {
   const Amounts* free = nullptr;   // a report (sched/pool.h); outlives the call
   const Amounts* total = nullptr;  // what it has when all is free
   uint32_t has = 0;                // bundles of this group that are there already
+  const Labels* labels = nullptr;  // null: it has none
+};
+
+struct WantedBundle {
+  Amounts resources;
+  LabelRules labels;  // of its node; none: any
+  auto operator<=>(const WantedBundle&) const = default;
 };
 
 // The node of each bundle, in their order; empty: there is no room. `soft_node`: of STRICT_PACK, if it has
 // room.
 std::vector<uint32_t> PlaceBundles(const std::vector<PlacementNode>& nodes,
-                                   const std::vector<Amounts>& bundles, GroupStrategy strategy,
+                                   const std::vector<WantedBundle>& bundles, GroupStrategy strategy,
                                    uint32_t soft_node = 0);
 
 }  // namespace rmpi::sched

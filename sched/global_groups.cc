@@ -55,9 +55,9 @@ void GlobalScheduler::TakeForFull(uint32_t node) {
   for (auto& [name, amount] : n->second.available) amount = std::min<int64_t>(amount, 0);
 }
 
-std::vector<uint32_t> GlobalScheduler::FindNodes(const std::vector<Amounts>& bundles, GroupStrategy strategy,
-                                                 uint32_t soft_node, const std::vector<uint32_t>& there,
-                                                 When when) const {
+std::vector<uint32_t> GlobalScheduler::FindNodes(const std::vector<WantedBundle>& bundles,
+                                                 GroupStrategy strategy, uint32_t soft_node,
+                                                 const std::vector<uint32_t>& there, When when) const {
   std::map<uint32_t, uint32_t> has;
   for (const uint32_t node : there) ++has[node];
   std::list<Amounts> made;  // where what is free is not just what a node reported
@@ -66,7 +66,7 @@ std::vector<uint32_t> GlobalScheduler::FindNodes(const std::vector<Amounts>& bun
   for (const auto& [id, n] : nodes_) {
     if (n.leaving) continue;
     const auto h = has.find(id);
-    PlacementNode view{id, &n.available, &n.total, h == has.end() ? 0 : h->second};
+    PlacementNode view{id, &n.available, &n.total, h == has.end() ? 0 : h->second, &n.labels};
     if (when == When::kEver) view.free = &n.total;
     if (when == When::kFreeable) {
       made.push_back(n.total);

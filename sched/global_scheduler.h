@@ -68,7 +68,7 @@ class GlobalScheduler {
   // Nodes for these bundles now; with `freeable` as if all tasks on the nodes had ended, with `ever` as if
   // all actors and groups had, too. `there`: nodes that keep bundles of that group already.
   enum class When { kNow, kFreeable, kEver };
-  std::vector<uint32_t> FindNodes(const std::vector<Amounts>& bundles, GroupStrategy strategy,
+  std::vector<uint32_t> FindNodes(const std::vector<WantedBundle>& bundles, GroupStrategy strategy,
                                   uint32_t soft_node, const std::vector<uint32_t>& there, When when) const;
   // What these take is not there for others until the node reports again.
   void Deduct(uint32_t node, const Amounts& bundle);

@@ -161,9 +161,10 @@ void PlacementGroups::Try(TimeNs now) {
 }
 
 bool PlacementGroups::TryOne(Group* g, When when, TimeNs now) {
-  std::vector<sched::Amounts> wanted;
+  std::vector<sched::WantedBundle> wanted;
   std::vector<uint32_t> there;
-  for (const uint32_t i : Missing(*g)) wanted.push_back(g->record.bundles[i].resources);
+  for (const uint32_t i : Missing(*g))
+    wanted.push_back({g->record.bundles[i].resources, g->record.bundles[i].labels});
   for (const GroupBundle& b : g->record.bundles) {
     if (b.node != 0) there.push_back(b.node);
   }
@@ -176,15 +177,18 @@ bool PlacementGroups::TryOne(Group* g, When when, TimeNs now) {
 
 void PlacementGroups::CheckFeasible(Group* g) {
   if (g->infeasible) return;
-  std::vector<sched::Amounts> all;
-  for (const GroupBundle& b : g->record.bundles) all.push_back(b.resources);
+  std::vector<sched::WantedBundle> all;
+  for (const GroupBundle& b : g->record.bundles) all.push_back({b.resources, b.labels});
   if (!scheduler_->FindNodes(all, g->record.strategy, 0, {}, When::kEver).empty()) return;
   g->infeasible = true;
   std::string text = "no nodes can ever hold the placement group " + GroupHex(run_id_, g->record.group) +
                      (g->record.name.empty() ? "" : " (" + g->record.name + ")") + ", " +
                      kStrategies[static_cast<size_t>(g->record.strategy) % 4] + " of " +
                      std::to_string(all.size()) + " bundles:";
-  for (size_t i = 0; i < std::min<size_t>(all.size(), 4); ++i) text += " " + sched::ToString(all[i]);
+  for (size_t i = 0; i < std::min<size_t>(all.size(), 4); ++i) {
+    text += " " + sched::ToString(all[i].resources);
+    if (!all[i].labels.empty()) text += " with the labels " + sched::ToString(all[i].labels);
+  }
   if (all.size() > 4) text += " ...";
   warn_(text + "; it waits for nodes that can");
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/ids/ids.h"
+#include "runtime/message/lease_messages.h"
 
 namespace rmpi {
 
@@ -19,10 +20,11 @@ enum class GroupState : uint8_t { kPending = 0, kCreated = 1, kRemoved = 2, kRes
 struct GroupBundle {
   std::vector<std::pair<std::string, int64_t>> resources;  // sorted by name, fixed point
   uint32_t node = 0;                                       // that keeps it; 0: none does yet
+  LabelRules labels;                                       // of its node; none: any
 
   template <class C>
   void Fields(C& c) {
-    c(resources, node);
+    c(resources, node, labels);
   }
 };
 

@@ -64,7 +64,7 @@ class PlacementGroupsTest : public testing::Test {
     m.group.job = JobId{1};
     m.group.strategy = strategy;
     m.group.name = name;
-    for (const Amounts& b : bundles) m.group.bundles.push_back({b, 0});
+    for (const Amounts& b : bundles) m.group.bundles.push_back({b, 0, {}});
     groups_.OnRequest(kDriver, m, true, now_);
     const auto reply = out_.Last<GroupReply>(MsgType::kGroupReply);
     return reply.groups.empty() ? 0 : reply.groups[0].group;

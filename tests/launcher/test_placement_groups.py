@@ -133,3 +133,33 @@ print(group.wait(30), len(ray.wait(refs, num_returns=len(refs), timeout=0)[0]) <
 remove_placement_group(group)
 ray.get(refs, timeout=50)
 """) == ["True", "True"]  # fmt: skip
+
+
+def test_bundles_with_labels(ray_mpi):
+    """Each rank has its zone. What no zone holds waits; a lost bundle waits for its own zone."""
+    config = ray_mpi.write("zones.ini", "".join(f"[rank {r}]\nlabels = zone={z}\n" for r, z in enumerate("abc")))
+    text = """
+zones = {n["NodeID"]: n["Labels"]["zone"] for n in ray.nodes()}
+def group_in(*selectors, strategy="PACK"):
+    asked = [dict(zone=s) if s else {} for s in selectors]
+    return placement_group([{"CPU": 1}] * len(asked), strategy=strategy, bundle_label_selector=asked)
+
+for strategy in ("PACK", "SPREAD", "STRICT_SPREAD"):
+    group = group_in("c", "in(a, b)", "!in(a, c)" if strategy != "STRICT_SPREAD" else "a", strategy=strategy)
+    at = [zones[node] for node in nodes_of(group)]
+    print(at[0], at[1] in "ab", at[2] in ("a" if strategy == "STRICT_SPREAD" else "b"))
+    remove_placement_group(group)
+    eventually(lambda: ray.available_resources().get("CPU") == 6)
+together = group_in("b", "", strategy="STRICT_PACK")
+print(*[zones[node] for node in nodes_of(together)])
+print(group_in("a", "b", strategy="STRICT_PACK").wait(0.3), group_in("d").wait(0.3))
+lost = group_in("c", "a")
+before = nodes_of(lost)
+kill(before[0])
+eventually(lambda: placement_group_table(lost)["state"] == "RESCHEDULING")
+print(lost.wait(0.5), placement_group_table(lost)["state"])
+"""
+    done = ray_mpi("-n", "3", "--num-cpus", "2", "--config", config, ray_mpi.write("app.py", START + text))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["c True True"] * 3 + ["b b", "False False", "False RESCHEDULING"]
+    assert "with the labels {zone: in(d)}; it waits for nodes that can" in done.stderr

@@ -111,6 +111,33 @@ def test_amounts_that_cannot_be(bundle):
         placement_group([bundle])
 
 
+def test_a_bundle_goes_where_its_labels_are(make):
+    node = ray.get_runtime_context().get_node_id()
+    group = make([{"CPU": 1}, {"CPU": 1}], bundle_label_selector=[{"ray.io/node-id": node}, {}])
+    assert group.wait(10)
+    assert list(placement_group_table(group)["bundles_to_node_id"].values()) == [node, node]
+    remove_placement_group(group)
+    nowhere = make([{"CPU": 1}], bundle_label_selector=[{"ray.io/node-id": "!" + node}])
+    assert not nowhere.wait(0.5)
+
+
+@pytest.mark.parametrize(
+    ("selectors", "match"),
+    [
+        ([], "length of `bundle_label_selector`"),
+        ([{}, {}], "length of `bundle_label_selector`"),
+        (({"zone": "a"},), "must be a list"),
+        (["a"], "list of string dictionary"),
+        ([{"zone": 1}], "list of string dictionary"),
+        ([{"zone": "in(a"}], "Invalid label selector provided in bundle_label_selector list"),
+        ([{"-zone": "a"}], "Invalid label key name `-zone`"),
+    ],
+)
+def test_label_selectors_of_bundles_that_cannot_be(selectors, match):
+    with pytest.raises(ValueError, match=match):
+        placement_group([{"CPU": 1}], bundle_label_selector=selectors)
+
+
 @pytest.mark.parametrize("options", [{"strategy": "FOO"}, {"lifetime": "long"}, {"_soft_target_node_id": "ab" * 28}])
 def test_options_that_cannot_be(options):
     with pytest.raises(ValueError):

@@ -70,7 +70,7 @@ void Owner::CreateGroups(uint64_t count, GroupStrategy strategy, uint32_t bundle
   m.op = GroupOp::kCreate;
   m.group.job = JobId{1};
   m.group.strategy = strategy;
-  m.group.bundles.assign(bundles, GroupBundle{{{"CPU", cpus * sched::kResourceUnit}}, 0});
+  m.group.bundles.assign(bundles, GroupBundle{{{"CPU", cpus * sched::kResourceUnit}}, 0, {}});
   for (uint64_t i = 0; i < count; ++i) {
     m.nonce = UINT64_MAX - i;
     groups_[m.nonce] = cluster_->now();

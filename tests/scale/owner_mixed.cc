@@ -56,7 +56,7 @@ void Owner::RunGangs() {
     m.op = GroupOp::kCreate;
     m.group.job = JobId{1};
     m.group.strategy = GroupStrategy::kStrictSpread;
-    m.group.bundles.assign(g.gang.bundles, GroupBundle{{{"CPU", g.gang.cpus * sched::kResourceUnit}}, 0});
+    m.group.bundles.assign(g.gang.bundles, GroupBundle{{{"CPU", g.gang.cpus * sched::kResourceUnit}}, 0, {}});
     m.nonce = g.nonce;
     g.asked = true;
     groups_[m.nonce] = cluster_->now();

@@ -20,19 +20,30 @@ Amounts CpuGpu(int cpus, int gpus) {
   return out;
 }
 
+LabelRules Zone(LabelOp op, std::vector<std::string> values) { return {{"zone", op, std::move(values)}}; }
+
 // Nodes 1, 2, .. with these totals, of which some is free.
 struct Cluster {
   std::vector<Amounts> totals, free;
   std::vector<uint32_t> has;
+  std::vector<Labels> labels;
 
   void Add(Amounts total, Amounts available, uint32_t bundles = 0) {
     totals.push_back(std::move(total));
     free.push_back(std::move(available));
     has.push_back(bundles);
+    labels.emplace_back();
   }
   Nodes Place(const std::vector<Amounts>& bundles, GroupStrategy strategy, uint32_t soft_node = 0) const {
+    std::vector<WantedBundle> wanted;
+    for (const Amounts& b : bundles) wanted.push_back({b, {}});
+    return PlaceWanted(wanted, strategy, soft_node);
+  }
+  Nodes PlaceWanted(const std::vector<WantedBundle>& bundles, GroupStrategy strategy,
+                    uint32_t soft_node = 0) const {
     std::vector<PlacementNode> views;
-    for (uint32_t i = 0; i < totals.size(); ++i) views.push_back({i + 1, &free[i], &totals[i], has[i]});
+    for (uint32_t i = 0; i < totals.size(); ++i)
+      views.push_back({i + 1, &free[i], &totals[i], has[i], &labels[i]});
     return PlaceBundles(views, bundles, strategy, soft_node);
   }
 };
@@ -95,21 +106,39 @@ TEST(BundlePlacement, HalvesOfTwoDevicesAreNoDevice) {
   EXPECT_EQ(c.Place({{{"GPU", 5000}}}, GroupStrategy::kPack), (Nodes{1}));
 }
 
+TEST(BundlePlacement, ABundleGoesOnlyWhereItsLabelsAre) {
+  Cluster c = Free({4, 4, 4});
+  c.labels[1] = {{"zone", "b"}};
+  c.labels[2] = {{"zone", "c"}};
+  const WantedBundle in_b = {Cpu(1), Zone(LabelOp::kIn, {"b"})};
+  const WantedBundle not_b = {Cpu(1), Zone(LabelOp::kNotIn, {"b", "c"})};
+  for (const auto strategy : {GroupStrategy::kPack, GroupStrategy::kSpread, GroupStrategy::kStrictSpread})
+    EXPECT_EQ(c.PlaceWanted({not_b, in_b}, strategy), (Nodes{1, 2}));
+  EXPECT_EQ(c.PlaceWanted({in_b, in_b}, GroupStrategy::kStrictPack, 1), (Nodes{2, 2})) << "soft is not there";
+  EXPECT_EQ(c.PlaceWanted({in_b, not_b}, GroupStrategy::kStrictPack), Nodes{});
+  EXPECT_EQ(c.PlaceWanted({in_b, in_b}, GroupStrategy::kStrictSpread), Nodes{});
+  const WantedBundle anywhere = {Cpu(4), {}};  // must leave node 2 to the one that can only be there
+  EXPECT_EQ(c.PlaceWanted({anywhere, anywhere, in_b}, GroupStrategy::kPack).size(), 3U);
+  EXPECT_EQ(c.PlaceWanted({anywhere, anywhere, in_b}, GroupStrategy::kStrictSpread).size(), 3U);
+}
+
 // ---- against a model --------------------------------------------------------------------------------------
 
-bool Allowed(const Cluster& c, const std::vector<Amounts>& bundles, GroupStrategy strategy, const Nodes& at) {
+bool Allowed(const Cluster& c, const std::vector<WantedBundle>& bundles, GroupStrategy strategy,
+             const Nodes& at) {
   std::vector<Amounts> left = c.free;
   std::vector<uint32_t> count = c.has;
   for (size_t i = 0; i < bundles.size(); ++i) {
-    if (!Fits(left[at[i] - 1], bundles[i])) return false;
-    Subtract(&left[at[i] - 1], bundles[i]);
+    if (!Fits(left[at[i] - 1], bundles[i].resources)) return false;
+    if (!Matches(c.labels[at[i] - 1], bundles[i].labels)) return false;
+    Subtract(&left[at[i] - 1], bundles[i].resources);
     if (++count[at[i] - 1] > 1 && strategy == GroupStrategy::kStrictSpread) return false;
     if (at[i] != at[0] && strategy == GroupStrategy::kStrictPack) return false;
   }
   return true;
 }
 
-bool Exists(const Cluster& c, const std::vector<Amounts>& bundles, GroupStrategy strategy, Nodes* at) {
+bool Exists(const Cluster& c, const std::vector<WantedBundle>& bundles, GroupStrategy strategy, Nodes* at) {
   if (at->size() == bundles.size()) return Allowed(c, bundles, strategy, *at);
   for (uint32_t node = 1; node <= c.free.size(); ++node) {
     at->push_back(node);
@@ -129,11 +158,18 @@ TEST(BundlePlacement, FindsAPlaceExactlyWhenThereIsOne) {
       const int cpus = 1 + below(6), gpus = below(3);
       c.Add(CpuGpu(cpus, gpus), CpuGpu(below(cpus + 1), gpus == 0 ? 0 : below(gpus + 1)),
             below(5) == 0 ? 1 : 0);
+      if (const int zone = below(3); zone != 0) c.labels.back() = {{"zone", zone == 1 ? "a" : "b"}};
     }
-    std::vector<Amounts> bundles;
-    for (int n = 1 + below(5); n-- > 0;) bundles.push_back(CpuGpu(1 + below(3), below(4) == 0 ? 1 : 0));
+    const bool labelled = below(2) == 0;
+    std::vector<WantedBundle> bundles;
+    for (int n = 1 + below(5); n-- > 0;) {
+      WantedBundle& b = bundles.emplace_back();
+      b.resources = CpuGpu(1 + below(3), below(4) == 0 ? 1 : 0);
+      if (labelled && below(2) == 0)
+        b.labels = Zone(static_cast<LabelOp>(below(2)), {below(2) == 0 ? "a" : "b"});
+    }
     const auto strategy = static_cast<GroupStrategy>(below(4));
-    const Nodes placed = c.Place(bundles, strategy);
+    const Nodes placed = c.PlaceWanted(bundles, strategy);
     Nodes model;
     const bool exists = Exists(c, bundles, strategy, &model);
     ASSERT_EQ(!placed.empty(), exists) << "round " << round;

@@ -72,7 +72,8 @@ def fallback_error(strategies):
     return None
 
 
-def _rules_of_selector(selector):
+def rules_of_selector(selector):
+    """What one label_selector asks of a node."""
     return [_rule(key, value) for key, value in sorted((selector or {}).items())]
 
 
@@ -107,8 +108,8 @@ def alternatives(options):
 
     found = []
     if options.get("label_selector") or options.get("fallback_strategy"):
-        found.append(_rules_of_selector(options.get("label_selector")))
-        found += [_rules_of_selector(one["label_selector"]) for one in options.get("fallback_strategy") or ()]
+        found.append(rules_of_selector(options.get("label_selector")))
+        found += [rules_of_selector(one["label_selector"]) for one in options.get("fallback_strategy") or ()]
     strategy = options.get("scheduling_strategy")
     if not isinstance(strategy, known.NodeLabelSchedulingStrategy):
         return found

@@ -4,6 +4,7 @@
 
 #include "bindings/python/src/codec.h"
 #include "bindings/python/src/core_call.h"
+#include "bindings/python/src/label_rules.h"
 #include "bindings/python/src/module.h"
 #include "bindings/python/src/object_ref.h"
 
@@ -38,16 +39,18 @@ nb::dict AsDict(const GroupRecord& g) {
 }
 
 nb::dict CreateGroup(const std::vector<Bundle>& bundles, int strategy, const std::string& name,
-                     const std::string& ray_namespace, bool detached, uint32_t soft_node) {
+                     const std::string& ray_namespace, bool detached, uint32_t soft_node, nb::handle labels) {
   GroupRecord group;
   group.strategy = static_cast<GroupStrategy>(strategy);
   group.name = name;
   group.ray_namespace = ray_namespace;
   group.detached = detached;
   group.soft_node = soft_node;
-  for (const Bundle& bundle : bundles) {  // sorted by name
+  const std::vector<LabelRules> rules = LabelsOf(labels);  // one per bundle, or none
+  for (size_t i = 0; i < bundles.size(); ++i) {
     GroupBundle b;
-    for (const auto& [resource, amount] : bundle)
+    if (!rules.empty()) b.labels = rules.at(i);
+    for (const auto& [resource, amount] : bundles[i])  // sorted by name
       b.resources.emplace_back(resource, static_cast<int64_t>(std::llround(amount * kUnit)));
     group.bundles.push_back(std::move(b));
   }
@@ -89,7 +92,7 @@ nb::object GroupReady(uint32_t group, nb::handle value) {
 
 void InitGroups(nb::module_& m) {
   m.def("create_group", &CreateGroup, "bundles"_a, "strategy"_a, "name"_a, "namespace"_a, "detached"_a,
-        "soft_node"_a);
+        "soft_node"_a, "labels"_a);
   m.def("remove_group", [](uint32_t group) {
     CoreWorker* core = Session::Get().CoreOrStart();
     CheckStatus(Unlocked([&] { return core->RemoveGroup(group); }));

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "bindings/python/src/args.h"
+#include "bindings/python/src/label_rules.h"
 #include "bindings/python/src/module.h"
 #include "bindings/python/src/object_ref.h"
 #include "bindings/python/src/session.h"
@@ -172,22 +173,6 @@ constexpr unsigned long kVectorcallFlag = 1UL
 #endif
 PyType_Spec g_spec = {"ray_mpi._core.Caller", sizeof(Caller), 0,
                       Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | kVectorcallFlag, g_slots};
-
-// A list of alternatives, each a list of (label, operator, [values]).
-std::vector<LabelRules> LabelsOf(nb::handle alternatives) {
-  std::vector<LabelRules> out;
-  for (nb::handle rules : nb::cast<nb::list>(alternatives)) {
-    LabelRules& to = out.emplace_back();
-    for (nb::handle rule : nb::cast<nb::list>(rules)) {
-      const nb::tuple parts = nb::cast<nb::tuple>(rule);
-      LabelRule& r = to.emplace_back();
-      r.key = nb::cast<std::string>(parts[0]);
-      r.op = static_cast<LabelOp>(nb::cast<int>(parts[1]));
-      for (nb::handle value : nb::cast<nb::list>(parts[2])) r.values.push_back(nb::cast<std::string>(value));
-    }
-  }
-  return out;
-}
 
 TaskTemplate TemplateOf(const nb::dict& options) {
   TaskTemplate t;

@@ -4,7 +4,7 @@
 import math
 import warnings
 
-from ray_mpi import _core, _waiting, _worker, exceptions
+from ray_mpi import _core, _labels, _waiting, _worker, exceptions
 from ray_mpi._ids import NodeID, PlacementGroupID
 
 _STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")  # GroupStrategy of the runtime
@@ -88,7 +88,8 @@ def placement_group(
     """Ask for a group; returns its handle at once, see PlacementGroup.ready().
 
     strategy: "PACK" (few nodes, the default), "SPREAD" (many), "STRICT_PACK" (one), "STRICT_SPREAD" (all different).
-    lifetime "detached": it outlives the job that made it. Raises ValueError for bundles that nobody could use.
+    lifetime "detached": it outlives the job that made it. bundle_label_selector: of each bundle's node, as label_selector
+    of a task. Raises ValueError for bundles that nobody could use.
     """
     from ray_mpi.util.scheduling_strategies import node_number
 
@@ -100,7 +101,13 @@ def placement_group(
     amounts = [sorted((key, float(value)) for key, value in bundle.items() if value) for bundle in bundles]
     soft_node = node_number(_soft_target_node_id) if _soft_target_node_id else 0
     made = _core.create_group(
-        amounts, _STRATEGIES.index(strategy), name, _namespace(), lifetime == "detached", soft_node
+        amounts,
+        _STRATEGIES.index(strategy),
+        name,
+        _namespace(),
+        lifetime == "detached",
+        soft_node,
+        [_labels.rules_of_selector(selector) for selector in bundle_label_selector or ()],
     )
     specs = [{key: float(value) for key, value in bundle.items()} for bundle in bundles]
     return PlacementGroup(PlacementGroupID.from_hex(made["id"]), specs)
@@ -192,14 +199,31 @@ def validate_placement_group(
         if NodeID.from_hex(_soft_target_node_id).is_nil():
             raise ValueError(f"Invalid hex ID of _soft_target_node_id, got {_soft_target_node_id}")
     _check_bundles(bundles)
-    if bundle_label_selector:
-        raise NotImplementedError(
-            "the argument bundle_label_selector of placement_group() is not there yet in this version of ray-mpi"
-        )
+    if bundle_label_selector is not None:
+        _check_selectors(bundles, bundle_label_selector)
     if lifetime not in (None, "detached"):
         raise ValueError(
             f"Placement group `lifetime` argument must be either `None` or 'detached'. Got {lifetime}."
         )
+
+
+def _check_selectors(bundles, selectors):
+    if len(selectors) != len(bundles):
+        raise ValueError(
+            f"Invalid bundle label selector {selectors}. "
+            "The length of `bundle_label_selector` should equal the length of `bundles`."
+        )
+    if not isinstance(selectors, list):
+        raise ValueError(f"Placement group bundle_label_selector must be a list, got {type(selectors)}.")
+    for selector in selectors:
+        if not isinstance(selector, dict) or not all(isinstance(text, str) for rule in selector.items() for text in rule):
+            raise ValueError(
+                "Bundle label selector must be a list of string dictionary label selectors. For example: "
+                '`[{"ray.io/market_type": "spot"}, {"ray.io/accelerator-type": "A100"}]`.'
+            )
+        wrong = _labels.selector_error(selector)
+        if wrong:
+            raise ValueError(f"Invalid label selector provided in bundle_label_selector list. Detailed error: '{wrong}'")
 
 
 def _check_topology(topology, strategy):
