@@ -136,7 +136,9 @@ def test_the_end_of_the_run_ends_what_tasks_started(lab, app, program):
         srun -N2 -n2 {RAY_MPI} --num-cpus 4 --resources '{{"slot": 1}}' {file}
         echo ended with $?
         srun -N2 -n2 --overlap sh -c '! pgrep -f "[t]ime.sleep.600" && ! pgrep -x "orted|mpirun"' && echo none left
-        squeue -h -s -j $SLURM_JOB_ID -o %i | grep -vE 'batch|extern' && echo another step || echo no other step
+        steps() {{ squeue -h -s -j $SLURM_JOB_ID -o %i | grep -vE 'batch|extern'; }}
+        for i in $(seq 50); do steps > /dev/null && sleep 0.2; done  # the one above takes a moment to go
+        steps && echo another step || echo no other step
     """
     status, _, output = lab.batch(script, "-N2", "-w", "n0,n1", "-c4", "--ntasks-per-node=1",
                                   f"--export=ALL,{','.join('='.join(pair) for pair in AS_ROOT.items())}")
