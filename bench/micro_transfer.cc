@@ -45,7 +45,9 @@ std::unique_ptr<Transfer> MakeTransfer(std::byte* arena) {
   if (const char* chunk = getenv("CHUNK_KIB"))
     options.chunk_bytes = static_cast<uint32_t>(atoi(chunk)) * 1024;
   if (const char* chunks = getenv("CHUNKS")) options.chunks_in_flight = static_cast<uint32_t>(atoi(chunks));
-  options.validator = [](const ObjectId&, uint32_t, uint32_t, uint64_t, uint64_t) { return true; };
+  options.validator = [](const ObjectId&, uint32_t, uint32_t, uint64_t, uint64_t) {
+    return Transfer::Held::kHere;
+  };
   std::unique_ptr<Transfer> transfer;
   const Status s = LoadTransfer(UCX_PLUGIN, options, &transfer);
   if (s.ok()) return transfer;

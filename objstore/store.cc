@@ -127,6 +127,11 @@ void Store::AbortCopy(const ObjectId& id, uint32_t attempt) {
   if (e != nullptr && !e->sealed) Drop(e);
 }
 
+bool Store::FreedOnItsWay(const ObjectId& id, uint32_t attempt) {
+  const Entry* e = FindEntry(id, attempt);
+  return e != nullptr && !e->sealed && e->freed;
+}
+
 Store::Entry* Store::FindEntry(const ObjectId& id, uint32_t attempt) {
   auto [begin, end] = index_.equal_range(id);
   for (auto it = begin; it != end; ++it) {

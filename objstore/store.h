@@ -100,6 +100,8 @@ class Store {
   // It is not evicted before somebody has pinned it, or NoReader: its reader comes first.
   void AwaitReader(const ObjectId& id, uint32_t attempt);
   void NoReader(const ObjectId& id, uint32_t attempt);
+  // A copy that is still being filled, and that nobody will want then.
+  bool FreedOnItsWay(const ObjectId& id, uint32_t attempt);
 
   // The newest sealed version of an object, or exactly one version; nullptr when not here (or freed).
   const Entry* Find(const ObjectId& id) const;

@@ -25,6 +25,11 @@ void UcxTransfer::Pump(Link* link) {
       continue;
     }
     Open* fetch = &found->second;
+    if (fetch->what.coming) {
+      link->line.pop_front();
+      PumpComing(link, fetch);
+      continue;
+    }
     const uint64_t bytes = std::min<uint64_t>(options_.chunk_bytes, fetch->what.bytes - fetch->asked);
     if (link->window_used != 0 && link->window_used + bytes > window) return;
     link->line.pop_front();
@@ -33,6 +38,43 @@ void UcxTransfer::Pump(Link* link) {
     if (still != fetches_.end() && still->second.asked < still->second.what.bytes)
       link->line.push_back(request);
   }
+}
+
+// Of an object that its source is still receiving: its own chunks in flight, whatever else is asked for
+// there.
+void UcxTransfer::PumpComing(Link* link, Open* fetch) {
+  const uint64_t request = fetch->what.request;
+  for (;;) {
+    const auto still = fetches_.find(request);  // asking may end it
+    if (still == fetches_.end() || !still->second.status.ok()) return;
+    fetch = &still->second;
+    if (fetch->begun && (fetch->asked >= fetch->what.bytes || fetch->chunks >= options_.chunks_in_flight))
+      return;
+    Ask(link, fetch);
+  }
+}
+
+// A chunk of that fetch is no longer on its way.
+void UcxTransfer::Uncount(Link* link, const Open& fetch, uint64_t bytes) {
+  if (fetch.what.coming) {
+    if (fetch.asked < fetch.what.bytes && fetch.status.ok()) link->line.push_back(fetch.what.request);
+    return;
+  }
+  link->window_used -= bytes;
+  --link->chunks;
+}
+
+void UcxTransfer::NoteArrived(Open* fetch, const Chunk& chunk) {
+  fetch->arrived += chunk.bytes;
+  fetch->early[chunk.offset] = chunk.bytes;
+  for (auto e = fetch->early.begin(); e != fetch->early.end() && e->first == fetch->prefix;) {
+    fetch->prefix += e->second;
+    e = fetch->early.erase(e);
+  }
+  if (!options_.progress) return;
+  const Place& to = fetch->what.to;
+  options_.progress(fetch->what.id, fetch->what.attempt, to.segment, to.offset + fetch->prefix);
+  look_again_ |= !parked_.empty();
 }
 
 void UcxTransfer::Ask(Link* link, Open* fetch) {
@@ -50,6 +92,7 @@ void UcxTransfer::Ask(Link* link, Open* fetch) {
   chunks_[token] = {what.request, link->key, fetch->asked, bytes, false};
   fetch->asked += bytes;
   ++fetch->chunks;
+  if (what.coming) return;
   link->window_used += bytes;
   ++link->chunks;
 }
@@ -63,8 +106,7 @@ void UcxTransfer::Fail(Open* fetch, Status status) {
       ++c;
       continue;
     }
-    link->window_used -= c->second.bytes;
-    --link->chunks;
+    Uncount(link, *fetch, c->second.bytes);
     --fetch->chunks;
     c = chunks_.erase(c);
   }
@@ -144,16 +186,15 @@ void UcxTransfer::FinishChunk(uint64_t token, ucs_status_t status) {
   const Chunk chunk = found->second;
   chunks_.erase(found);
   Link* link = LinkOf(chunk.link);
-  link->window_used -= chunk.bytes;
-  --link->chunks;
   to_pump_.push_back(chunk.link);
   Open* fetch = &fetches_.at(chunk.request);
+  Uncount(link, *fetch, chunk.bytes);
   --fetch->chunks;
   --fetch->receiving;
   if (status != UCS_OK) {
     return Fail(fetch, UcxStatus("receiving a chunk from node " + std::to_string(fetch->what.node), status));
   }
-  fetch->arrived += chunk.bytes;
+  NoteArrived(fetch, chunk);
   counters_.bytes_in += chunk.bytes;
   ++counters_.chunks_in;
   MaybeComplete(fetch);

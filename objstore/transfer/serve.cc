@@ -22,6 +22,9 @@ ucs_status_t UcxTransfer::OnRequest(void* arg, const void* header, size_t header
 }
 
 void UcxTransfer::ServeRequests() {
+  if (std::exchange(look_again_, false)) {
+    for (Request& request : std::exchange(parked_, {})) requests_.push_back(std::move(request));
+  }
   for (const Request& request : std::exchange(requests_, {})) Serve(request);
 }
 
@@ -36,9 +39,14 @@ void UcxTransfer::Serve(const Request& request) {
   }
   if (!Connect(link).ok()) return;
   const std::byte* data = At(what.segment, what.offset, what.bytes);
-  const bool held = data != nullptr && options_.validator &&
-                    options_.validator(what.id, what.attempt, what.segment, what.offset, what.bytes);
-  if (!held) {
+  Held held = Held::kGone;
+  if (data != nullptr && options_.validator)
+    held = options_.validator(what.id, what.attempt, what.segment, what.offset, what.bytes);
+  if (held == Held::kComing) {
+    parked_.push_back(request);
+    return;
+  }
+  if (held == Held::kGone) {
     ++counters_.gone;
     Reply(link, ChunkAnswer{{}, what.token, Answer::kGone, 0}, nullptr);
     return;

@@ -7,8 +7,9 @@
 //
 // Who fetches holds the object at the source: a pin, asked for by the control plane before and given back
 // after the completion. The source checks every chunk's request all the same, and answers "gone" if it does
-// not hold. Every request and answer carries a keyed hash under the run's secret; others are counted and
-// ignored.
+// not hold. What it is itself still receiving it serves as far as it has come: a request for more waits there
+// until that has arrived. Every request and answer carries a keyed hash under the run's secret; others are
+// counted and ignored.
 #pragma once
 
 #include <array>
@@ -26,10 +27,14 @@ namespace rmpi {
 
 class Transfer {
  public:
+  // kComing: not yet; asked again when something of it has arrived, and after Recheck.
+  enum class Held { kGone, kHere, kComing };
   // Is `id`, of this attempt, still the object whose data covers [offset, offset + bytes) of the segment?
   // Called by the data thread, for each chunk; the range is inside the segment.
-  using Validator = std::function<bool(const ObjectId& id, uint32_t attempt, uint32_t segment,
+  using Validator = std::function<Held(const ObjectId& id, uint32_t attempt, uint32_t segment,
                                        uint64_t offset, uint64_t bytes)>;
+  // Everything before `end` of that fetch's destination has arrived. Called by the data thread.
+  using Progress = std::function<void(const ObjectId& id, uint32_t attempt, uint32_t segment, uint64_t end)>;
   struct Options {
     std::array<uint8_t, 16> secret{};
     std::byte* arena_base = nullptr;  // segment 0; AddSegment names more
@@ -38,6 +43,7 @@ class Transfer {
     uint32_t chunk_bytes = 4 << 20;
     uint32_t chunks_in_flight = 4;  // per source: at most chunk_bytes * chunks_in_flight bytes
     Validator validator;
+    Progress progress;                            // may be empty
     std::function<void(const std::string&)> log;  // UCX's own warnings; any thread; may be empty
   };
   // Where bytes are: a segment and an offset in it. A plain offset means segment 0.
@@ -71,9 +77,14 @@ class Transfer {
 
   // Copies `bytes` from `from` at `node` to `to` here. Exactly one completion follows, and after it nobody
   // writes to the destination any more. `request` is the caller's, unique among the open ones.
+  // `coming`: the source is still receiving it. Such a fetch has a window of its own, since what waits there
+  // must not hold up what could be had at once: else objects on their way crosswise could wait for each
+  // other.
   virtual void Fetch(uint64_t request, uint32_t node, const ObjectId& id, uint32_t attempt, Place from,
-                     Place to, uint64_t bytes) = 0;
+                     Place to, uint64_t bytes, bool coming = false) = 0;
   virtual void Cancel(uint64_t request) = 0;
+  // What the validator says may have changed: requests that wait are looked at again.
+  virtual void Recheck() = 0;
 
   virtual int EventFd() const = 0;  // readable: there are completions
   virtual std::vector<Completion> TakeCompletions() = 0;

@@ -90,8 +90,8 @@ Status UcxTransfer::AddPeer(uint32_t node, const std::string& address) {
 }
 
 void UcxTransfer::Fetch(uint64_t request, uint32_t node, const ObjectId& id, uint32_t attempt, Place from,
-                        Place to, uint64_t bytes) {
-  Push(Pull{request, node, id, attempt, from, to, bytes});
+                        Place to, uint64_t bytes, bool coming) {
+  Push(Pull{request, node, id, attempt, from, to, bytes, coming});
 }
 
 std::vector<Transfer::Completion> UcxTransfer::TakeCompletions() {
@@ -127,7 +127,7 @@ void UcxTransfer::Sleep() {
       if (ucp_worker_progress(worker_.get()) != 0) return;
     } while (MonotonicNow() < until);
   }
-  if (!requests_.empty() || !to_pump_.empty() || !to_mend_.empty()) return;
+  if (!requests_.empty() || look_again_ || !to_pump_.empty() || !to_mend_.empty()) return;
   if (ucp_worker_arm(worker_.get()) != UCS_OK) return;  // busy: there is something to progress
   epoll_event events[2];
   const int ready = epoll_wait(epoll_.get(), events, 2, busy ? kSleepBusyMs : -1);
@@ -190,7 +190,7 @@ void UcxTransfer::Do(Pull command) {
                     Status::Invalid("transfer: the destination is not inside this node's arena"), 0);
   }
   const auto [open, fresh] =
-      fetches_.try_emplace(command.request, Open{command, link->key, 0, 0, 0, 0, false, {}});
+      fetches_.try_emplace(command.request, Open{command, link->key, 0, 0, 0, 0, 0, {}, false, {}});
   if (!fresh) {
     return Complete(
         command.request,

@@ -15,6 +15,7 @@
 
 #include <atomic>
 #include <deque>
+#include <map>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
@@ -42,8 +43,9 @@ class UcxTransfer final : public Transfer {
     Push(Segment{segment, base, bytes});
   }
   void Fetch(uint64_t request, uint32_t node, const ObjectId& id, uint32_t attempt, Place from, Place to,
-             uint64_t bytes) override;
+             uint64_t bytes, bool coming) override;
   void Cancel(uint64_t request) override { Push(Revoke{request}); }
+  void Recheck() override { Push(Look{}); }
   int EventFd() const override { return completion_event_.get(); }
   std::vector<Completion> TakeCompletions() override;
   Counters counters() const override;
@@ -69,31 +71,35 @@ class UcxTransfer final : public Transfer {
     uint32_t attempt;
     Place from, to;
     uint64_t bytes;
+    bool coming;
   };
   struct Revoke {
     uint64_t request;
   };
+  struct Look {};
   struct Stop {};
-  using Command = std::variant<Add, Drop, Segment, Pull, Revoke, Stop>;
+  using Command = std::variant<Add, Drop, Segment, Pull, Revoke, Look, Stop>;
 
   struct Link {
     uint64_t key = 0;
     std::string address;
     ucp_ep_h endpoint = nullptr;
-    void* closing = nullptr;   // UCX's request of a close under way
-    bool failed = false;       // UCX said so; to be closed
-    bool dead = false;         // dropped: nothing to it or from it any more
-    bool heard = false;        // it has answered on this endpoint, so it knows our address
-    uint64_t window_used = 0;  // bytes asked for and not arrived
-    uint32_t chunks = 0;
+    void* closing = nullptr;    // UCX's request of a close under way
+    bool failed = false;        // UCX said so; to be closed
+    bool dead = false;          // dropped: nothing to it or from it any more
+    bool heard = false;         // it has answered on this endpoint, so it knows our address
+    uint64_t window_used = 0;   // bytes asked for and not arrived, but for what is still coming there
+    uint32_t chunks = 0;        // the same
     std::deque<uint64_t> line;  // fetches with chunks still to ask for, in turn
   };
   struct Open {  // a fetch under way
     Pull what;
     uint64_t link;
-    uint64_t asked = 0, arrived = 0;  // bytes
-    uint32_t chunks = 0;              // asked for, not finished
-    uint32_t receiving = 0;           // of these: UCX writes into the arena
+    uint64_t asked = 0, arrived = 0;     // bytes
+    uint32_t chunks = 0;                 // asked for, not finished
+    uint32_t receiving = 0;              // of these: UCX writes into the arena
+    uint64_t prefix = 0;                 // bytes from the beginning that have arrived without a gap
+    std::map<uint64_t, uint64_t> early;  // chunks behind a gap: offset, bytes
     bool begun = false;
     Status status;
   };
@@ -130,6 +136,7 @@ class UcxTransfer final : public Transfer {
   void Do(Segment command);
   void Do(Pull command);
   void Do(Revoke command);
+  void Do(Look) { look_again_ = true; }
   std::byte* At(uint32_t segment, uint64_t offset, uint64_t bytes) const;  // null when not inside
 
   // link.cc: peers and their endpoints
@@ -150,6 +157,9 @@ class UcxTransfer final : public Transfer {
   // fetch.cc: the requester
   void Pump(Link* link);
   void Ask(Link* link, Open* fetch);
+  void PumpComing(Link* link, Open* fetch);
+  void Uncount(Link* link, const Open& fetch, uint64_t bytes);
+  void NoteArrived(Open* fetch, const Chunk& chunk);
   void Fail(Open* fetch, Status status);
   void FinishChunk(uint64_t token, ucs_status_t status);
   void MaybeComplete(Open* fetch);
@@ -182,6 +192,8 @@ class UcxTransfer final : public Transfer {
   std::unordered_map<uint64_t, Open> fetches_;
   std::unordered_map<uint64_t, Chunk> chunks_;
   std::vector<Request> requests_;
+  std::vector<Request> parked_;  // for what is still coming
+  bool look_again_ = false;      // at those
   std::vector<uint64_t> to_pump_, to_mend_;
   uint64_t own_key_ = 0;
   uint64_t next_token_ = 1;

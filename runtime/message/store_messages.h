@@ -141,26 +141,36 @@ struct PullReply {
   }
 };
 
-struct PinRequest {  // raylet -> source raylet: hold this still while I fetch it (kPin); kUnpin: done
+// Raylet -> a raylet that holds it, or that it was sent to by the holder: keep this still while I fetch it
+// (kPin); kUnpin: done. `request` is the pull's, however many it asks.
+struct PinRequest {
   uint64_t request = 0;
   ObjectId id;
   uint32_t attempt = 0;
+  uint32_t turn = 0;    // the answer repeats it
+  uint32_t holder = 0;  // who sent me to you; 0: you are the holder
+  uint32_t avoid = 0;   // where you sent me, and I did not get it
+  bool direct = false;  // send me nowhere any more
+  bool whole = false;   // kUnpin: I have all of it now
 
   template <class C>
   void Fields(C& c) {
-    c(request, id, attempt);
+    c(request, id, attempt, turn, holder, avoid, direct, whole);
   }
 };
 
 struct Pinned {
   uint64_t request = 0;
+  uint32_t turn = 0;
   bool gone = false;
+  bool coming = false;  // what I have of it I serve
+  uint32_t ask = 0;     // that node, which is receiving it
   uint64_t offset = 0;
   uint64_t size = 0;
 
   template <class C>
   void Fields(C& c) {
-    c(request, gone, offset, size);
+    c(request, turn, gone, coming, ask, offset, size);
   }
 };
 

@@ -14,10 +14,8 @@ constexpr TimeNs kMostPatience = 60 * kSecond;  // although others go on to make
 }  // namespace
 
 PullManager::Active* PullManager::Find(const ObjectId& id, uint32_t attempt) {
-  for (auto& [request, p] : pulls_) {
-    if (p.id == id && p.attempt == attempt) return &p;
-  }
-  return nullptr;
+  const auto it = versions_.find({id, attempt});
+  return it == versions_.end() ? nullptr : &pulls_.at(it->second);
 }
 
 void PullManager::ReplyLocal(const Address& to, const ObjectId& id, uint32_t attempt,
@@ -63,6 +61,7 @@ PullManager::Active* PullManager::Begin(const ObjectId& id, uint32_t attempt, ui
   fresh.size = size;
   fresh.since = now;
   retries_.Reset();
+  versions_[{id, attempt}] = request;
   return &fresh;
 }
 
@@ -118,27 +117,6 @@ void PullManager::Start(Active* p, TimeNs now) {
   deadline_ = std::min(deadline_, now + retries_.Delay());
 }
 
-void PullManager::TryNext(Active* p, TimeNs now) {
-  while (!p->places.empty()) {
-    p->source = p->places.back();
-    p->places.pop_back();
-    if (p->source.node == node_ || !host_->Reachable(p->source.node)) {
-      p->gone.push_back(p->source.node);
-      continue;
-    }
-    p->stage = Stage::kWaitPin;
-    if (!std::exchange(p->incoming, true)) incoming_bytes_ += objstore::FootprintBytes(p->size);
-    outbox_->Send(RayletOf(p->source.node), MsgType::kPin, PinRequest{p->request, p->id, p->attempt});
-    return;
-  }
-  store_->AbortCopy(p->id, p->attempt);
-  PullReply reply;
-  reply.failed = true;
-  reply.text = p->last_error.empty() ? "no node holds it any more" : p->last_error;
-  reply.gone = p->gone;
-  Finish(p, reply, now);
-}
-
 void PullManager::Finish(Active* p, PullReply reply, TimeNs now) {
   reply.id = p->id;
   reply.attempt = p->attempt;
@@ -148,6 +126,7 @@ void PullManager::Finish(Active* p, PullReply reply, TimeNs now) {
     incoming_bytes_ -= objstore::FootprintBytes(p->size);
     progress_ = now;
   }
+  versions_.erase({p->id, p->attempt});
   pulls_.erase(p->request);
   for (const Waiter& w : waiters) outbox_->Send(w.who, MsgType::kPullReply, reply);
   const bool here = !reply.failed && !reply.full;
@@ -156,107 +135,23 @@ void PullManager::Finish(Active* p, PullReply reply, TimeNs now) {
 
 // Its bytes are in place. The owner learns the place: later readers of this node then need not ask.
 void PullManager::Arrived(Active* p, bool restored, TimeNs now) {
+  if (!p->children.empty() && store_->FreedOnItsWay(p->id, p->attempt)) return DropFreed(p, now);
   PullReply reply;
   if (store_->SealCopy(p->id, p->attempt, restored)) {
+    ServeChildren(p);
     reply.place = {node_, p->target.segment, p->target.offset};
     TellOwner(p->id, p->attempt, p->target, p->moves_from);
     if (restored && !(p->waiters.empty() && p->pins.empty())) restored_.Arrived({p->id, p->attempt}, now);
   } else {
     reply.failed = true;
-    reply.text = "it was freed while it was on its way";
+    reply.text = kFreedOnItsWay;
   }
+  host_->Came({p->id, p->attempt});
   Finish(p, reply, now);
-}
-
-void PullManager::OnPinned(const Pinned& m, TimeNs now) {
-  const auto it = pulls_.find(m.request);
-  if (it == pulls_.end() || it->second.stage != Stage::kWaitPin) return;
-  Active* p = &it->second;
-  if (m.gone || m.size != p->size) {
-    p->last_error = "node " + std::to_string(p->source.node) + " no longer holds it";
-    p->gone.push_back(p->source.node);
-    TryNext(p, now);
-    return;
-  }
-  p->stage = Stage::kMoving;
-  host_->Fetch(p->request, p->source.node, p->id, p->attempt, m.offset, p->target.offset, p->size);
-}
-
-void PullManager::OnFetched(uint64_t request, bool ok, const std::string& why, TimeNs now) {
-  const auto it = pulls_.find(request);
-  if (it == pulls_.end() || it->second.stage != Stage::kMoving) return;
-  Active* p = &it->second;
-  outbox_->Send(RayletOf(p->source.node), MsgType::kUnpin, PinRequest{p->request, p->id, p->attempt});
-  if (!ok) {
-    p->last_error = "transfer from node " + std::to_string(p->source.node) + " failed: " + why;
-    TryNext(p, now);
-    return;
-  }
-  moved_bytes_ += p->size;
-  Arrived(p, false, now);
-}
-
-void PullManager::OnPin(const Address& from, const PinRequest& m, TimeNs now) {
-  const auto* e = store_->Hold(m.id, m.attempt);
-  if (e == nullptr && host_->OnDisk(m.id, m.attempt)) {
-    Active* p = Find(m.id, m.attempt);
-    const bool fresh = p == nullptr;
-    if (fresh) p = Begin(m.id, m.attempt, host_->DiskSize(m.id, m.attempt), now);
-    p->pins.emplace_back(from, m);
-    if (fresh) Start(p, now);
-    return;
-  }
-  if (e != nullptr) {
-    held_[{from.node, m.request}] = e;
-    host_->Serving(*e, true);
-  }
-  SendPinned(from, m, e);
-}
-
-// e: null if it is not here.
-void PullManager::SendPinned(const Address& to, const PinRequest& m, const objstore::Store::Entry* e) {
-  Pinned reply;
-  reply.request = m.request;
-  reply.gone = e == nullptr;
-  if (e != nullptr) {
-    reply.offset = e->locator.offset;
-    reply.size = e->locator.size;
-  }
-  outbox_->Send(to, MsgType::kPinned, reply);
-}
-
-void PullManager::OnUnpin(const Address& from, const PinRequest& m) {
-  const auto it = held_.find({from.node, m.request});
-  if (it == held_.end()) return;
-  LetGo(it->second);
-  held_.erase(it);
-}
-
-void PullManager::LetGo(const objstore::Store::Entry* entry) {
-  host_->Serving(*entry, false);
-  store_->Release(entry);
 }
 
 void PullManager::OnClientGone(const Address& who) {
   for (auto& [request, p] : pulls_) std::erase_if(p.waiters, [&](const Waiter& w) { return w.who == who; });
-}
-
-void PullManager::OnNodeDead(uint32_t node, TimeNs now) {
-  for (auto it = held_.begin(); it != held_.end();) {
-    if (it->first.node == node) {
-      LetGo(it->second);
-      it = held_.erase(it);
-    } else {
-      ++it;
-    }
-  }
-  std::vector<uint64_t> stuck;
-  for (auto& [request, p] : pulls_) {
-    std::erase_if(p.pins, [&](const auto& pin) { return pin.first.node == node; });
-    // One that is moving gets its failure from the transfer itself.
-    if (p.stage == Stage::kWaitPin && p.source.node == node) stuck.push_back(request);
-  }
-  for (uint64_t request : stuck) TryNext(&pulls_.at(request), now);
 }
 
 void PullManager::OnRoom() {
@@ -267,6 +162,7 @@ void PullManager::OnRoom() {
 
 void PullManager::OnTimer(TimeNs now) {
   restored_.OnTimer(now);
+  FindStalled(now);
   if (now < deadline_) return;
   deadline_ = kNever;
   retries_.Next();

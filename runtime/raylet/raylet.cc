@@ -260,7 +260,10 @@ Status Raylet::StartTransfer() {
   options.arena_bytes = arena_->size();
   options.net_devices = NetDevices(interface.name);
   options.validator = [this](const ObjectId& id, uint32_t attempt, uint32_t segment, uint64_t offset,
-                             uint64_t bytes) { return served_.Covers(id, attempt, segment, offset, bytes); };
+                             uint64_t bytes) { return served_.Look(id, attempt, segment, offset, bytes); };
+  options.progress = [this](const ObjectId& id, uint32_t attempt, uint32_t segment, uint64_t end) {
+    served_.NoteArrived(id, attempt, segment, end);
+  };
   options.log = [](const std::string& text) { spdlog::info("ucx: {}", text); };
   if (Status s = LoadTransfer(config_.ucx_plugin, std::move(options), &transfer_); !s.ok()) return s;
   loop_.Add(transfer_->EventFd(), EPOLLIN, [this](uint32_t) { OnTransfers(); });

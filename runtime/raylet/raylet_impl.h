@@ -223,7 +223,11 @@ class Raylet : public sched::LocalScheduler::Host,
   void StopWorker(const Address& worker) override;
   // ---- PullManager::Host
   void Fetch(uint64_t request, uint32_t node, const ObjectId& id, uint32_t attempt, uint64_t src_offset,
-             uint64_t dst_offset, uint64_t bytes) override;
+             uint64_t dst_offset, uint64_t bytes, bool coming) override;
+  void CancelFetch(uint64_t request) override { transfer_->Cancel(request); }
+  void Coming(const objstore::Version& version, const objstore::Locator& at, bool open) override;
+  void Came(const objstore::Version& version) override;
+  uint64_t ArrivedBytes(const objstore::Version& version) const override { return served_.Arrived(version); }
   bool Reachable(uint32_t node) const override { return transfer_ != nullptr && router_.PeerOf(node) >= 0; }
   void Serving(const objstore::Store::Entry& entry, bool serving) override { served_.Set(entry, serving); }
   void WantRoom() override;

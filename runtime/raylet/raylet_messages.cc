@@ -190,11 +190,11 @@ void Raylet::OnStoreMessage(const MessageHeader& header, Bytes body) {
       });
       break;
     case MsgType::kPinned:
-      Handle<Pinned>(body, [&](const Pinned& m) { pulls_->OnPinned(m, now); });
+      Handle<Pinned>(body, [&](const Pinned& m) { pulls_->OnPinned(from, m, now); });
       break;
     case MsgType::kUnpin:
       Handle<PinRequest>(body, [&](const PinRequest& m) {
-        pulls_->OnUnpin(from, m);
+        pulls_->OnUnpin(from, m, now);
         AfterFree();
       });
       break;
@@ -389,8 +389,18 @@ void Raylet::SendUnschedulable(const Address& owner, const Unschedulable& m) {
 void Raylet::SendReject(const Demand& demand) { router_.Send(GcsAddress(), MsgType::kAssignReject, demand); }
 
 void Raylet::Fetch(uint64_t request, uint32_t node, const ObjectId& id, uint32_t attempt, uint64_t src_offset,
-                   uint64_t dst_offset, uint64_t bytes) {
-  transfer_->Fetch(request, node, id, attempt, src_offset, dst_offset, bytes);
+                   uint64_t dst_offset, uint64_t bytes, bool coming) {
+  transfer_->Fetch(request, node, id, attempt, src_offset, dst_offset, bytes, coming);
+}
+
+void Raylet::Coming(const objstore::Version& version, const objstore::Locator& at, bool open) {
+  served_.Coming(version, at, open);
+  if (!open && transfer_) transfer_->Recheck();  // requests that wait for more of it are refused now
+}
+
+void Raylet::Came(const objstore::Version& version) {
+  served_.Came(version);
+  if (transfer_) transfer_->Recheck();
 }
 
 void Raylet::OnNodeJoined(const NodeRecord& record) {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "runtime/raylet/served_objects.h"
 #include "tests/gcs/recorder.h"
 #include "tests/objstore/store_fixture.h"
 
@@ -37,18 +38,28 @@ class PullManagerTest : public objstore::StoreTest, public PullManager::Host {
   }
   void Pinned(bool gone = false) {
     rmpi::Pinned m;
+    uint32_t node = 0;
     m.request = LastPin().request;
+    m.turn = LastPin(&node).turn;
     m.gone = gone;
     m.offset = 4096;
     m.size = kSize;
-    pulls_->OnPinned(m, now_);
+    pulls_->OnPinned(RayletOf(node), m, now_);
   }
   size_t Replies() const { return out_.Count(MsgType::kPullReply); }
   PullReply Reply() { return out_.Last<PullReply>(MsgType::kPullReply); }
 
-  void Fetch(uint64_t request, uint32_t, const ObjectId&, uint32_t, uint64_t, uint64_t, uint64_t) override {
+  void Fetch(uint64_t request, uint32_t, const ObjectId&, uint32_t, uint64_t, uint64_t, uint64_t bytes,
+             bool) override {
     fetches_.push_back(request);
+    last_bytes_ = bytes;
   }
+  void CancelFetch(uint64_t request) override { cancelled_.push_back(request); }
+  void Coming(const objstore::Version& version, const objstore::Locator& at, bool open) override {
+    served_.Coming(version, at, open);
+  }
+  void Came(const objstore::Version& version) override { served_.Came(version); }
+  uint64_t ArrivedBytes(const objstore::Version&) const override { return arrived_; }
   bool Reachable(uint32_t node) const override { return node != unreachable_; }
   void Serving(const objstore::Store::Entry&, bool serving) override { serving_ += serving ? 1 : -1; }
   void WantRoom() override { ++wants_room_; }
@@ -75,6 +86,10 @@ class PullManagerTest : public objstore::StoreTest, public PullManager::Host {
   TimeNs room_progress_ = 0;
   uint32_t unreachable_ = 0;
   int serving_ = 0;
+  ServedObjects served_;
+  uint64_t arrived_ = 0;
+  uint64_t last_bytes_ = 0;
+  std::vector<uint64_t> cancelled_;
   int wants_room_ = 0;
   TimeNs now_ = kSecond;
 };
@@ -175,7 +190,7 @@ TEST_F(PullManagerTest, ASourceHoldsWhatIsFetchedFromIt) {
   const uint64_t used = store_->used_bytes();
   store_->Free(MakeId(1), 0);
   EXPECT_EQ(store_->used_bytes(), used);
-  pulls_->OnUnpin(RayletOf(2), {5, MakeId(1), 0});
+  pulls_->OnUnpin(RayletOf(2), {5, MakeId(1), 0}, now_);
   store_->Sweep();
   EXPECT_EQ(serving_, 0);
   EXPECT_LT(store_->used_bytes(), used);
@@ -305,6 +320,124 @@ TEST_F(PullManagerTest, PatienceGoesOnWhileRoomIsMade) {
   now_ += 3 * kSecond;
   pulls_->OnTimer(now_);
   EXPECT_TRUE(Reply().full);
+}
+
+// ---- objects that many want: broadcast_trees_test and tests/sim/pull_sim_test have the trees ----
+
+class BroadcastTest : public PullManagerTest {
+ protected:
+  // What `node` answers to the last question.
+  void Answer(uint32_t node, uint32_t ask, bool coming = false) {
+    rmpi::Pinned m;
+    m.request = LastPin().request;
+    m.turn = LastPin().turn;
+    m.ask = ask;
+    m.coming = coming;
+    m.offset = 4096;
+    m.size = kSize;
+    pulls_->OnPinned(RayletOf(node), m, now_);
+  }
+  PinRequest ChildOf(uint32_t holder) {
+    PinRequest m{77, MakeId(1), 0};
+    m.turn = 1;
+    m.holder = holder;
+    return m;
+  }
+  rmpi::Pinned LastAnswer() { return out_.Last<rmpi::Pinned>(MsgType::kPinned); }
+};
+
+TEST_F(BroadcastTest, TheHolderSendsLaterOnesToThoseBefore) {
+  const auto client = NewClient(1);
+  ASSERT_TRUE(Put(client.get(), MakeId(1), 4 * kSize));
+  pulls_->OnPin(RayletOf(2), {5, MakeId(1), 0}, now_);
+  EXPECT_EQ(LastAnswer().ask, 0U);
+  pulls_->OnPin(RayletOf(3), {5, MakeId(1), 0}, now_);
+  pulls_->OnPin(RayletOf(4), {5, MakeId(1), 0}, now_);
+  EXPECT_NE(LastAnswer().ask, 0U);
+  for (uint32_t node = 2; node <= 4; ++node) pulls_->OnUnpin(RayletOf(node), {5, MakeId(1), 0}, now_);
+  EXPECT_EQ(pulls_->holding() + pulls_->trees(), 0U);
+  EXPECT_EQ(serving_, 0);
+}
+
+TEST_F(BroadcastTest, AReceiverThatFailsIsReplacedAndWhatCameIsKept) {
+  pulls_->OnPull(kReader, Wants(1, {2}), now_);
+  Answer(2, 3);
+  uint32_t node = 0;
+  EXPECT_EQ(LastPin(&node).holder, 2U);
+  EXPECT_EQ(node, 3U);
+  Answer(3, 0, true);
+  ASSERT_EQ(fetches_.size(), 1U);
+  arrived_ = kSize / 4;
+  pulls_->OnFetched(fetches_[0], false, "reset", now_);
+  EXPECT_EQ(LastPin(&node).avoid, 3U);
+  EXPECT_EQ(node, 2U);
+  Answer(3, 0, true);  // late, of the turn before
+  EXPECT_EQ(fetches_.size(), 1U);
+  Answer(2, 0);
+  ASSERT_EQ(fetches_.size(), 2U);
+  EXPECT_EQ(last_bytes_, kSize - kSize / 4);
+  pulls_->OnFetched(fetches_[1], true, "", now_);
+  EXPECT_EQ(Reply().place.node, kNode);
+  const auto unpin = out_.Last<PinRequest>(MsgType::kUnpin, nullptr);
+  EXPECT_TRUE(unpin.whole);
+}
+
+TEST_F(BroadcastTest, AReceiverThatStandsStillIsLeft) {
+  pulls_->OnPull(kReader, Wants(1, {2}), now_);
+  Answer(2, 3);
+  Answer(3, 0, true);
+  for (int s = 0; s < 9; ++s) pulls_->OnTimer(now_ += kSecond);
+  arrived_ = 1;
+  for (int s = 0; s < 9; ++s) pulls_->OnTimer(now_ += kSecond);
+  EXPECT_TRUE(cancelled_.empty()) << "something had come";
+  for (int s = 0; s < 3; ++s) pulls_->OnTimer(now_ += kSecond);
+  EXPECT_EQ(cancelled_, fetches_);
+  pulls_->OnFetched(fetches_[0], false, "cancelled", now_);
+  for (uint32_t other = 4; other < 7; ++other) {
+    Answer(2, other);
+    for (int s = 0; s < 12; ++s) pulls_->OnTimer(now_ += kSecond);  // no answer either
+  }
+  uint32_t node = 0;
+  EXPECT_TRUE(LastPin(&node).direct) << "after four the holder itself has to send";
+  EXPECT_EQ(node, 2U);
+}
+
+TEST_F(BroadcastTest, ChildrenAreServedWhileItComesAndAfter) {
+  pulls_->OnPull(kReader, Wants(1, {2}), now_);
+  pulls_->OnPin(RayletOf(4), ChildOf(3), now_);
+  EXPECT_TRUE(LastAnswer().gone) << "of the tree of another holder";
+  pulls_->OnPin(RayletOf(4), ChildOf(2), now_);
+  EXPECT_TRUE(LastAnswer().coming);
+  Pinned();
+  pulls_->OnFetched(fetches_[0], true, "", now_);
+  EXPECT_EQ(serving_, 1) << "held for the child";
+  store_->Free(MakeId(1), 0);
+  EXPECT_NE(store_->used_bytes(), 0U);
+  pulls_->OnUnpin(RayletOf(4), ChildOf(2), now_);
+  store_->Sweep();
+  EXPECT_EQ(store_->used_bytes(), 0U);
+}
+
+TEST_F(BroadcastTest, MemoryIsNotGivenUpBeforeTheChildrenHaveLetGo) {
+  for (const bool freed : {false, true}) {
+    pulls_->OnPull(kReader, Wants(1, {2}), now_);
+    pulls_->OnPin(RayletOf(4), ChildOf(2), now_);
+    Pinned();
+    const size_t replies = Replies();
+    if (freed) store_->Free(MakeId(1), 0);
+    pulls_->OnFetched(fetches_.back(), freed, "reset", now_);
+    EXPECT_EQ(Replies(), replies);
+    EXPECT_NE(store_->used_bytes(), 0U);
+    EXPECT_EQ(served_.Look(MakeId(1), 0, 0, 0, 0), Transfer::Held::kGone) << "nothing more";
+    if (freed) {
+      pulls_->OnNodeDead(4, now_);
+    } else {
+      pulls_->OnUnpin(RayletOf(4), ChildOf(2), now_);
+    }
+    EXPECT_TRUE(Reply().failed);
+    EXPECT_EQ(store_->used_bytes(), 0U);
+    EXPECT_EQ(pulls_->active(), 0U);
+  }
 }
 
 TEST_F(PullManagerTest, ADeadReadersHoldsGo) {

@@ -44,7 +44,7 @@ TEST(MpiTransfer, EachRankFetchesFromItsNeighbourWhileControlSleeps) {
   options.arena_bytes = arena.bytes;
   options.net_devices = one_host ? "lo" : NetDevices(interface.name);
   options.validator = [](const ObjectId& id, uint32_t, uint32_t, uint64_t, uint64_t) {
-    return id == TestObject();
+    return id == TestObject() ? Transfer::Held::kHere : Transfer::Held::kGone;
   };
   std::unique_ptr<Transfer> transfer;
   const Status loaded = LoadTransfer(UCX_PLUGIN, options, &transfer);

@@ -62,7 +62,8 @@ int PeerMain(int argc, char** argv) {
   options.arena_bytes = arena.bytes;
   options.net_devices = "lo";
   options.validator = [&](const ObjectId& id, uint32_t attempt, uint32_t, uint64_t offset, uint64_t) {
-    return id == TestObject() && attempt == 0 && offset < reject_from;
+    const bool held = id == TestObject() && attempt == 0 && offset < reject_from;
+    return held ? Transfer::Held::kHere : Transfer::Held::kGone;
   };
   std::unique_ptr<Transfer> transfer;
   const Status s = LoadTransfer(UCX_PLUGIN, options, &transfer);

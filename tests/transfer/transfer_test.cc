@@ -9,8 +9,10 @@
 
 #include <map>
 #include <random>
+#include <thread>
 
 #include "runtime/base/time.h"
+#include "runtime/raylet/served_objects.h"
 #include "tests/transfer/peer.h"
 
 namespace rmpi {
@@ -22,6 +24,7 @@ using ::testing::StartsWith;
 // This process as requester.
 struct Requester {
   TestArena arena;
+  ServedObjects served;  // its transfer asks there
   std::unique_ptr<Transfer> transfer;
   std::map<uint64_t, Transfer::Completion> done;
 
@@ -34,6 +37,11 @@ struct Requester {
     options.arena_bytes = arena.bytes;
     options.net_devices = "lo";
     options.chunk_bytes = chunk_bytes;
+    options.validator = [this](const ObjectId& id, uint32_t attempt, uint32_t segment, uint64_t offset,
+                               uint64_t bytes) { return served.Look(id, attempt, segment, offset, bytes); };
+    options.progress = [this](const ObjectId& id, uint32_t attempt, uint32_t segment, uint64_t end) {
+      served.NoteArrived(id, attempt, segment, end);
+    };
     const Status s = LoadTransfer(UCX_PLUGIN, options, &transfer);
     EXPECT_TRUE(s.ok()) << s.message();
   }
@@ -272,6 +280,43 @@ TEST(Transfer, ARequesterKilledInTheMiddleDoesNotHurtTheSource) {
   ASSERT_TRUE(r.Wait(1));
   EXPECT_TRUE(r.done[1].status.ok());
   r.ExpectBytes(0, 50 * kMiB, 8, 0);
+}
+
+TEST(Transfer, WhatIsStillComingIsPassedOnAsItComes) {
+  constexpr uint64_t kBytes = 100 * kMiB;
+  Peer source({.seed = 8}), leaf({.seed = 9});
+  Requester r(kBytes, 0, kMiB);
+  r.Add(1, source);
+  EXPECT_EQ(leaf.Ask("add", 2, r.transfer->LocalAddress()), "ok");
+  r.served.Coming({TestObject(), 0}, {2, 0, 0, kBytes}, /*open=*/true);
+  std::string answer;
+  std::thread reader([&] { answer = leaf.Ask("fetch 2 " + std::to_string(kBytes) + " 8"); });
+  usleep(50000);  // it asks before anything is here
+  EXPECT_EQ(r.transfer->counters().chunks_out, 0U);
+  r.Fetch(1, 1, 0, 0, kBytes);
+  uint64_t passed_on = 0;
+  while (r.done.empty()) {
+    passed_on = r.transfer->counters().chunks_out;
+    r.Wait(1, kMillisecond);
+  }
+  reader.join();
+  EXPECT_EQ(answer, "ok 0");
+  EXPECT_GT(passed_on, 0U) << "before it was here whole";
+  EXPECT_EQ(r.served.Arrived({TestObject(), 0}), kBytes);
+}
+
+TEST(Transfer, WhatWillNotComeAnyMoreIsRefused) {
+  Peer leaf({.seed = 9});
+  Requester r(kMiB);
+  EXPECT_EQ(leaf.Ask("add", 2, r.transfer->LocalAddress()), "ok");
+  r.served.Coming({TestObject(), 0}, {2, 0, 0, kMiB}, /*open=*/true);
+  std::string answer;
+  std::thread reader([&] { answer = leaf.Ask("fetch 2 " + std::to_string(kMiB) + " 8"); });
+  usleep(50000);
+  r.served.Coming({TestObject(), 0}, {2, 0, 0, kMiB}, /*open=*/false);
+  r.transfer->Recheck();
+  reader.join();
+  EXPECT_THAT(answer, HasSubstr("no longer has object"));
 }
 
 TEST(Transfer, AWrongSecretIsIgnoredAndCounted) {
