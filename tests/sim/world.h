@@ -56,7 +56,7 @@ struct Features {
   bool slow_links = false;  // a quarter of all links is slow from beginning to end
   uint32_t guests = 0;  // drivers that come and end while the first one runs; then there are detached actors
   bool nodes_go() const { return node_kills || drains != 0; }
-  int latency = 0;      // 0: microseconds; 1: up to milliseconds; 2: now and then seconds
+  int latency = 0;  // 0: microseconds; 1: up to milliseconds; 2: now and then seconds
   // Instead of the seed's programs: the driver makes so many actors at once, calls each once, and drops it.
   uint32_t many_actors = 0;
 };
