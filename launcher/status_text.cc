@@ -9,6 +9,7 @@
 #include "launcher/status.h"
 #include "launcher/terminal.h"
 #include "runtime/ids/ids.h"
+#include "runtime/node/cpu_list.h"
 #include "sched/labels.h"
 #include "sched/resources.h"
 
@@ -67,18 +68,10 @@ std::vector<NodeView> NodesOf(const RunStatus& status) {
   return nodes;
 }
 
-// 0-3,8
-std::string CpuRanges(std::vector<uint32_t> cpus) {
+std::string CpusOf(const WorkerStatus& w) {
+  CpuList cpus(w.cpus.begin(), w.cpus.end());
   std::sort(cpus.begin(), cpus.end());
-  std::string text;
-  for (size_t i = 0; i < cpus.size();) {
-    size_t last = i;
-    while (last + 1 < cpus.size() && cpus[last + 1] == cpus[last] + 1) ++last;
-    text += (text.empty() ? "" : ",") + std::to_string(cpus[i]);
-    if (last != i) text += "-" + std::to_string(cpus[last]);
-    i = last + 1;
-  }
-  return text;
+  return cpus.empty() ? "any" : FormatCpuList(cpus);
 }
 
 const char* KindOf(const WorkerStatus& w) {
@@ -161,8 +154,7 @@ Rows ProcessRows(const std::vector<NodeView>& nodes, bool all) {
       if (!all && !w.driver && !w.leased) continue;
       rows.push_back({n.rank(), n.record->hostname, std::to_string(w.pid), KindOf(w),
                       std::to_string(w.job.value), w.leased && !w.task.empty() ? w.task : kNothing,
-                      w.leased ? sched::ToString(w.resources) : kNothing,
-                      w.cpus.empty() ? "any" : CpuRanges(w.cpus)});
+                      w.leased ? sched::ToString(w.resources) : kNothing, CpusOf(w)});
     }
   }
   return rows;
