@@ -48,16 +48,10 @@ def limit():
     signal.signal(signal.SIGALRM, previous)
 
 
-def _runtime(**options):
-    ray.shutdown()
-    ray.init(log_to_driver=False, include_dashboard=False, **options)
-    return ray
-
-
 @pytest.fixture(scope="module")
 def ray_2cpu():
     """Two logical CPUs and one custom resource, for a whole module."""
-    yield _runtime(num_cpus=2, resources={"slot": 4}, object_store_memory=300 * 1024 * 1024)
+    yield support.fresh_runtime(num_cpus=2, resources={"slot": 4}, object_store_memory=300 * 1024 * 1024)
     ray.shutdown()
 
 

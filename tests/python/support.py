@@ -24,6 +24,13 @@ def get(refs, timeout=PATIENCE_S):
     return ray.get(refs, timeout=timeout)
 
 
+def fresh_runtime(**options):
+    """End the runtime that there is, and start one with these options, for the tests of a module."""
+    ray.shutdown()
+    ray.init(log_to_driver=False, include_dashboard=False, **options)
+    return ray
+
+
 def eventually(condition, timeout=PATIENCE_S, interval=0.02):
     """Wait until condition() is true; return its last value."""
     deadline = time.monotonic() + timeout

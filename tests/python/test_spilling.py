@@ -9,7 +9,7 @@ import threading
 
 import pytest
 import ray
-from support import UNDER_RAY, eventually, get, run_program
+from support import UNDER_RAY, eventually, fresh_runtime, get, run_program
 
 np = pytest.importorskip("numpy")
 
@@ -21,14 +21,7 @@ COUNT = 60  # of 8 MiB each: six times the store
 @pytest.fixture(scope="module", autouse=True)
 def spill_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("spill")
-    ray.shutdown()
-    ray.init(
-        num_cpus=2,
-        object_store_memory=STORE_BYTES,
-        log_to_driver=False,
-        include_dashboard=False,
-        object_spilling_directory=str(folder),
-    )
+    fresh_runtime(num_cpus=2, object_store_memory=STORE_BYTES, object_spilling_directory=str(folder))
     yield folder
     ray.shutdown()
     assert UNDER_RAY or os.listdir(folder) == []

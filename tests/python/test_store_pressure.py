@@ -5,7 +5,7 @@ import gc
 
 import pytest
 import ray
-from support import UNDER_RAY, get
+from support import UNDER_RAY, fresh_runtime, get
 
 np = pytest.importorskip("numpy")
 
@@ -15,14 +15,8 @@ STORE_BYTES = 80 * MIB
 
 @pytest.fixture(scope="module", autouse=True)
 def small_store(tmp_path_factory):
-    ray.shutdown()
-    ray.init(
-        num_cpus=4,
-        object_store_memory=STORE_BYTES,
-        log_to_driver=False,
-        include_dashboard=False,
-        object_spilling_directory=str(tmp_path_factory.mktemp("spill")),
-    )
+    folder = tmp_path_factory.mktemp("spill")
+    fresh_runtime(num_cpus=4, object_store_memory=STORE_BYTES, object_spilling_directory=str(folder))
     yield
     ray.shutdown()
 
