@@ -54,3 +54,13 @@ def _provenance(line, head):
     command, date = re.match(r"Written by (`.*?`) on ([\d-]+)", next(x for x in head if x.startswith("Written by "))).group(1, 2)
     others = [part for part in line.split("; ") if command not in part]
     return "; ".join([*others, f"rows of {command} on {date}"])
+
+
+def replace_section(text, section):
+    """The report with these lines, the first of which is a heading, in the place of the section of that name."""
+    sections = _sections(text)
+    sections[section[0][3:]] = section
+    notes = sections.pop("Notes", None)  # last
+    if notes is not None:
+        sections["Notes"] = notes
+    return "\n".join(line for lines in sections.values() for line in lines).rstrip() + "\n"
