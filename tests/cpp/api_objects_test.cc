@@ -170,6 +170,38 @@ TEST(ObjectRef, MayBeDroppedByAnyThread) {
   EXPECT_EQ(sum, 6 + 10);
 }
 
+TEST(Buffer, IsMadeAndReadInPlace) {
+  double* made = nullptr;
+  const auto row = ray::PutBuffer<double>(100'000, [&made](double* memory, size_t count) {
+    made = memory;
+    for (size_t i = 0; i < count; ++i) memory[i] = static_cast<double>(i);
+  });
+  const ray::View<double> view = ray::GetView(row);
+  EXPECT_EQ(view.data(), made);  // no copy, neither in nor out
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(made) % 64, 0U);
+  EXPECT_EQ(view.size(), 100'000U);
+  EXPECT_EQ(view[99'999], 99'999.0);
+  EXPECT_EQ(*ray::Get(ray::Task(Largest).Remote(row)), 99'999.0);
+}
+
+TEST(Buffer, OfBytes) {
+  for (const size_t size : {0, 1, 3000, 1 << 20}) {
+    const ray::ObjectRef<ray::Buffer> ref = ray::PutBuffer(
+        size, [](std::byte* memory, size_t count) { std::fill_n(memory, count, std::byte{7}); });
+    const std::shared_ptr<ray::Buffer> bytes = ray::Get(ref);
+    ASSERT_EQ(bytes->size(), size);
+    EXPECT_EQ(std::count(bytes->begin(), bytes->end(), std::byte{7}), static_cast<std::ptrdiff_t>(size));
+  }
+}
+
+TEST(Buffer, AnExceptionOfFillIsThrownOn) {
+  for (const size_t size : {8, 1 << 20}) {
+    EXPECT_THROW(ray::PutBuffer(size, [](std::byte*, size_t) { throw std::out_of_range("no more input"); }),
+                 std::out_of_range);
+  }
+  EXPECT_EQ(*ray::Get(ray::Put(1)), 1);
+}
+
 TEST(View, ReadsInPlace) {
   const auto row = ray::Put(std::vector<double>(100'000, 2.5));
   const ray::View<double> view = ray::GetView(row);

@@ -312,7 +312,9 @@ uint64_t SizeOf(const abi::ValueIn& in) {
 void Gather(const abi::ValueIn& in, std::byte* dest) {
   for (uint64_t i = 0; i < in.piece_count; ++i) {
     const abi::Piece& piece = in.pieces[i];
-    if (piece.size >= kStreamMin) {
+    if (piece.write != nullptr) {
+      piece.write(piece.context, dest);
+    } else if (piece.size >= kStreamMin) {
       objstore::CopyIn(dest, static_cast<const std::byte*>(piece.data), piece.size);
     } else if (piece.size != 0) {
       std::memcpy(dest, piece.data, piece.size);

@@ -33,7 +33,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v3 {
+inline namespace v5 {
 
 /// Connects this program to its runtime, see RayConfig::address. A second call does nothing. In a worker
 /// process it runs tasks until the worker's end, and does not return. \throws RayException when there is no
@@ -146,5 +146,5 @@ inline std::string GetNamespace() {
   return text.str();
 }
 
-}  // namespace v3
+}  // namespace v5
 }  // namespace ray

@@ -16,13 +16,13 @@
 #define RAY_MPI_VERSION "0.1.0"  ///< of these headers
 
 namespace ray {
-inline namespace v3 {
+inline namespace v5 {
 namespace internal {
 namespace abi {
 
 /// Grows with every change to this file, value_tags.h, or what a function of the table means; and with it the
 /// inline namespace of all headers, so that code of two versions in one process never shares a function.
-constexpr uint32_t kVersion = 4;
+constexpr uint32_t kVersion = 5;
 
 enum Code : int32_t {
   kOk = 0,
@@ -64,6 +64,8 @@ using Handle = void*;
 struct Piece {
   const void* data = nullptr;
   uint64_t size = 0;
+  void (*write)(void* context, void* dest) = nullptr;  ///< not null: writes the bytes to their place, once
+  void* context = nullptr;
 };
 
 /// A value on its way in. All of it belongs to the caller and is used during the call only.
@@ -276,7 +278,7 @@ struct Api {
 
 }  // namespace abi
 }  // namespace internal
-}  // namespace v3
+}  // namespace v5
 }  // namespace ray
 
 extern "C" {

@@ -14,7 +14,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v3 {
+inline namespace v5 {
 namespace internal {
 
 /// \cond internal
@@ -174,5 +174,5 @@ inline internal::FoundActor<ActorHandleXlang> GetActor(const std::string& name,
 /// Whether the actor of this process has been restarted; false where there is no actor.
 inline bool WasCurrentActorRestarted() { return internal::GetApi().actor_was_restarted() != 0; }
 
-}  // namespace v3
+}  // namespace v5
 }  // namespace ray

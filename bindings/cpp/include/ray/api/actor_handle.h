@@ -13,7 +13,7 @@
 #include <utility>
 
 namespace ray {
-inline namespace v3 {
+inline namespace v5 {
 namespace internal {
 
 /// \cond internal
@@ -199,5 +199,5 @@ class ActorHandle<void, true> : public internal::AnyActorHandle<ActorHandle<void
 /// A handle on an actor of Python.
 using ActorHandleXlang = ActorHandle<void, true>;
 
-}  // namespace v3
+}  // namespace v5
 }  // namespace ray

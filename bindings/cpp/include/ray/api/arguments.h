@@ -12,7 +12,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v3 {
+inline namespace v5 {
 /// \cond internal
 namespace internal {
 
@@ -148,5 +148,5 @@ struct ArgumentsOf<std::tuple<P...>> {
 
 }  // namespace internal
 /// \endcond
-}  // namespace v3
+}  // namespace v5
 }  // namespace ray

@@ -11,7 +11,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v3 {
+inline namespace v5 {
 namespace internal {
 /// A name and resources; Self is the class that derives from it. Each setter returns the call, so that they
 /// can be chained.
@@ -84,5 +84,5 @@ class CallOptions {
 };
 
 }  // namespace internal
-}  // namespace v3
+}  // namespace v5
 }  // namespace ray

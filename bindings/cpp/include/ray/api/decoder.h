@@ -16,7 +16,7 @@
 #include <type_traits>
 
 namespace ray {
-inline namespace v3 {
+inline namespace v5 {
 namespace internal {
 
 /// A value that cannot be read as the type that was asked for. Whoever knows the function or object adds
@@ -366,5 +366,5 @@ inline std::string Show(const msgpack::object& o) {
 }
 
 }  // namespace internal
-}  // namespace v3
+}  // namespace v5
 }  // namespace ray

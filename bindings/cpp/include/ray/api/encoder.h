@@ -15,7 +15,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v3 {
+inline namespace v5 {
 namespace internal {
 
 /// Counted handles in a row; the first few need no memory of their own.
@@ -76,7 +76,14 @@ class Encoder {
   /// The data of a buffer: copied when small or when the value is a temporary, else where it is.
   void PutData(const void* data, size_t size) {
     if (size < kPieceMin || copy_data_) return PutBytes(data, size);
-    pieces_.push_back({data, size});
+    pieces_.push_back({data, size, nullptr, nullptr});
+    head_ends_.push_back(head_size_);
+    data_size_ += size;
+  }
+  /// The data of a buffer that is made where it will lie: `write(context, dest)` does it, if it comes to
+  /// that.
+  void PutLater(size_t size, void (*write)(void* context, void* dest), void* context) {
+    pieces_.push_back({nullptr, size, write, context});
     head_ends_.push_back(head_size_);
     data_size_ += size;
   }
@@ -138,7 +145,7 @@ class Encoder {
     in.refs = refs_.data();
     in.ref_count = refs_.size();
     if (pieces_.empty()) {
-      whole_ = {head_, head_size_};
+      whole_ = {head_, head_size_, nullptr, nullptr};
       in.pieces = &whole_;
       in.piece_count = 1;
       return in;
@@ -146,11 +153,11 @@ class Encoder {
     all_.clear();
     size_t head_at = 0;
     for (size_t i = 0; i < pieces_.size(); ++i) {
-      all_.push_back({head_ + head_at, head_ends_[i] - head_at});
+      all_.push_back({head_ + head_at, head_ends_[i] - head_at, nullptr, nullptr});
       all_.push_back(pieces_[i]);
       head_at = head_ends_[i];
     }
-    all_.push_back({head_ + head_at, head_size_ - head_at});
+    all_.push_back({head_ + head_at, head_size_ - head_at, nullptr, nullptr});
     in.pieces = all_.data();
     in.piece_count = all_.size();
     return in;
@@ -190,5 +197,5 @@ class Encoder {
 };
 
 }  // namespace internal
-}  // namespace v3
+}  // namespace v5
 }  // namespace ray

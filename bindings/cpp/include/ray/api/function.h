@@ -13,7 +13,7 @@
 #include <utility>
 
 namespace ray {
-inline namespace v3 {
+inline namespace v5 {
 namespace internal {
 
 /// Free functions and static member functions; everything else has kIsFunction false.
@@ -315,5 +315,5 @@ const void* FindMethod(F method) {
 }
 
 }  // namespace internal
-}  // namespace v3
+}  // namespace v5
 }  // namespace ray

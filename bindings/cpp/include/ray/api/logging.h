@@ -9,7 +9,7 @@
 #include <string_view>
 
 namespace ray {
-inline namespace v3 {
+inline namespace v5 {
 
 /// How serious a line is. FATAL ends the process (abort) after it.
 enum class RayLoggerLevel { DEBUG = -1, INFO = 0, WARNING = 1, ERROR = 2, FATAL = 3 };
@@ -39,7 +39,7 @@ class LogLine {
 
 }  // namespace internal
 /// \endcond
-}  // namespace v3
+}  // namespace v5
 }  // namespace ray
 
 /// RAYLOG(INFO) << "text"; levels below the environment's RAY_MPI_LOG_LEVEL (debug, info, warning, error;

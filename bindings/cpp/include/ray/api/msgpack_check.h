@@ -10,7 +10,7 @@
 #include <utility>
 
 namespace ray {
-inline namespace v3 {
+inline namespace v5 {
 namespace internal {
 
 template <typename T>
@@ -48,7 +48,7 @@ struct Missing {
 };
 
 }  // namespace internal
-}  // namespace v3
+}  // namespace v5
 }  // namespace ray
 
 namespace msgpack {

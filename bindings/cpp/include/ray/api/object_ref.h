@@ -7,6 +7,7 @@
 #include <ray/api/value.h>
 
 #include <array>
+#include <exception>
 #include <memory>
 #include <string>
 #include <type_traits>
@@ -14,7 +15,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v3 {
+inline namespace v5 {
 
 template <typename T>
 class ObjectRef;
@@ -316,6 +317,40 @@ ObjectRef<T> Put(const T& value) {
   return ObjectRef<T>(internal::PutValue(value));
 }
 
+/// Stores `count` elements that `fill(T* memory, size_t count)` makes where they will lie, in the object
+/// store of this node: there is no copy (an extension of Ray's API). The memory is what ray::GetView gives
+/// later, here and in other processes of the node. It is not zeroed, and fill must write all of it. An
+/// exception of fill is thrown on, and then there is no object. T: a number or a byte type. \throws
+/// RayObjectStoreFullException as Put.
+template <typename T = std::byte, typename Fill>
+ObjectRef<View<T>> PutBuffer(size_t count, Fill&& fill) {
+  static_assert(internal::kIsElement<T>, "ray-mpi: a buffer is of numbers or bytes");
+  struct Making {
+    Fill& fill;
+    size_t count;
+    std::exception_ptr error;
+  } making{fill, count, nullptr};
+  internal::Encoder encoder;
+  internal::EncodeRowHead<T>(encoder, count);
+  encoder.PutLater(
+      count * sizeof(T),
+      [](void* context, void* memory) {
+        auto& m = *static_cast<Making*>(context);
+        try {
+          m.fill(static_cast<T*>(memory), m.count);
+        } catch (...) {  // the table's functions let no exception through
+          m.error = std::current_exception();
+        }
+      },
+      &making);
+  const internal::abi::ValueIn in = encoder.Take();
+  internal::abi::Handle h = nullptr;
+  internal::Check(internal::GetApi().put(&in, &h));
+  ObjectRef<View<T>> ref{internal::RefHandle(h)};
+  if (making.error) std::rethrow_exception(making.error);
+  return ref;
+}
+
 /// The value of an object; waits until it is there.
 /// \throws RayTaskException when the task that makes it threw, and the other exceptions of ray_exception.h.
 template <typename T>
@@ -414,5 +449,5 @@ auto GetView(const ObjectRef<T>& object, int timeout_ms = -1) {
   return object.View(timeout_ms);
 }
 
-}  // namespace v3
+}  // namespace v5
 }  // namespace ray

@@ -12,7 +12,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v3 {
+inline namespace v5 {
 
 /// On which nodes bundles lie.
 enum class PlacementStrategy {
@@ -149,5 +149,5 @@ inline PlacementGroup GetPlacementGroup(const std::string& name) {
   return found.empty() ? PlacementGroup() : found[0];
 }
 
-}  // namespace v3
+}  // namespace v5
 }  // namespace ray

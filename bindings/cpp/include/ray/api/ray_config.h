@@ -10,7 +10,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v3 {
+inline namespace v5 {
 
 /// How long actors live, see RayConfig::default_actor_lifetime.
 enum class ActorLifetime {
@@ -57,5 +57,5 @@ class RayConfig {
   std::string ray_namespace = "";
 };
 
-}  // namespace v3
+}  // namespace v5
 }  // namespace ray

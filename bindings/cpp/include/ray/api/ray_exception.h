@@ -10,7 +10,7 @@
 #include <utility>
 
 namespace ray {
-inline namespace v3 {
+inline namespace v5 {
 
 /// The base of all of them, and what is thrown when no other fits: wrong use, no runtime.
 class RayException : public std::exception {
@@ -98,15 +98,15 @@ class RayTaskUnschedulableException : public RayException {
 /// \cond internal
 // Ray's programs know the exceptions under these names.
 namespace internal {
-using ray::v3::RayActorException;
-using ray::v3::RayException;
-using ray::v3::RayFunctionNotFound;
-using ray::v3::RayTaskException;
-using ray::v3::RayTimeoutException;
-using ray::v3::RayWorkerException;
-using ray::v3::UnreconstructableException;
+using ray::v5::RayActorException;
+using ray::v5::RayException;
+using ray::v5::RayFunctionNotFound;
+using ray::v5::RayTaskException;
+using ray::v5::RayTimeoutException;
+using ray::v5::RayWorkerException;
+using ray::v5::UnreconstructableException;
 }  // namespace internal
 /// \endcond
 
-}  // namespace v3
+}  // namespace v5
 }  // namespace ray

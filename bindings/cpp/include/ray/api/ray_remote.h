@@ -11,7 +11,7 @@
 #include <utility>
 
 namespace ray {
-inline namespace v3 {
+inline namespace v5 {
 /// \cond internal
 namespace internal {
 
@@ -101,7 +101,7 @@ constexpr typename OverloadTypes<std::tuple<>, A...>::type kOverload{};
 
 }  // namespace internal
 /// \endcond
-}  // namespace v3
+}  // namespace v5
 }  // namespace ray
 
 /// \cond

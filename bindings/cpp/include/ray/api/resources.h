@@ -10,7 +10,7 @@
 #include <unordered_map>
 
 namespace ray {
-inline namespace v3 {
+inline namespace v5 {
 namespace internal {
 /// \cond internal
 
@@ -33,5 +33,5 @@ inline void CheckResources(const std::unordered_map<std::string, double>& resour
 /// \endcond
 
 }  // namespace internal
-}  // namespace v3
+}  // namespace v5
 }  // namespace ray

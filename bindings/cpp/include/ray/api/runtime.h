@@ -14,7 +14,7 @@
 #include <utility>
 
 namespace ray {
-inline namespace v3 {
+inline namespace v5 {
 namespace internal {
 
 /// The table, or null when libray-mpi.so is of another version than these headers.
@@ -70,7 +70,7 @@ inline void Check(abi::Code code) {
 /// theirs.
 inline std::string PlainType(std::string name) {
   constexpr std::pair<std::string_view, std::string_view> kPlain[] = {
-      {"ray::v3::", "ray::"},
+      {"ray::v5::", "ray::"},
       {"std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >", "std::string"},
       {"std::__cxx11::basic_string<char>", "std::string"},
       {"std::basic_string<char>", "std::string"},
@@ -106,5 +106,5 @@ std::string TypeName() {
 }
 
 }  // namespace internal
-}  // namespace v3
+}  // namespace v5
 }  // namespace ray

@@ -13,7 +13,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v3 {
+inline namespace v5 {
 namespace internal {
 /// \cond internal
 
@@ -118,5 +118,5 @@ internal::TaskCaller<PyFunction<R>> Task(PyFunction<R> function) {
       internal::GetApi().find_python_function(function.module_name, function.function_name));
 }
 
-}  // namespace v3
+}  // namespace v5
 }  // namespace ray

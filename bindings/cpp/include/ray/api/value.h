@@ -18,7 +18,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v3 {
+inline namespace v5 {
 namespace internal {
 
 // ---- what a type is ---------------------------------------------------------------------------------------
@@ -259,8 +259,9 @@ struct Value<std::string> {
 
 // ---- rows of numbers or bytes -----------------------------------------------------------------------------
 
+/// What stands before the elements.
 template <typename E>
-void EncodeRow(Encoder& e, const E* data, size_t n, const std::vector<size_t>* shape = nullptr) {
+void EncodeRowHead(Encoder& e, size_t n, const std::vector<size_t>* shape = nullptr) {
   if constexpr (kIsByte<E>) {
     e.PutTag(Tag::kBytes);
     e.Put(static_cast<uint64_t>(n));
@@ -277,6 +278,11 @@ void EncodeRow(Encoder& e, const E* data, size_t n, const std::vector<size_t>* s
     }
     e.Align();
   }
+}
+
+template <typename E>
+void EncodeRow(Encoder& e, const E* data, size_t n, const std::vector<size_t>* shape = nullptr) {
+  EncodeRowHead<E>(e, n, shape);
   e.PutData(data, n * sizeof(E));
 }
 
@@ -357,5 +363,5 @@ struct Value<View<E>> {
 };
 
 }  // namespace internal
-}  // namespace v3
+}  // namespace v5
 }  // namespace ray

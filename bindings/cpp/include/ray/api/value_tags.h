@@ -34,7 +34,7 @@
 #include <cstdint>
 
 namespace ray {
-inline namespace v3 {
+inline namespace v5 {
 namespace internal {
 
 enum class Tag : uint8_t {
@@ -65,5 +65,5 @@ constexpr int8_t kRefExtension = 82;   ///< msgpack extension type of a ref
 constexpr int8_t kActorExtension = 83;
 
 }  // namespace internal
-}  // namespace v3
+}  // namespace v5
 }  // namespace ray

@@ -14,7 +14,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v3 {
+inline namespace v5 {
 
 /// Elements in a row, read-only. A View that came out of an object keeps the object's memory in place, in the
 /// object store of this node, for as long as it or a copy of it lives; it stays valid when the ObjectRef is
@@ -71,5 +71,8 @@ class View {
   std::shared_ptr<const void> owner_;
 };
 
-}  // namespace v3
+/// Bytes of an object where they lie. ray::PutBuffer makes them there.
+using Buffer = View<std::byte>;
+
+}  // namespace v5
 }  // namespace ray

@@ -10,7 +10,7 @@
 #include <vector>
 
 namespace ray {
-inline namespace v3 {
+inline namespace v5 {
 
 /// The two halves of what was given to ray::Wait, each in the order given.
 template <typename T>
@@ -45,5 +45,5 @@ WaitResult<T> Wait(const std::vector<ObjectRef<T>>& objects, int num_objects, in
   return result;
 }
 
-}  // namespace v3
+}  // namespace v5
 }  // namespace ray

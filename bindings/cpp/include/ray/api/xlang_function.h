@@ -6,7 +6,7 @@
 #include <string>
 
 namespace ray {
-inline namespace v3 {
+inline namespace v5 {
 
 /// Names the function `function_name` of the Python module `module_name` (dots for what is nested); R is what
 /// its result is read as. Pass it to ray::Task; the function may be plain or decorated with `@ray.remote`.
@@ -29,5 +29,5 @@ struct PyActorMethod {
   std::string function_name;  ///< as the class has it
 };
 
-}  // namespace v3
+}  // namespace v5
 }  // namespace ray
