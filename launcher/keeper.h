@@ -136,8 +136,9 @@ class Keeper {
   UniqueFd signals_, parent_;
 
   pid_t raylet_pid_ = 0, zygote_pid_ = 0, driver_pid_ = 0;  // 0: not running
-  pid_t cleaner_pid_ = 0;                                   // outlives us to clean up, should we be killed
-  Programs programs_;                                       // what dead workers left running
+  bool spill_folders_ended_ = false;  // who is to remove them is noted in the run directory
+  pid_t cleaner_pid_ = 0;             // outlives us to clean up, should we be killed
+  Programs programs_;                 // what dead workers left running
   std::deque<KeeperMessage> outbox_;
   int status_ = 0;
   std::atomic<TimeNs>* pulse_ = nullptr;  // RayletConfig::known_alive; null: nobody takes over from us

@@ -122,7 +122,7 @@ void Keeper::EndProcesses(std::vector<pid_t> pids) {
 }
 
 void Keeper::RemoveFiles() {
-  RemoveSpillFolders(config_.raylet);
+  if (!std::exchange(spill_folders_ended_, true)) RemoveSpillFolders(config_.raylet);
   directory_.Remove();
   if (!config_.raylet.listen.empty()) RemoveListenFile(config_.raylet.listen, config_.raylet.run_id);
 }

@@ -11,6 +11,8 @@
 #include <cstring>
 #include <filesystem>
 
+#include "objstore/spill/run_folders.h"
+
 namespace rmpi::launcher {
 namespace {
 
@@ -42,6 +44,7 @@ Status DecideSpilling(const Options& options, RayletConfig* raylet) {
     }
     raylet->spill.folders.push_back(fs::absolute(folder));
   }
+  raylet->spill.named = !options.spill_folders.empty();
   objstore::spill::SpillOptions& spill = raylet->spill;
   spill.keep_files = options.keep_spill;
   spill.least_write_bytes = options.least_spill_bytes.value_or(spill.least_write_bytes);
@@ -70,11 +73,7 @@ void NameSpillFolders(const std::string& run_directory, const Environment& envir
 }
 
 void RemoveSpillFolders(const RayletConfig& raylet) {
-  if (raylet.spill.keep_files) return;
-  for (const std::string& folder : raylet.spill.folders) {
-    std::error_code error;
-    fs::remove_all(folder, error);
-  }
+  objstore::spill::EndFolders(raylet.session, raylet.spill.folders, raylet.spill.keep_files);
 }
 
 }  // namespace rmpi::launcher

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where objects go that do not fit into memory: a folder of this run in each folder that was named, or in the
-// run directory. They go with the run, unless it is to keep them.
+// run directory. They go with the run, unless it is to keep them (objstore/spill/run_folders).
 #pragma once
 
 #include <string>

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <numeric>
 #include <utility>
 
@@ -17,7 +18,8 @@ constexpr uint64_t kReadTogether = 1 << 20;
 
 }  // namespace
 
-SpillIo::SpillIo(Options options) : options_(std::move(options)), skeletons_(options_.hdf5_plugin) {}
+SpillIo::SpillIo(Options options)
+    : options_(std::move(options)), shared_(options_.folders.size()), skeletons_(options_.hdf5_plugin) {}
 
 SpillIo::~SpillIo() {
   {
@@ -64,12 +66,16 @@ void SpillIo::Work() {
 void SpillIo::Write(WriteJob job) {
   Queue(&writes_, [this, job = std::move(job)]() mutable {
     Status status = DoWrite(&job);
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      written_.push_back({std::move(job), std::move(status)});
-    }
-    options_.wake();
+    Tell([&] { done_.written.push_back({std::move(job), std::move(status)}); });
   });
+}
+
+void SpillIo::Tell(const std::function<void()>& note) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    note();
+  }
+  options_.wake();
 }
 
 // Large objects are read side by side, small ones one behind the other by one thread.
@@ -90,7 +96,7 @@ void SpillIo::ReadAll(const std::vector<Reading>& readings) {
     Status status = DoRead(reading);
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      restored_.push_back({reading.first.request, std::move(status)});
+      done_.restored.push_back({reading.first.request, std::move(status)});
     }
     if (&reading == &readings.front() || &reading == &readings.back()) options_.wake();
   }
@@ -111,10 +117,37 @@ void SpillIo::Remove(uint64_t file) {
   });
 }
 
-void SpillIo::Take(std::vector<Written>* written, std::vector<Restored>* restored) {
+SpillIo::Done SpillIo::Take() {
   const std::lock_guard<std::mutex> lock(mutex_);
-  written->swap(written_);
-  restored->swap(restored_);
+  return std::exchange(done_, {});
+}
+
+// Whatever is there that is of this run and that node, as far as it can be read. Nobody writes to it.
+void SpillIo::ListLeft(uint32_t node, const std::vector<std::string>& folders) {
+  Queue(&reads_, [this, node, folders] {
+    Listing found{node, {}};
+    for (const std::string& folder : folders) {
+      std::error_code error;
+      for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+        if (entry.path().extension() != ".h5") continue;
+        std::unique_ptr<SpillFile> file;
+        Index index;
+        if (!SpillFile::Open(entry.path(), &file).ok() || file->header().node != node ||
+            file->header().run != options_.run || !file->ReadIndex(&index).ok())
+          continue;
+        found.files.push_back({std::move(file), std::move(index.objects)});
+      }
+    }
+    Tell([&] { done_.listings.push_back(std::move(found)); });
+  });
+}
+
+void SpillIo::ReadLeft(const std::shared_ptr<const SpillFile>& file, const ReadJob& job) {
+  Queue(&reads_, [this, file, job] {
+    options_.arena->Populate(job.arena_offset, job.size);
+    Status status = file->Read(job.offset, job.checksum, {options_.arena->data(job.arena_offset), job.size});
+    Tell([&] { done_.restored.push_back({job.request, std::move(status), true}); });
+  });
 }
 
 std::shared_ptr<SpillIo::OpenFile> SpillIo::FileOf(uint64_t number) {
@@ -167,7 +200,8 @@ Status SpillIo::DoWrite(WriteJob* job) {
     from += item.size;
     pieces.push_back({item.version.id, item.version.attempt, item.offset, {bytes, item.size}, 0});
   }
-  const Status s = open->file->Write(pieces, job->first_record);
+  Status s = open->file->Write(pieces, job->first_record);
+  if (s.ok() && shared_[job->file.tier]) s = open->file->Sync();
   for (size_t i = 0; i < pieces.size(); ++i) job->items[i].checksum = pieces[i].checksum;
   return s;
 }

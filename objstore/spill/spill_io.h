@@ -5,6 +5,7 @@
 // holds.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "objstore/arena.h"
+#include "objstore/spill/left_files.h"
 #include "objstore/spill/spill_file.h"
 #include "objstore/spill/spill_manager.h"
 
@@ -40,6 +42,11 @@ class SpillIo {
   void Write(WriteJob job);
   void Read(const std::vector<ReadJob>& jobs);  // the first one is told of at once
   void Remove(uint64_t file);                   // what runs on it goes on
+  // Files of a dead node.
+  void ListLeft(uint32_t node, const std::vector<std::string>& folders);
+  void ReadLeft(const std::shared_ptr<const SpillFile>& file, const ReadJob& job);
+  // What is written to this tier from now on survives this host: a write is done when it is on the disk.
+  void SetShared(size_t tier) { shared_.at(tier) = true; }
 
   struct Written {
     WriteJob job;
@@ -48,9 +55,18 @@ class SpillIo {
   struct Restored {
     uint64_t request = 0;
     Status status;
+    bool left = false;  // from a file of a dead node
   };
-  // What is done since the last call.
-  void Take(std::vector<Written>* written, std::vector<Restored>* restored);
+  struct Listing {
+    uint32_t node = 0;
+    std::vector<LeftFile> files;
+  };
+  struct Done {
+    std::vector<Written> written;
+    std::vector<Restored> restored;
+    std::vector<Listing> listings;
+  };
+  Done Take();  // since the last call
 
  private:
   struct OpenFile {
@@ -70,15 +86,17 @@ class SpillIo {
   Status DoRead(const Reading& reading);
   void ReadAll(const std::vector<Reading>& readings);
 
+  void Tell(const std::function<void()>& note);
+
   const Options options_;
+  std::vector<std::atomic<bool>> shared_;  // by tier
   Skeletons skeletons_;
   std::mutex making_skeleton_;  // HDF5 is called by one thread at a time
   std::mutex mutex_;            // all below
   std::condition_variable more_;
   std::deque<std::function<void()>> reads_, writes_;
   Files files_;
-  std::vector<Written> written_;
-  std::vector<Restored> restored_;
+  Done done_;
   bool stopping_ = false;
   std::vector<std::thread> threads_;
 };

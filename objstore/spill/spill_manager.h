@@ -27,6 +27,7 @@ struct SpillOptions {
   // Tiers, the one to use first first; none: nothing is spilled. From one that is nearly full the oldest
   // objects move to the next.
   std::vector<std::string> folders;
+  bool named = false;  // by the user, so other nodes may see them, too
   uint64_t least_write_bytes =
       100 << 20;             // fused into one write, if there is as much (and at most 1/8 of the store)
   size_t most_fused = 2000;  // objects of one write

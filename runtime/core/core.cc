@@ -233,7 +233,7 @@ void Core::OnNodeDead(const NodeRecord& m, TimeNs now) {
   actor_owner_.OnNodeDead(m.node);
   actor_calls_.OnNodeDead(m.node, m.death_reason);
   executor_.OnNodeDead(m.node, m.death_reason);
-  objects_.OnNodeDead(m.node, m.death_reason);
+  objects_.OnNodeDead(m.node, m.death_reason, !m.spill_folders.empty());
 }
 
 }  // namespace rmpi::core

@@ -52,6 +52,10 @@ bool ObjectTable::MissedOn(Entry* e, uint32_t node) {
 bool ObjectTable::DoubtPlace(Entry* e, uint32_t node, const Address& asker) {
   Details& d = *e->details;
   if (!d.ListsPlace(node)) return false;
+  if (left_.contains(node)) {  // nobody is there to be asked: who missed it has looked into its files
+    DropPlace(e, node, "node " + std::to_string(node) + " is dead, and its spill files do not have it");
+    return false;
+  }
   const bool asked = d.Doubted(node);
   if (!asked || !asker.nil()) d.doubts.push_back({node, asker});
   if (asked) return true;
@@ -86,7 +90,8 @@ void ObjectTable::SettleDoubts(Entry* e, uint32_t node) {
 // again. No other place can be in doubt then.
 void ObjectTable::DropPlace(Entry* e, uint32_t node, const std::string& why) {
   Details& d = *e->details;
-  const bool primary = !d.places.empty() && d.places.front().node == node;
+  // What may be in the files of a dead node is as good as a primary: copies beside it may be evicted.
+  const bool primary = !d.places.empty() && (d.places.front().node == node || left_.contains(node));
   if (std::erase_if(d.places, [&](const Place& p) { return p.node == node; }) == 0) return;
   if (d.fetch == Fetch::kLocal && d.local.node == node) d.fetch = Fetch::kNone;
   AddHold(e);  // an error can fail tasks, which can free it
@@ -96,14 +101,34 @@ void ObjectTable::DropPlace(Entry* e, uint32_t node, const std::string& why) {
     e->state.store(EntryState::kPending, std::memory_order_release);
     listener_->OnLost(e, why);
   } else if (primary) {
-    LocationCheck m;
-    m.id = e->id;
-    m.attempt = d.attempt;
-    m.keep = true;
-    outbox_->Send(RayletOf(d.places.front().node), MsgType::kLocationCheck, m);
+    KeepFirst(*e);
   }
   SettleDoubts(e, node);
   DropHold(e);
+}
+
+// The first place is the primary from now on.
+void ObjectTable::KeepFirst(const Entry& e) {
+  const Place& first = e.details->places.front();
+  if (Left(first)) return;
+  LocationCheck m;
+  m.id = e.id;
+  m.attempt = e.details->attempt;
+  m.keep = true;
+  outbox_->Send(RayletOf(first.node), MsgType::kLocationCheck, m);
+}
+
+// The node is dead, but not its files. Whether the object is there is found out when somebody wants it.
+void ObjectTable::LeaveOnDisk(Entry* e, uint32_t node) {
+  auto& places = e->details->places;
+  const auto at = std::find_if(places.begin(), places.end(), [&](const Place& p) { return p.node == node; });
+  if (at == places.end()) return;
+  at->segment = kNotInMemory;
+  const bool primary = at == places.begin();
+  std::rotate(at, at + 1, places.end());
+  if (!e->owned) return;
+  if (primary) KeepFirst(*e);
+  SettleDoubts(e, node);
 }
 
 void ObjectTable::OnLocationAdd(const ObjectAt& m) {
@@ -122,7 +147,8 @@ void ObjectTable::OnLocationAdd(const ObjectAt& m) {
       return;
     }
   }
-  places.push_back(m.place);
+  places.insert(std::find_if(places.begin(), places.end(), [this](const Place& p) { return Left(p); }),
+                m.place);
 }
 
 // Its store keeps it already, so there is no moment without a primary.
@@ -167,7 +193,7 @@ Entry* ObjectTable::FindStored(const ObjectId& id, uint32_t attempt) {
   return current ? e : nullptr;
 }
 
-// All that node's places are lost.
+// All that node's places are lost, but for what is in its files.
 void ObjectTable::LosePlacesOn(uint32_t node, const std::string& reason) {
   // Collected and held first: losing a place can fail tasks, which can free other entries.
   std::vector<Entry*> stored;
@@ -177,7 +203,9 @@ void ObjectTable::LosePlacesOn(uint32_t node, const std::string& reason) {
     stored.push_back(e);
   });
   for (Entry* e : stored) {
-    if (e->owned) {
+    if (left_.contains(node)) {
+      LeaveOnDisk(e, node);
+    } else if (e->owned) {
       DropPlace(e, node, reason + ", and with it the last copy");
     } else if (e->details->ListsPlace(node)) {
       MissedOn(e, node);

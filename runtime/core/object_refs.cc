@@ -123,7 +123,7 @@ void ObjectTable::OnEof(const Eof& eof) {
   if (changed) listener_->OnRegistrationsChanged();
 }
 
-void ObjectTable::OnNodeDead(uint32_t node, const std::string& reason) {
+void ObjectTable::OnNodeDead(uint32_t node, const std::string& reason, bool left_files) {
   // Every address there counts as EOF.
   std::vector<Address> gone;
   for (auto& [who, entries] : by_borrower_) {
@@ -133,6 +133,7 @@ void ObjectTable::OnNodeDead(uint32_t node, const std::string& reason) {
     if (id.owner().node == node) gone.push_back(id.owner());
   }
   ForEachEof(std::move(gone), reason, [this](const Eof& eof) { OnEof(eof); });
+  if (left_files) left_.insert(node);
   LosePlacesOn(node, reason);
 }
 

@@ -243,7 +243,9 @@ void ObjectTable::FreePlaces(const Entry& e) {
   FreeObject m;
   m.id = e.id;
   m.attempt = e.details->attempt;
-  for (const Place& p : e.details->places) outbox_->Send(RayletOf(p.node), MsgType::kFree, m);
+  for (const Place& p : e.details->places) {
+    if (!Left(p)) outbox_->Send(RayletOf(p.node), MsgType::kFree, m);
+  }
 }
 
 std::string ObjectTable::OriginOf(const ObjectId& id) const {

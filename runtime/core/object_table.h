@@ -119,6 +119,8 @@ class ObjectTable {
   // The object was not found on a node. Owned: asks that node's raylet; borrowed: asks the owner again.
   // False: nothing new comes of it.
   bool MissedOn(Entry* e, uint32_t node);
+  // A place that stands for files of a dead node.
+  bool Left(const Place& place) const { return left_.contains(place.node); }
   // It was not found at its place on this node: its raylet is to be asked, which may have it on disk. False:
   // no such place is listed.
   bool NotInMemoryHere(Entry* e);
@@ -138,7 +140,8 @@ class ObjectTable {
   void OnLocationDelete(uint32_t node, const LocationDelete& m);
   void OnLocationChecked(uint32_t node, const LocationCheck& m);
   void OnEof(const Eof& eof);
-  void OnNodeDead(uint32_t node, const std::string& reason);
+  // left_files: what it had on disk may be found there by every node.
+  void OnNodeDead(uint32_t node, const std::string& reason, bool left_files);
 
   // Registrations sent and not yet acknowledged, to owners other than `except`, made before nonce `upto`.
   bool Unacknowledged(const Address& except, uint64_t upto) const;
@@ -188,6 +191,8 @@ class ObjectTable {
   void SettleDoubts(Entry* e, uint32_t node);
   void DropPlace(Entry* e, uint32_t node, const std::string& why);
   void LosePlacesOn(uint32_t node, const std::string& reason);
+  void LeaveOnDisk(Entry* e, uint32_t node);
+  void KeepFirst(const Entry& e);
 
   Outbox* outbox_;
   Listener* listener_;
@@ -200,6 +205,9 @@ class ObjectTable {
   size_t owned_count_ = 0;
   std::unordered_map<ObjectId, std::unique_ptr<Entry>> items_;  // owned: of streams
   std::unordered_map<ObjectId, std::unique_ptr<Entry>> borrowed_;
+  // Dead nodes whose spill files others see. As a place of an object such a node is the last one, and stands
+  // for what may be in its files: whoever wants the object looks, and tells the owner if it is not.
+  std::unordered_set<uint32_t> left_;
   std::unordered_map<ObjectId, std::string> origins_;  // empty unless they are recorded
   std::unordered_map<Address, std::unordered_set<Entry*>> by_borrower_;
   std::unordered_map<uint64_t, ObjectId> pending_registrations_;  // nonce -> what

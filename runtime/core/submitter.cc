@@ -98,7 +98,7 @@ void Submitter::PullTowardsArgs(Task* t) {
     const bool here = d.fetch == Fetch::kLocal;
     if (here) holds(self);
     for (const Place& p : d.places) {
-      if (!here || p.node != self) holds(p.node);
+      if ((!here || p.node != self) && !objects_->Left(p)) holds(p.node);
     }
   }
   uint64_t here_bytes = 0;

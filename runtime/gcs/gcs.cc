@@ -34,6 +34,7 @@ uint32_t Gcs::OnJoin(const NodeRecord& in, TimeNs now) {
   record.available = record.total;
   AddLabels(&record);
   host_->OnNodeJoined(record);
+  if (record.node != kHeadNode) record.spill_folders.clear();  // until it has seen that they are shared
   Joined reply;
   reply.node = record.node;
   reply.run_id = options_.run_id;
@@ -88,6 +89,11 @@ void Gcs::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {
       Handle<DrainNode>(body, [&](const DrainNode& m) {
         if (m.node != from.node) return;
         if (const Status refused = Drain(m); !refused.ok()) host_->Warn(refused.message());
+      });
+      break;
+    case MsgType::kSpillShared:
+      Handle<SpillShared>(body, [&](const SpillShared& m) {
+        if (const auto it = nodes_.find(from.node); it != nodes_.end()) it->second.spill_folders = m.folders;
       });
       break;
     case MsgType::kDrained:

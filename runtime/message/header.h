@@ -62,6 +62,8 @@ enum class MsgType : uint16_t {
   kPin = 64,
   kPinned = 65,
   kUnpin = 66,
+  // spilled objects: raylet -> GCS
+  kSpillShared = 67,
   // worker <-> its raylet
   kBlocked = 80,
   kUnblocked = 81,

@@ -24,10 +24,23 @@ struct NodeRecord {
   std::vector<std::pair<std::string, int64_t>> total;
   std::vector<std::pair<std::string, int64_t>> available;
   std::vector<std::pair<std::string, std::string>> labels;
+  // Where its objects that do not fit into memory go, as far as the head sees these folders too: there they
+  // outlive the node. (In a JOIN, and of the head: all that the user named.)
+  std::vector<std::string> spill_folders;
 
   template <class C>
   void Fields(C& c) {
-    c(node, rank, pid, alive, draining, hostname, ip, data_address, death_reason, total, available, labels);
+    c(node, rank, pid, alive, draining, hostname, ip, data_address, death_reason, total, available, labels,
+      spill_folders);
+  }
+};
+
+struct SpillShared {  // raylet -> GCS, behind its JOIN: the head sees these folders of mine
+  std::vector<std::string> folders;
+
+  template <class C>
+  void Fields(C& c) {
+    c(folders);
   }
 };
 

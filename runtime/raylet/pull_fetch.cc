@@ -30,6 +30,7 @@ void PullManager::TryNext(Active* p, TimeNs now) {
   while (!p->places.empty()) {
     const uint32_t node = p->places.back().node;
     p->places.pop_back();
+    if (host_->LeftFiles(node)) return StartRestoreLeft(p, node);
     if (node == node_ || !host_->Reachable(node)) {
       p->gone.push_back(node);
       continue;

@@ -50,6 +50,9 @@ class PullManager {
     virtual std::vector<objstore::spill::SpillManager::Ahead> ReadAhead(const objstore::Version& version) = 0;
     // Starts reading these; each ends in OnRestored with its number.
     virtual void Restore(const std::vector<objstore::spill::RestoreItem>& items) = 0;
+    // That node is dead, but what it had on disk may be read here. RestoreLeft ends in OnRestored.
+    virtual bool LeftFiles(uint32_t node) const = 0;
+    virtual void RestoreLeft(uint32_t node, const objstore::spill::RestoreItem& item, uint64_t size) = 0;
     // Since when nothing has made room; whoever waits for some gives up a while after that.
     virtual TimeNs RoomProgress() const = 0;
     virtual std::string StoreFullText(uint64_t wanted) const = 0;
@@ -103,6 +106,7 @@ class PullManager {
     uint32_t holder = 0;          // the place that says whom to ask; 0: none
     uint32_t source = 0;          // who is asked, or sends: the holder, or who it named
     uint32_t turn = 0;            // of asking
+    uint32_t reading = 0;         // the node whose files it is read from: this one, or a dead one
     uint32_t misses = 0;          // receivers that were named and had nothing for us
     TimeNs moved_at = 0;          // when `moved` became what it is
     uint64_t moved = 0;           // bytes
@@ -138,6 +142,8 @@ class PullManager {
 
   void Finish(Active* p, PullReply reply, TimeNs now);
   void StartRestore(Active* p);
+  void StartRestoreLeft(Active* p, uint32_t node);
+  void TryFilesOf(uint32_t node);
   void Arrived(Active* p, bool restored, TimeNs now);
   void SendPinned(const Address& to, const PinRequest& m, const objstore::Store::Entry* e, uint32_t ask = 0);
   void ReplyLocal(const Address& to, const ObjectId& id, uint32_t attempt, const objstore::Locator& at);

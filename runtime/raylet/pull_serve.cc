@@ -109,6 +109,7 @@ void PullManager::OnNodeDead(uint32_t node, TimeNs now) {
     }
   }
   trees_.NodeDead(node);
+  TryFilesOf(node);
   std::vector<uint64_t> passing_on;
   for (auto& [request, p] : pulls_) {
     std::erase_if(p.pins, [&](const auto& pin) { return pin.first.node == node; });

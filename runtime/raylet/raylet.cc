@@ -16,6 +16,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "objstore/spill/run_folders.h"
 #include "runtime/raylet/raylet_impl.h"
 #include "runtime/transport/direct.h"
 #include "runtime/transport/interface.h"
@@ -285,6 +286,7 @@ NodeRecord Raylet::OwnRecord() const {
   if (transfer_) r.data_address = transfer_->LocalAddress();
   r.total = scheduler_->total();
   r.labels.assign(config_.labels.begin(), config_.labels.end());
+  if (config_.spill.named) r.spill_folders = config_.spill.folders;
   return r;
 }
 
@@ -314,6 +316,7 @@ Status Raylet::BringUp() {
     gcs_ = std::make_unique<Gcs>(options, &gcs_outbox_, this);
     detached_ = std::make_unique<DetachedActors>(&detached_outbox_, &gcs_->actor_names(), this);
     router_.SetIdentity(kHeadNode, true);
+    if (config_.spill.named) objstore::spill::MarkRun(config_.spill.folders);
     gcs_->OnJoin(OwnRecord(), MonotonicNow());
     BecomeNode(kHeadNode, config_.run_id, gcs_->nodes().at(kHeadNode).labels);
   } else {

@@ -169,6 +169,7 @@ class Raylet : public sched::LocalScheduler::Host,
 
   // ---- room in the store, and objects on disk (raylet_room.cc)
   void StartSpiller();
+  void ShareSpillFolders(const std::vector<NodeRecord>& nodes);
   void HandleExtent(const Address& from, const ExtentRequest& m, TimeNs now);
   void GrantExtent(const Room& r, const objstore::Range& range);
   void RetryRoom(TimeNs now);
@@ -241,6 +242,10 @@ class Raylet : public sched::LocalScheduler::Host,
     return spiller_->manager().ReadAhead(version);
   }
   void Restore(const std::vector<objstore::spill::RestoreItem>& items) override { spiller_->Restore(items); }
+  bool LeftFiles(uint32_t node) const override { return spiller_->left().Has(node); }
+  void RestoreLeft(uint32_t node, const objstore::spill::RestoreItem& item, uint64_t size) override {
+    spiller_->left().Restore(node, item, size);
+  }
   TimeNs RoomProgress() const override { return room_progress_; }
   std::string StoreFullText(uint64_t wanted) const override;
   // ---- Gcs::Host

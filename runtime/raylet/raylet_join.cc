@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <span>
 
+#include "objstore/spill/run_folders.h"
 #include "runtime/base/session_socket.h"
 #include "runtime/raylet/raylet_impl.h"
 #include "runtime/transport/interface.h"
@@ -162,6 +163,7 @@ void Raylet::OnJoin(int peer, NodeRecord record) {
       Warn("objects cannot be transferred to and from nodes that join: " + s.message());
     if (transfer_) gcs_->SetDataAddress(kHeadNode, transfer_->LocalAddress());
   }
+  objstore::spill::NoteFoldersOfOthers(config_.session, record.spill_folders);
   gcs_->OnJoin(record, MonotonicNow());
 }
 

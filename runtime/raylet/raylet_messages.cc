@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "objstore/spill/run_folders.h"
 #include "runtime/raylet/raylet_impl.h"
 
 namespace rmpi {
@@ -295,6 +296,7 @@ void Raylet::OnClusterMessage(const MessageHeader& header, Bytes body) {
       Handle<Joined>(body, [&](const Joined& m) {
         for (const NodeRecord& r : m.nodes) OnNodeJoined(r);
         BecomeNode(m.node, m.run_id, m.labels);
+        ShareSpillFolders(m.nodes);
         if (prefaulter_) prefaulter_->Pump(store_->allocator());
       });
       break;
@@ -342,7 +344,11 @@ void Raylet::OnClusterMessage(const MessageHeader& header, Bytes body) {
       Handle<DrainNode>(body, [&](const DrainNode& m) { OnDrainNode(m, now); });
       break;
     case MsgType::kShutdown:
-      Handle<Shutdown>(body, [&](const Shutdown& m) { Stop(m.status, m.reason); });
+      Handle<Shutdown>(body, [&](const Shutdown& m) {
+        // With the run's end nobody wants our files any more; with ours, others may.
+        if (!drain_.active()) objstore::spill::TakeBackFolders(config_.session);
+        Stop(m.status, m.reason);
+      });
       break;
     case MsgType::kJobStartReply:
       Handle<JobMessage>(body, [&](const JobMessage& m) { OnJobStarted(m); });
@@ -422,6 +428,7 @@ void Raylet::OnNodeDead(uint32_t node) {
   if (peer > 0 && peer < launch_size_) all_alive_ = false;
   if (transfer_) transfer_->DropPeer(node);
   router_.RemoveNode(node);
+  spiller_->left().OnNodeDead(node, (head_ ? gcs_->nodes().at(node) : nodes_.at(node)).spill_folders);
 }
 
 void Raylet::EndDetachedJob(JobId job) { gcs_->EndDetachedJob(job, MonotonicNow()); }

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "objstore/client.h"
+#include "objstore/spill/run_folders.h"
 #include "runtime/raylet/raylet_impl.h"
 
 namespace rmpi {
@@ -33,6 +34,21 @@ void Raylet::StartSpiller() {
   loop_.Add(spiller_->event_fd(), EPOLLIN, [this](uint32_t) {
     if (spiller_->OnEvent(MonotonicNow())) AfterFree();
   });
+}
+
+// What this node has on disk outlives it where the head sees the folder, too. What dead nodes have left there
+// may be read.
+void Raylet::ShareSpillFolders(const std::vector<NodeRecord>& nodes) {
+  const std::vector<std::string>& own = config_.spill.folders;
+  for (const NodeRecord& r : nodes) {
+    if (!r.alive) spiller_->left().OnNodeDead(r.node, r.spill_folders);
+    if (r.node != kHeadNode || !config_.spill.named) continue;
+    SpillShared m{objstore::spill::SharedFolders(own, r.spill_folders)};
+    if (m.folders.empty()) continue;
+    objstore::spill::LeaveFolders(config_.session, m.folders, r.spill_folders);
+    spiller_->SetShared(m.folders);
+    router_.Send(GcsAddress(), MsgType::kSpillShared, m);
+  }
 }
 
 void Raylet::Spill(TimeNs now) {

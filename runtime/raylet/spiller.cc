@@ -6,6 +6,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 namespace rmpi {
 
 namespace spill = objstore::spill;
@@ -17,7 +19,7 @@ constexpr uint64_t kFreePart = 8;  // of a file system: less than this part of i
 }  // namespace
 
 Spiller::Spiller(spill::SpillOptions options, const std::string& hdf5_plugin, uint32_t node, uint64_t run,
-                 objstore::Arena* arena, objstore::Store* store, Restored restored)
+                 objstore::Arena* arena, objstore::Store* store, RestoredFn restored)
     : folders_(options.folders),
       bell_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       restored_(std::move(restored)),
@@ -35,16 +37,25 @@ void Spiller::Restore(const std::vector<spill::RestoreItem>& items) {
 bool Spiller::OnEvent(TimeNs now) {
   uint64_t n;
   [[maybe_unused]] const ssize_t r = read(bell_.get(), &n, sizeof n);
-  std::vector<spill::SpillIo::Written> written;
-  std::vector<spill::SpillIo::Restored> restored;
-  io_.Take(&written, &restored);
-  for (const auto& w : written) manager_.OnWritten(w.job, w.status, now);
-  for (const auto& r : restored) {
+  const spill::SpillIo::Done done = io_.Take();
+  for (const auto& w : done.written) manager_.OnWritten(w.job, w.status, now);
+  for (const auto& listing : done.listings) left_.OnListed(listing.node, listing.files);
+  for (const auto& r : done.restored) {
+    if (r.left) {
+      left_.OnLeftRead(r.request, r.status);
+      continue;
+    }
     const auto version = reading_.extract(r.request);
     manager_.OnRead(version.mapped().id, version.mapped().attempt, r.status);
     restored_(r.request, r.status);
   }
-  return !written.empty();
+  return !done.written.empty();
+}
+
+void Spiller::SetShared(const std::vector<std::string>& folders) {
+  for (size_t tier = 0; tier < folders_.size(); ++tier) {
+    if (std::find(folders.begin(), folders.end(), folders_[tier]) != folders.end()) io_.SetShared(tier);
+  }
 }
 
 // The last tier, perhaps a slow file system of a whole cluster, is never asked.

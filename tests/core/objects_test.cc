@@ -85,7 +85,7 @@ TEST_F(ObjectsTest, AMissedPlaceGoesWhenItsRayletDoesNotHaveItOrIsDead) {
     Tell({4, 1, 0, 1}, MsgType::kLocate, miss);
     const size_t before = out_.Count(MsgType::kLocation);
     if (dead) {
-      core_.objects().OnNodeDead(3, "test");
+      core_.objects().OnNodeDead(3, "test", false);
     } else {
       Tell(RayletOf(3), MsgType::kLocationChecked, LocationCheck{e->id, 0, false, false});
     }

@@ -74,6 +74,13 @@ class PullManagerTest : public objstore::StoreTest, public PullManager::Host {
       std::memset(arena_->data(item.arena_offset), 'r', kSize);
     }
   }
+  bool LeftFiles(uint32_t node) const override { return node == left_; }
+  void RestoreLeft(uint32_t node, const objstore::spill::RestoreItem& item, uint64_t size) override {
+    EXPECT_EQ(node, left_);
+    EXPECT_EQ(size, kSize);
+    restores_.push_back(item.request);
+    std::memset(arena_->data(item.arena_offset), 'l', size);
+  }
   TimeNs RoomProgress() const override { return room_progress_; }
   std::string StoreFullText(uint64_t) const override { return "no room"; }
 
@@ -85,6 +92,7 @@ class PullManagerTest : public objstore::StoreTest, public PullManager::Host {
   ObjectId on_disk_;
   TimeNs room_progress_ = 0;
   uint32_t unreachable_ = 0;
+  uint32_t left_ = 0;  // a dead node with files
   int serving_ = 0;
   ServedObjects served_;
   uint64_t arrived_ = 0;
@@ -304,6 +312,42 @@ TEST_F(PullManagerTest, WhatCannotBeRestoredComesFromElsewhereOrIsGone) {
   pulls_->OnPin(RayletOf(2), {5, MakeId(1), 0}, now_);
   pulls_->OnRestored(restores_[1], false, "a flipped bit", now_);
   EXPECT_TRUE(out_.Last<rmpi::Pinned>(MsgType::kPinned).gone);
+}
+
+TEST_F(PullManagerTest, FilesOfADeadNodeAreAPlace) {
+  left_ = unreachable_ = 3;
+  pulls_->OnPull(kReader, Wants(1, {2, 3}), now_);
+  uint32_t node = 0;
+  LastPin(&node);
+  EXPECT_EQ(node, 2U) << "memory is asked first";
+  Pinned(true);
+  ASSERT_EQ(restores_.size(), 1U);
+  pulls_->OnRestored(restores_[0], true, "", now_);
+  EXPECT_EQ(Reply().place.node, kNode);
+  EXPECT_EQ(out_.Count(MsgType::kLocationAdd), 1U);
+  EXPECT_FALSE(store_->Find(MakeId(1), 0)->backed) << "it is not on the disk of this node";
+  pulls_->OnPull(kReader, Wants(2, {3}), now_);
+  ASSERT_EQ(restores_.size(), 2U);
+  pulls_->OnRestored(restores_[1], false, "a flipped bit", now_);
+  EXPECT_TRUE(Reply().failed);
+  EXPECT_EQ(Reply().gone, std::vector<uint32_t>{3}) << "the owner is not to name it again";
+  EXPECT_EQ(Reply().text, "a flipped bit");
+}
+
+TEST_F(PullManagerTest, WhoWaitsForANodeThatDiesLooksIntoItsFiles) {
+  pulls_->OnPull(kReader, Wants(1, {3}), now_);
+  pulls_->OnPull(kReader, Wants(2, {3}), now_);
+  Pinned();
+  ASSERT_EQ(fetches_.size(), 1U);
+  left_ = unreachable_ = 3;
+  pulls_->OnNodeDead(3, now_);
+  EXPECT_EQ(restores_.size(), 1U) << "the one that was only asked for";
+  pulls_->OnFetched(fetches_[0], false, "its source died", now_);
+  ASSERT_EQ(restores_.size(), 2U);
+  for (const uint64_t request : std::vector<uint64_t>(restores_)) pulls_->OnRestored(request, true, "", now_);
+  EXPECT_EQ(Replies(), 2U);
+  EXPECT_FALSE(Reply().failed);
+  EXPECT_EQ(pulls_->active(), 0U);
 }
 
 TEST_F(PullManagerTest, PatienceGoesOnWhileRoomIsMade) {

@@ -90,8 +90,22 @@ void World::OnError(const Address& reader, const ObjectId& id, uint8_t kind, Byt
   const auto about = by_hex_.find(context.substr(0, 2 * kTaskIdSize));
   const std::string wrong = WhyNotLegitimate(static_cast<ErrorType>(type), message,
                                              about == by_hex_.end() ? TaskId{} : about->second);
+  if (type >= static_cast<uint8_t>(ErrorType::kLostPut) && ReadableOnLeftDisk(context))
+    Fail(ToString(reader) + " read that object " + context +
+         " is lost, and a dead node has it on disk: " + message);
   if (wrong.empty()) return;
   Fail(ToString(reader) + " read an error from object " + Hex(id) + " " + wrong + ": " + message);
+}
+
+// The head knew that the files of that node are for all, and it held the object to its end.
+bool World::ReadableOnLeftDisk(const std::string& object) const {
+  for (const auto& [node, disk] : left_disks_) {
+    const NodeRecord& record = RayletAt(kHeadNode)->gcs()->nodes().at(node);
+    for (const auto& [version, on_disk] : disk) {
+      if (on_disk.held && !record.spill_folders.empty() && Hex(version.id) == object) return true;
+    }
+  }
+  return false;
 }
 
 // O7: an error that says that something cannot come back is checked against what is known of its task.

@@ -66,6 +66,8 @@ struct PullWorld::Node : Outbox, PullManager::Host {
     return {};
   }
   void Restore(const std::vector<objstore::spill::RestoreItem>&) override {}
+  bool LeftFiles(uint32_t) const override { return false; }
+  void RestoreLeft(uint32_t, const objstore::spill::RestoreItem&, uint64_t) override {}
   TimeNs RoomProgress() const override { return 0; }
   std::string StoreFullText(uint64_t) const override { return "full"; }
 

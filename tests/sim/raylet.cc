@@ -59,6 +59,7 @@ NodeRecord SimRaylet::Record() const {
   r.total = scheduler_.total();
   r.labels = {{"parity", node_ % 2 == 0 ? "even" : "odd"}};
   if (node_ > 1) r.labels.emplace_back("rank", std::to_string(r.rank));
+  if (world_->features().shared_disk) r.spill_folders = {"/shared/" + std::to_string(node_)};
   return r;
 }
 
@@ -185,8 +186,12 @@ void SimRaylet::OnMessage(const MessageHeader& header, Bytes body) {
     case MsgType::kJoined:
       Handle<Joined>(world_, body, [&](const Joined& m) {
         for (const NodeRecord& r : m.nodes) {
-          if (!r.alive) gone_nodes_.insert(r.node);
+          if (r.alive) continue;
+          gone_nodes_.insert(r.node);
+          if (!r.spill_folders.empty()) left_files_.insert(r.node);
         }
+        if (world_->features().shared_disk)
+          Send(GcsAddress(), MsgType::kSpillShared, SpillShared{{"/shared"}});
       });
       break;
     case MsgType::kDrainNode:
@@ -269,13 +274,16 @@ void SimRaylet::OnNodeDeath(const NodeRecord& record, Bytes body) {
     world_->Fail("node " + std::to_string(record.node) +
                  " is declared dead though nobody touched it (C3): " + record.death_reason);
   gone_nodes_.insert(record.node);
+  if (!record.spill_folders.empty()) left_files_.insert(record.node);
   std::vector<Address> workers;
   scheduler_.OnOwnerNodeGone(record.node, &workers, world_->now());
   scheduler_.RemoveOther(record.node, world_->now());
   for (const Address& w : workers) Kill(w);
   std::vector<Version> stuck;
   for (auto& [version, t] : transfers_) {
-    if (t.source.node == record.node) stuck.push_back(version);
+    if (t.source.node != record.node) continue;
+    t.places.insert(t.places.begin(), t.source);  // its files are the last to be looked into
+    stuck.push_back(version);
   }
   for (const Version& v : stuck) TryNext(v);
   FreeIf([&](const Version& v) { return v.id.owner().node == record.node; });

@@ -56,6 +56,7 @@ class SimRaylet : public Outbox,
   Address OpenSlot();
   void Kill(const Address& worker);  // soon
   void EvictSomething();
+  void SpillSomething();
   bool Quiet() const;
   void Poke() { Turn(); }  // somebody left mail here
 
@@ -70,6 +71,8 @@ class SimRaylet : public Outbox,
   Place Write(const ObjectId& id, uint32_t attempt, uint64_t size, Blob bytes, const Address& creator);
   const Stored* Find(const ObjectId& id, uint32_t attempt) const;
   std::string Describe() const;
+  // What it wrote to its files. Nothing is ever taken out of them.
+  const std::map<Version, Blob>& disk() const { return disk_; }
 
   void Post(const Address& to, MsgType type, Bytes body) override {
     PostFrom(RayletOf(node_), to, type, body);
@@ -128,6 +131,7 @@ class SimRaylet : public Outbox,
   void FinishPull(const Version& version, PullReply reply);
   void Arrived(const Version& version, uint64_t request, Blob bytes);
   void TellOwner(const Version& version, uint32_t moves_from);
+  void ReadLeft(const Version& version, uint64_t request, uint32_t node);
   void EndDrained(Client* c);
 
   // ---- LocalScheduler::Host
@@ -178,7 +182,9 @@ class SimRaylet : public Outbox,
   std::map<Address, Assigned> assigned_;
   std::map<Version, Stored> store_;
   std::map<Version, Transfer> transfers_;
+  std::map<Version, Blob> disk_;
   std::unordered_set<uint32_t> gone_nodes_;
+  std::unordered_set<uint32_t> left_files_;  // of them: what they have on disk may be read
   std::unordered_set<Address> gone_owners_;
   uint64_t next_offset_ = 1;
   uint64_t next_request_ = 1;

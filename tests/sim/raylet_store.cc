@@ -51,6 +51,30 @@ void SimRaylet::EvictSomething() {
   }
 }
 
+// A primary is written to disk, and may or may not lose its memory: for others it is there in any case.
+void SimRaylet::SpillSomething() {
+  for (const auto& [version, s] : store_) {
+    if ((!s.creator.nil() && !s.announced) || (s.creator.nil() && !s.kept) || disk_.contains(version))
+      continue;
+    disk_[version] = s.bytes;
+    return;
+  }
+}
+
+// From the files of a dead node. What is torn there is found out.
+void SimRaylet::ReadLeft(const Version& version, uint64_t request, uint32_t node) {
+  const auto it = transfers_.find(version);
+  if (it == transfers_.end() || it->second.request != request) return;
+  if (const Blob* bytes = world_->OnLeftDisk(node, version)) {
+    world_->OnReadBack();
+    Arrived(version, request, *bytes);
+  } else {
+    it->second.gone.push_back(node);
+    TryNext(version);
+  }
+  Turn();
+}
+
 void SimRaylet::OnStoreMessage(const MessageHeader& header, Bytes body) {
   const Address& from = header.src;
   switch (static_cast<MsgType>(header.type)) {
@@ -171,6 +195,13 @@ void SimRaylet::TryNext(const Version& version) {
   while (!t.places.empty()) {
     t.source = t.places.back();
     t.places.pop_back();
+    if (left_files_.contains(t.source.node)) {
+      const TimeNs delay = static_cast<TimeNs>(world_->rng().Below(3000)) * kMicrosecond;
+      world_->After(delay, [world = world_, to = node_, version, request = t.request, node = t.source.node] {
+        if (SimRaylet* r = world->RayletAt(to)) r->ReadLeft(version, request, node);
+      });
+      return;
+    }
     if (t.source.node == node_ || gone_nodes_.count(t.source.node) != 0) {
       t.gone.push_back(t.source.node);
       continue;

@@ -45,7 +45,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& param) { return std::string(param.param.name); });
 
 TEST(Sim, Seeds) {
-  uint64_t steps = 0, started = 0, rebuilt = 0, items_again = 0;
+  uint64_t steps = 0, started = 0, rebuilt = 0, items_again = 0, read_back = 0;
   for (uint64_t seed = first; seed < first + seeds; ++seed) {
     World world(seed, false);
     const std::string failure = world.Run();
@@ -53,15 +53,19 @@ TEST(Sim, Seeds) {
     started += world.started();
     rebuilt += world.rebuilt();
     items_again += world.items_again();
+    read_back += world.read_back();
     ASSERT_EQ(failure, "") << Shrink(seed);
   }
-  std::printf("%llu seeds, %llu events, %llu tasks started, %llu of them again, %llu items again\n",
-              static_cast<unsigned long long>(seeds), static_cast<unsigned long long>(steps),
-              static_cast<unsigned long long>(started), static_cast<unsigned long long>(rebuilt),
-              static_cast<unsigned long long>(items_again));
+  std::printf(
+      "%llu seeds, %llu events, %llu tasks started, %llu of them again, %llu items again, %llu "
+      "objects read from files of dead nodes\n",
+      static_cast<unsigned long long>(seeds), static_cast<unsigned long long>(steps),
+      static_cast<unsigned long long>(started), static_cast<unsigned long long>(rebuilt),
+      static_cast<unsigned long long>(items_again), static_cast<unsigned long long>(read_back));
   EXPECT_GT(started, seeds * 20);
   EXPECT_GT(rebuilt, seeds / 10);
   EXPECT_GT(items_again, seeds / 50);
+  EXPECT_GT(read_back, seeds / 50);
 }
 
 TEST(Sim, TenThousandActorsAreMadeAndCalledOnce) {

@@ -68,6 +68,7 @@ void World::ChooseFeatures() {
   if (Rng rng(seed_ + 104729); rng.Percent(30)) f.late_nodes = !f.groups;
   if (Rng rng(seed_ + 15485863); f.nodes > 1 && rng.Percent(30))
     f.drains = static_cast<uint32_t>(1 + rng.Below(f.nodes - 1));
+  f.shared_disk = Rng(seed_ + 32452843).Percent(40);
   f.tasks = std::min(f.tasks, limits_.tasks);
   f.nodes = std::min(f.nodes, limits_.nodes);
   f.node_kills &= f.nodes > 1;
@@ -90,7 +91,8 @@ std::vector<std::pair<const char*, bool*>> Switches(Features* f) {
           {"late-nodes", &f->late_nodes},
           {"actors", &f->actors},
           {"streams", &f->streams},
-          {"groups", &f->groups}};
+          {"groups", &f->groups},
+          {"shared-disk", &f->shared_disk}};
 }
 
 void World::StartRaylet(uint32_t node, uint32_t of_launch) {
@@ -289,7 +291,23 @@ void World::KillNode(uint32_t node) {
     link.packets.resize(keep);
   }
   std::erase_if(processes_, [&](const auto& p) { return p.first.node == node; });
+  LeaveDisk(node);
   raylets_.erase(node);
+}
+
+// Some of what was written last never came to the disk.
+void World::LeaveDisk(uint32_t node) {
+  SimRaylet& raylet = *raylets_.at(node);
+  for (const auto& [version, bytes] : raylet.disk()) {
+    if (rng_.Percent(90)) left_disks_[node][version] = {bytes, raylet.store().contains(version)};
+  }
+}
+
+const Blob* World::OnLeftDisk(uint32_t node, const Version& version) const {
+  const auto disk = left_disks_.find(node);
+  if (disk == left_disks_.end()) return nullptr;
+  const auto it = disk->second.find(version);
+  return it == disk->second.end() ? nullptr : &it->second.bytes;
 }
 
 void World::FenceNode(uint32_t node) {
@@ -303,6 +321,7 @@ void World::LeaveNode(uint32_t node) {
   left_.insert(node);
   After(kMillisecond, [this, node] {
     std::erase_if(processes_, [&](const auto& p) { return p.first.node == node; });
+    LeaveDisk(node);
     raylets_.erase(node);
   });
 }
@@ -372,6 +391,9 @@ void World::ScheduleTrouble() {
     const auto r = raylets_.begin();
     auto chosen = std::next(r, static_cast<std::ptrdiff_t>(rng_.Below(raylets_.size())));
     if (rng_.Percent(20)) chosen->second->EvictSomething();
+    if (features_.shared_disk) {
+      for (auto& [node, raylet] : raylets_) raylet->SpillSomething();
+    }
     After(static_cast<TimeNs>(rng_.Below(100)) * kMillisecond, *again);
   };
   After(50 * kMillisecond, *again);

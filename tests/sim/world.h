@@ -29,6 +29,7 @@ namespace rmpi::sim {
 
 class SimProcess;
 class SimRaylet;
+struct Version;
 
 // What a seed makes of a run.
 struct Features {
@@ -52,8 +53,9 @@ struct Features {
   bool actors = false;
   bool streams = false;
   bool groups = false;
-  bool jitter = false;      // half of all messages are late by milliseconds: FIFOs overtake one another
-  bool slow_links = false;  // a quarter of all links is slow from beginning to end
+  bool shared_disk = false;  // what a node has spilled outlives it
+  bool jitter = false;       // half of all messages are late by milliseconds: FIFOs overtake one another
+  bool slow_links = false;   // a quarter of all links is slow from beginning to end
   uint32_t guests = 0;  // drivers that come and end while the first one runs; then there are detached actors
   bool nodes_go() const { return node_kills || drains != 0; }
   int latency = 0;  // 0: microseconds; 1: up to milliseconds; 2: now and then seconds
@@ -139,6 +141,10 @@ class World {
   uint64_t steps() const { return steps_; }
   uint64_t started() const { return started_; }
   uint64_t rebuilt() const { return rebuilt_; }
+  // Null: that dead node's files do not have it, or it is torn.
+  const Blob* OnLeftDisk(uint32_t node, const Version& version) const;
+  void OnReadBack() { ++read_back_; }
+  uint64_t read_back() const { return read_back_; }
   void OnItemAgain() { ++items_again_; }
   uint64_t items_again() const { return items_again_; }
 
@@ -171,6 +177,7 @@ class World {
   };
 
   void ChooseFeatures();
+  bool ReadableOnLeftDisk(const std::string& object) const;
   std::string WhyNotLegitimate(ErrorType type, const std::string& message, const TaskId& task) const;
   void StartRaylet(uint32_t node, uint32_t of_launch);
   void Join(uint32_t node, uint32_t of_launch);
@@ -188,6 +195,7 @@ class World {
   void RunUntil(const std::function<bool()>& done, TimeNs limit, const char* what);
   bool Quiet() const;
   void ScheduleTrouble();
+  void LeaveDisk(uint32_t node);
   void CheckReferences();
   void CheckCharges(uint8_t error_type, const std::string& message, const std::string& task);
   void CheckEmpty();
@@ -219,6 +227,12 @@ class World {
   std::vector<ObjectId> detached_;
   uint64_t rebuilt_ = 0;      // of them, after an earlier attempt had run to its end
   uint64_t items_again_ = 0;  // given by generators that had been done
+  uint64_t read_back_ = 0;    // objects, from files of dead nodes
+  struct OnDisk {
+    Blob bytes;
+    bool held = false;  // and not freed, when its node died
+  };
+  std::map<uint32_t, std::map<Version, OnDisk>> left_disks_;
   bool driver_done_ = false;
   bool finishing_ = false;
   bool settled_ = false;  // what the driver has left behind is over, too

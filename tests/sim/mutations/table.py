@@ -142,4 +142,14 @@ MUTATIONS = [
         "moved_primary_not_named",
         ("runtime/core/object_places.cc", "  std::rotate(places.begin(), at, at + 1);\n", "  if (at == places.end()) places.clear();\n  else places.erase(at);\n"),
     ),
+    # O7: an object whose node died is made again, although that node's files have it.
+    Mutation(
+        "files_of_the_dead_forgotten",
+        ("runtime/core/object_places.cc", "    if (left_.contains(node)) {\n      LeaveOnDisk(e, node);\n    } else if (e->owned)", "    if (e->owned)"),
+    ),
+    # O7: who did not find an object in a dead node's files waits for a word of that node.
+    Mutation(
+        "dead_node_asked",
+        ("runtime/core/object_places.cc", "if (left_.contains(node)) {  // nobody is there to be asked", "if (false) {  //"),
+    ),
 ]
