@@ -386,6 +386,13 @@ class CoreWorker {
   Status NextTask(ExecTask* out, uint32_t group = kAnyGroup);
   // Whether NextTask has one already.
   bool HasTask(uint32_t group) const;
+  // For an event loop of the main thread, which waits for other things, too: until there is a task, a Ring(),
+  // or the deadline (0: it only looks). Ok; else as NextTask.
+  Status WaitForTask(TimeNs deadline);
+  // Ends the main thread's WaitForTask, this one or the next. Any thread.
+  void Ring();
+  // The task that NextTask gave goes on without its thread: in an event loop.
+  void LeaveTask();
   // results.size() == num_returns, or one ValueSource of an error kind that stands for all of them.
   // retryable: the error may be retried under retry_exceptions (the binding has checked the classes).
   Status FinishTask(ExecTask& task, std::span<const ValueSource> results, bool retryable_error);

@@ -96,6 +96,7 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   bool InTask() const { return mode_ == Mode::kWorker && OnMainThread() && Current() != nullptr; }
   core::Task* NewTask(TaskKind kind, const PreparedTemplate& t, Blob bytes, const TaskArgs& args);
   void WakeForNext();
+  bool Leaving();
   void TakeReturns(core::Task* task, std::vector<Ref>* returns);
   void Started(TimeNs now);
   bool RoomNow() const;  // as HasRoom() should say
@@ -196,6 +197,7 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   std::atomic<bool> cancel_requested_{false};
   bool cancel_reported_ = false;  // a wait of the main thread has ended for it
   bool exit_requested_ = false;
+  bool rung_ = false;  // Ring(), not yet seen by WaitForTask
   std::atomic<bool> has_room_{true};
   bool retire_ = false;
   std::atomic<uint64_t> read_in_place_{0};

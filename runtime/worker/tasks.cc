@@ -20,6 +20,7 @@ namespace {
 constexpr size_t kMostPending = 10'000'000;
 constexpr size_t kMostUnsent = 64 << 20;    // bytes that receivers, or their raylets, have not read yet
 constexpr size_t kInlineResults = 8 << 20;  // of one task
+constexpr char kToldToEnd[] = "this worker has been told to end";
 
 std::optional<std::string> FromEnvironment(const std::string& name) {
   const char* value = std::getenv(name.c_str());
@@ -216,6 +217,36 @@ bool CoreWorker::HasTask(uint32_t group) const {
   return impl_->core_.executor().has_ready(group);
 }
 
+// Objects that others still use keep this process, without tasks, until nobody does (R7).
+bool CoreWorker::Impl::Leaving() {
+  const core::Executor& executor = core_.executor();
+  return (executor.retiring() || exit_requested_) && executor.running() == 0 && executor.unsettled() == 0 &&
+         core_.objects().owned_count() == 0 && core_.tasks().pending_count() == 0 &&
+         core_.submitter().lease_count() == 0;
+}
+
+Status CoreWorker::WaitForTask(TimeNs deadline) {
+  Impl& impl = *impl_;
+  std::unique_lock<std::mutex> lock(impl.mutex_);
+  const core::Executor& executor = impl.core_.executor();
+  t_finished = 0;
+  const Status s = impl.WaitUntil(lock, deadline, false,
+                                  [&] { return impl.rung_ || executor.has_ready() || impl.Leaving(); });
+  impl.rung_ = false;
+  if (s.code() == StatusCode::kTimeout) return Status::Ok();
+  if (s.ok() && !executor.has_ready() && impl.Leaving()) return Status::Unavailable(kToldToEnd);
+  return s;
+}
+
+void CoreWorker::Ring() {
+  const std::lock_guard<std::mutex> lock(impl_->mutex_);
+  impl_->rung_ = true;
+  if (impl_->waiters_ != 0) impl_->progress_.notify_all();
+  if (impl_->driving_) impl_->port_->Kick(lane::Sleeper::kMain);
+}
+
+void CoreWorker::LeaveTask() { t_item = nullptr; }
+
 Status CoreWorker::NextTask(ExecTask* out, uint32_t group) {
   Impl& impl = *impl_;
   t_item = nullptr;
@@ -228,16 +259,11 @@ Status CoreWorker::NextTask(ExecTask* out, uint32_t group) {
   core::ExecItem* item = nullptr;
   while (item == nullptr) {
     if (!executor.has_ready(group)) {
-      const auto leaving = [&] {
-        // Objects that others still use keep this process, without tasks, until nobody does (R7).
-        return (executor.retiring() || impl.exit_requested_) && executor.running() == 0 &&
-               executor.unsettled() == 0 && impl.core_.objects().owned_count() == 0 &&
-               impl.core_.tasks().pending_count() == 0 && impl.core_.submitter().lease_count() == 0;
-      };
       t_finished = 0;
-      Status s = impl.WaitUntil(lock, kNever, false, [&] { return executor.has_ready(group) || leaving(); });
+      Status s =
+          impl.WaitUntil(lock, kNever, false, [&] { return executor.has_ready(group) || impl.Leaving(); });
       if (!s.ok()) return s;
-      if (!executor.has_ready(group)) return Status::Unavailable("this worker has been told to end");
+      if (!executor.has_ready(group)) return Status::Unavailable(kToldToEnd);
     }
     const TimeNs finished = std::exchange(t_finished, 0);
     item = executor.Take(finished == 0 ? MonotonicNow() : finished, group);

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The event loops of an actor with async methods: one for each concurrency group, in a thread of its own, in which
-the methods of that group run, sync ones too."""
+"""The event loops of an actor with async methods: one for each concurrency group, in which the methods of that group
+run, sync ones too."""
 
 import asyncio
 import collections
@@ -13,6 +13,7 @@ import threading
 
 from ray_mpi import _core
 from ray_mpi._async import when_reader_near
+from ray_mpi._lane_loop import LaneLoop
 from ray_mpi._worker import current_call
 
 _NAP_S = 0.001
@@ -24,14 +25,19 @@ def _patience_s():
 
 
 class CallLoops:
-    """The loops of all groups, by their numbers: 0 has no name."""
+    """The loops of all groups, by their numbers: 0 has no name. A single one is the main thread's, which takes the calls
+    from the lane and begins them without a change of threads; among several none may hold up the others' calls."""
 
     def __init__(self, count):
-        self._loops = [_CallLoop(self) for _ in range(count)]
+        self._loops = [_MainLoop(self)] if count == 1 else [_ThreadLoop(self) for _ in range(count)]
+
+    def run(self, serve):
+        """Main thread, a single loop: until the actor's end."""
+        self._loops[0].run(serve)
 
     def start(self, group, function, args, kwargs, call, task_id, streams):
         """Begin function(*args, **kwargs); `call` is what _core.finish_call wants. `streams`: it gives a generator,
-        whose items are sent one by one. Any thread."""
+        whose items are sent one by one. The main thread."""
         self._loops[group].start(function, args, kwargs, call, task_id, streams)
 
     def cancel(self, task_id):
@@ -48,32 +54,10 @@ class CallLoops:
 class _CallLoop:
     """Runs calls in one event loop. Touched by the loop's thread, but for start() and the cancels."""
 
-    def __init__(self, loops):
+    def __init__(self, loops, loop):
         self._loops = loops
-        self._loop = asyncio.new_event_loop()
+        self._loop = loop
         self._running = {}  # task id -> asyncio.Task
-        self._arrived = collections.deque()  # arguments of _begin
-        self._rung = False  # _take_all() is on its way
-        threading.Thread(target=self._run, name="ray-mpi-asyncio", daemon=True).start()
-
-    def _run(self):
-        asyncio.set_event_loop(self._loop)
-        while True:
-            try:
-                self._loop.run_forever()
-            except (SystemExit, KeyboardInterrupt):
-                pass  # a call's, and its result by now; asyncio lets these two through to here
-
-    def start(self, function, args, kwargs, call, task_id, streams):
-        self._arrived.append((function, args, kwargs, call, task_id, streams))
-        if not self._rung:  # one wake-up for all that comes before it is served
-            self._rung = True
-            self._loop.call_soon_threadsafe(self._take_all)
-
-    def _take_all(self):
-        self._rung = False  # first: what arrives from now on rings again
-        for _ in range(len(self._arrived)):
-            self._begin(*self._arrived.popleft())
 
     def cancel(self, task_id):
         self._loop.call_soon_threadsafe(self._cancel, task_id)
@@ -127,6 +111,52 @@ class _CallLoop:
     def _end(self, call, result, error):
         if _core.finish_call(call, result, error):  # the actor ends itself
             self._loops.cancel_all_later()
+
+
+class _MainLoop(_CallLoop):
+    def __init__(self, loops):
+        super().__init__(loops, LaneLoop())
+        asyncio.set_event_loop(self._loop)
+
+    def run(self, serve):
+        _run(lambda: self._loop.run(serve))
+
+    def start(self, *call):
+        if self._loop.is_running():  # and waits in its selector, which calls us
+            self._begin(*call)
+        else:  # the constructor
+            self._loop.call_soon(self._begin, *call)
+
+
+class _ThreadLoop(_CallLoop):
+    def __init__(self, loops):
+        super().__init__(loops, asyncio.new_event_loop())
+        self._arrived = collections.deque()  # arguments of _begin
+        self._rung = False  # _take_all() is on its way
+        threading.Thread(target=self._run, name="ray-mpi-asyncio", daemon=True).start()
+
+    def _run(self):
+        asyncio.set_event_loop(self._loop)
+        _run(self._loop.run_forever)
+
+    def start(self, *call):
+        self._arrived.append(call)
+        if not self._rung:  # one wake-up for all that comes before it is served
+            self._rung = True
+            self._loop.call_soon_threadsafe(self._take_all)
+
+    def _take_all(self):
+        self._rung = False  # first: what arrives from now on rings again
+        for _ in range(len(self._arrived)):
+            self._begin(*self._arrived.popleft())
+
+
+def _run(loop):
+    while True:
+        try:
+            return loop()
+        except (SystemExit, KeyboardInterrupt):
+            pass  # a call's, and its result by now; asyncio lets these two through to here
 
 
 if sys.version_info >= (3, 12):

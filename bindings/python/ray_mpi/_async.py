@@ -2,7 +2,8 @@
 """await ref, ref.future(), ref.as_future(): attached to ObjectRef.
 
 The extension tells which refs became ready through a queue with an eventfd (see completion.cc). Each event loop
-reads one of its own; futures of other threads share one that a helper thread reads. asyncio is imported by the
+reads one of its own (but for that of _lane_loop.py, which is rung); futures of other threads share one that a helper
+thread reads. asyncio is imported by the
 program that uses it, not by every program.
 """
 
@@ -18,8 +19,8 @@ from ray_mpi import _core, exceptions
 class _Watcher:
     """A queue and the callbacks that wait for its tokens."""
 
-    def __init__(self):
-        self.queue = _core.Completions()
+    def __init__(self, rings=False):
+        self.queue = _core.Completions(rings)
         self._callbacks = {}
         self._tokens = itertools.count(1)
 
@@ -48,8 +49,12 @@ _loops = weakref.WeakKeyDictionary()  # event loop -> its watcher
 def _watcher_of(loop):
     watcher = _loops.get(loop)
     if watcher is None:
-        watcher = _loops[loop] = _Watcher()
-        loop.add_reader(watcher.queue.fileno(), watcher.run)
+        rung = getattr(loop, "when_rung", None)  # an async actor's own loop needs no descriptor
+        watcher = _loops[loop] = _Watcher(rings=rung is not None)
+        if rung is not None:
+            rung(watcher.run)
+        else:
+            loop.add_reader(watcher.queue.fileno(), watcher.run)
     return watcher
 
 

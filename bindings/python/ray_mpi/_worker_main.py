@@ -185,6 +185,11 @@ def start_call(group, function, args, kwargs, call, task_id, streams):
     global_worker.call_loops.start(group, function, args, kwargs, call, task_id, streams)
 
 
+def run_loop(serve):
+    """The event loop of an async actor without concurrency groups, in the main thread; `serve`: see _lane_loop.py."""
+    global_worker.call_loops.run(serve)
+
+
 def cancel_call(task_id):
     """A running call of an actor is to be cancelled: only async ones can be."""
     if global_worker.call_loops is not None:

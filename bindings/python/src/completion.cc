@@ -21,20 +21,26 @@ namespace {
 
 class Queue {
  public:
-  Queue() : event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  // What waits for mail in WaitForTask is rung; anything else reads the eventfd.
+  explicit Queue(bool rings) {
+    if (rings) return;
+    event_ = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!event_.valid()) throw std::runtime_error(std::string("eventfd: ") + std::strerror(errno));
   }
   void Push(uint64_t token) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    tokens_.push_back(token);
-    if (tokens_.size() > 1) return;  // the reader has been told already
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      tokens_.push_back(token);
+      if (tokens_.size() > 1) return;  // the reader has been told already
+    }
+    if (!event_.valid()) return Session::Get().core()->Ring();
     const uint64_t one = 1;
     (void)!write(event_.get(), &one, sizeof one);  // cannot fail: the counter is far from its limit
   }
   std::vector<uint64_t> Drain() {
     std::lock_guard<std::mutex> lock(mutex_);
     uint64_t count = 0;
-    (void)!read(event_.get(), &count, sizeof count);  // nothing to read: nothing new
+    if (event_.valid()) (void)!read(event_.get(), &count, sizeof count);  // nothing to read: nothing new
     return std::exchange(tokens_, {});
   }
   int fd() const { return event_.get(); }
@@ -47,7 +53,7 @@ class Queue {
 
 class Completions {
  public:
-  Completions() : queue_(std::make_shared<Queue>()) {}
+  explicit Completions(bool rings) : queue_(std::make_shared<Queue>(rings)) {}
   int fileno() const { return queue_->fd(); }
   std::vector<uint64_t> drain() { return queue_->Drain(); }
   // Queues `token` once, soon after the object is ready and on this node.
@@ -70,7 +76,9 @@ class Completions {
 
 void InitCompletion(nb::module_& m) {
   nb::class_<Completions>(m, "Completions", "Tells which refs became ready; see _async.py.")
-      .def(nb::init<>())
+      .def(nb::init<bool>(), "rings"_a = false,
+           "rings: it wakes the main thread's event loop (_core.ring), which then drains; there is no "
+           "fileno().")
       .def("fileno", &Completions::fileno,
            "A descriptor that is readable when drain() would return something.")
       .def("drain", &Completions::drain, "The tokens since the last call.")

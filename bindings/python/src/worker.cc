@@ -60,6 +60,9 @@ void InitWorker(nb::module_& m) {
         return WorkerLoop(Session::Get().core()).FinishCall(call, result, error);
       },
       "call"_a, "result"_a.none(), "error"_a.none());
+  m.def(
+      "ring", [] { Session::Get().core()->Ring(); },
+      "Wakes the event loop that waits in the main thread of an async actor's worker. Any thread.");
   m.def("fork_worker", &ForkWorker, "out_fd"_a, "err_fd"_a, "keeper"_a,
         "Zygote: the pid of a new worker; 0 in the worker; -errno on failure.");
   m.def("current_task", &CurrentTask, "The id of the running task, or the driver's own.");

@@ -25,6 +25,7 @@ Imported g_actor_constructor("ray_mpi._worker_main", "actor_constructor");
 Imported g_actor_method("ray_mpi._worker_main", "actor_method");
 Imported g_actor_mode("ray_mpi._worker_main", "actor_mode");
 Imported g_start_call("ray_mpi._worker_main", "start_call");
+Imported g_run_loop("ray_mpi._worker_main", "run_loop");
 Imported g_start_thread("ray_mpi._worker_main", "start_thread");
 Imported g_cancel_call("ray_mpi._worker_main", "cancel_call");
 Imported g_take_results("ray_mpi._worker_main", "take_results");
@@ -38,12 +39,14 @@ struct ActorMode {
     uint32_t threads = 1;  // that run a WorkerLoop
     uint32_t idle = 0;     // of those, in NextTask
   };
-  bool async = false;  // calls run in event loops, each group's in one of its own
+  bool async = false;     // calls run in event loops, each group's in one of its own
+  bool own_loop = false;  // and there is one only: it is the main thread's, and waits in Serve()
   std::deque<Group> groups = std::deque<Group>(1);
 } g_mode;
 
 bool g_in_task = false;  // main thread only: user code of a task is running
 constexpr size_t kKeepGilBelow = 64 * 1024;
+constexpr int kCallsAtOnce = 64;                                 // begun before the event loop has a turn
 constexpr char kCancelled[] = "ray::RayTaskCancelledException";  // make_error's word for it
 
 // A program in another language named the function; it cannot read pickles.
@@ -96,7 +99,36 @@ void WorkerLoop::Run() {
     if (!status.ok()) return;
     if (!g_mode.async && pool.idle == 0 && pool.threads < pool.most) StartThread(task.group);
     Execute(task);
+    if (g_mode.own_loop) {
+      const nb::object serve =
+          nb::cpp_function([this](double timeout_s) { return static_cast<int>(Serve(timeout_s)); });
+      Steal(PyObject_CallOneArg(g_run_loop.get(), serve.ptr()));
+      return;
+    }
   }
+}
+
+WorkerLoop::Served WorkerLoop::Serve(double timeout_s) {
+  Status status;
+  if (timeout_s == 0) {
+    status = core_->WaitForTask(0);
+  } else if (!core_->HasTask(kAnyGroup)) {
+    // A day and a century are the same to an event loop, not to a clock of nanoseconds.
+    const auto bounded_ns = static_cast<TimeNs>(std::min(timeout_s, 86400.0) * kSecond);
+    GilRelease release;
+    status = core_->WaitForTask(timeout_s < 0 ? kNever : MonotonicNow() + bounded_ns);
+  }
+  if (status.code() == StatusCode::kInterrupted) {
+    Check(PyErr_CheckSignals() == 0);
+    return Served::kInterrupted;
+  }
+  if (!status.ok()) return Served::kOver;
+  for (int n = 0; n < kCallsAtOnce && core_->HasTask(kAnyGroup); ++n) {
+    ExecTask task;
+    if (!core_->NextTask(&task).ok()) return Served::kOver;
+    Execute(task);
+  }
+  return Served::kOk;
 }
 
 void WorkerLoop::StartThread(uint32_t group) {
@@ -114,6 +146,7 @@ void WorkerLoop::EnterActor() {
     named.push_back({nb::cast<std::string>(group[0]), nb::cast<uint32_t>(group[1])});
     g_mode.groups.push_back({named.back().most, 0, 0});
   }
+  g_mode.own_loop = g_mode.async && named.empty();
   core_->SetConcurrency(g_mode.groups[0].most, named);
   if (!g_mode.async) {
     group_ = 0;
@@ -142,6 +175,7 @@ void WorkerLoop::StartCall(ExecTask& task, const Function& function, const CallA
     keywords[nb::handle(PyTuple_GET_ITEM(args.names.ptr(), static_cast<Py_ssize_t>(i - args.positional)))] =
         args.values[i];
   }
+  core_->LeaveTask();
   PyObject* streams = task.stream != StreamKind::kNone ? Py_True : Py_False;
   const auto id = ToBinary(task.id);
   nb::bytes name(reinterpret_cast<const char*>(id.data()), id.size());

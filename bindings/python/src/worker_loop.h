@@ -33,6 +33,10 @@ class WorkerLoop {
     uint32_t calls = 0;
   };
 
+  // For the selector of an async actor's event loop: begins the calls that have come, and waits until there
+  // is one, a Ring(), or the time is over (negative: no limit). _lane_loop.py knows the numbers.
+  enum class Served { kOver, kOk, kInterrupted };
+  Served Serve(double timeout_s);
   void Execute(ExecTask& task);
   Function& Load(const ExecTask& task);
   nb::object LoadCallable(const ExecTask& task);
