@@ -60,8 +60,9 @@ constexpr Row kResources[] = {
     {"resources", kValue, "JSON", "more of your own, as '{\"ssd\": 1}'"},
     {"labels", kValue, "K=V,..", "labels of the node"},
     {"bind", kValue, "core|none",
-     "bind a worker to the cores of its task, near its GPU, if it\nhas whole CPUs (core), or let it run "
-     "anywhere"},
+     "bind a worker to the cores of its task, near its GPU, if it\nhas whole CPUs, and the object store to "
+     "the "
+     "NUMA domains of\nthe cores granted (core); or neither"},
     {"object-store-memory", kValue, "SIZE",
      "shared memory for objects (default: 30 % of the memory granted)"},
     {"object-spilling-directory", kValue, "DIR,..",

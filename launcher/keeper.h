@@ -38,6 +38,7 @@ struct KeeperConfig {
   std::string job_step;  // for the run directory's name
   std::string version;
   uint32_t rank = 0, size = 1;
+  std::string arena_numa;   // the NUMA nodes that the object store is bound to; empty: none
   bool joined = false;      // a node of a run that was up already; rank is not 0
   Environment environment;  // of this process: where the run directory goes
 

@@ -138,7 +138,14 @@ Status Keeper::MakeResources() {
   if (Status s = lane::Board::Create(board, &board_); !s.ok()) return s;
   objstore::Arena::Options arena;
   arena.bytes = config_.raylet.object_store_bytes;
-  if (Status s = objstore::Arena::CreateFd(arena, &arena_); !s.ok()) return s;
+  arena.numa_nodes = config_.arena_numa;
+  Status made = objstore::Arena::CreateFd(arena, &arena_);
+  if (!made.ok() && !arena.numa_nodes.empty()) {  // forbidden in many containers, and not worth ending for
+    Say(made.message() + "; its memory comes from any NUMA node (--bind none asks for nothing else)");
+    arena.numa_nodes.clear();
+    made = objstore::Arena::CreateFd(arena, &arena_);
+  }
+  if (!made.ok()) return made;
   if (Status s = objstore::PinTable::CreateFd(board.slots, &pins_); !s.ok()) return s;
   if (Status s = MakePulse(); !s.ok()) return s;
   if (Status s = SocketPair(&raylet_link_, &raylet_link_far_); !s.ok()) return s;

@@ -54,6 +54,12 @@ Status DecideResources(const Options& options, const NodeResources& node, Raylet
   return Status::Ok();
 }
 
+std::string DecideArenaNuma(const Options& options, const NodeResources& node, uint64_t object_store_bytes) {
+  const bool has_room = object_store_bytes <= node.numa_bytes / 4 * 3;
+  if (options.bind == "none" || node.all_numa_nodes || !has_room) return "";
+  return FormatCpuList(node.numa_nodes);
+}
+
 void DecideBinding(const Options& options, const NodeResources& node, const DeviceKinds& devices,
                    RayletConfig* raylet) {
   const double cpus = options.num_cpus.value_or(node.cpus);

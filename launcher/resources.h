@@ -12,6 +12,11 @@
 
 namespace rmpi::launcher {
 
+// The NUMA nodes to bind the object store to, as a list ("0-1"), or "": where the grant covers some of
+// several and their memory has room for it. (A bound arena that outgrew them would meet the kernel's OOM
+// killer.)
+std::string DecideArenaNuma(const Options& options, const NodeResources& node, uint64_t object_store_bytes);
+
 // Fills in the CPUs that workers are bound to, and which devices are near them. None are bound if the user
 // does not want it, or if there are more CPUs for tasks than real ones.
 void DecideBinding(const Options& options, const NodeResources& node, const DeviceKinds& devices,

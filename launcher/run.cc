@@ -227,6 +227,7 @@ Status MakeConfig(const Options& options, const Paths& paths, const Environment&
   if (Status s = DecideDevices(node, environment, raylet, &devices); !s.ok()) return s;
   if (config.rank == 0) raylet.host_features = NodeFeatures(environment);
   DecideBinding(options, node, devices, &raylet);
+  config.arena_numa = DecideArenaNuma(options, node, raylet.object_store_bytes);
   if (Status s = BindToCpus(node.cpu_ids); !s.ok()) notices.push_back(s.message());
   const bool offers = !(raylet.dedicated_head && config.rank == 0);
   raylet.prestart_workers = offers ? options.prestart_workers.value_or(DefaultPrestart(raylet)) : 0;

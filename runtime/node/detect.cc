@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstdlib>
+#include <string_view>
 
 #include "runtime/base/host_name.h"
 #include "runtime/node/cgroup.h"
@@ -73,12 +75,25 @@ void DetectCpus(const DetectOptions& options, const JobEnvironment& job, const C
   node->notices.insert(node->notices.end(), grant.notices.begin(), grant.notices.end());
 }
 
+// Its meminfo has the lines of /proc/meminfo, each behind "Node <id> ".
+uint64_t NumaBytes(const std::string& folder) {
+  constexpr std::string_view kKey = "MemTotal:";
+  const std::string text = ReadSmallFile(folder + "/meminfo").value_or("");
+  const size_t at = text.find(kKey);
+  return at == std::string::npos ? 0 : std::strtoull(text.c_str() + at + kKey.size(), nullptr, 10) * 1024;
+}
+
 void DetectNumaNodes(const DetectOptions& options, NodeResources* node) {
   const std::string folder = options.root + "/sys/devices/system/node/";
   for (int id : ParseCpuList(ReadSmallFile(folder + "online").value_or(""))) {
     const CpuList cpus =
         ParseCpuList(ReadSmallFile(folder + "node" + std::to_string(id) + "/cpulist").value_or(""));
-    if (!Intersect(cpus, node->cpu_ids).empty()) node->numa_nodes.push_back(id);
+    if (Intersect(cpus, node->cpu_ids).empty()) {
+      node->all_numa_nodes = false;
+      continue;
+    }
+    node->numa_nodes.push_back(id);
+    node->numa_bytes += NumaBytes(folder + "node" + std::to_string(id));
   }
 }
 

@@ -102,5 +102,19 @@ TEST_F(ResourcesTest, KindsComeInTheSchedulersOrder) {
   EXPECT_THAT(devices_[2].ids, ElementsAre("4", "5"));
 }
 
+TEST_F(ResourcesTest, TheStoreIsBoundToTheNumaNodesOfAPartOfTheMachine) {
+  constexpr uint64_t kGiB = uint64_t{1} << 30;
+  node_.numa_nodes = {2, 3};
+  node_.numa_bytes = 16 * kGiB;
+  node_.all_numa_nodes = false;
+  EXPECT_EQ(DecideArenaNuma(options_, node_, 12 * kGiB), "2-3");
+  EXPECT_EQ(DecideArenaNuma(options_, node_, 13 * kGiB), "");  // it would not leave room for anything else
+  options_.bind = "none";
+  EXPECT_EQ(DecideArenaNuma(options_, node_, kGiB), "");
+  options_.bind = "core";
+  node_.all_numa_nodes = true;
+  EXPECT_EQ(DecideArenaNuma(options_, node_, kGiB), "");
+}
+
 }  // namespace
 }  // namespace rmpi::launcher

@@ -28,6 +28,8 @@ TEST(Detect, WholeMachine) {
   NodeResources node = DetectNode(On(root));
   EXPECT_EQ(node.cpus, 16);
   EXPECT_THAT(node.numa_nodes, ElementsAre(0, 1));
+  EXPECT_TRUE(node.all_numa_nodes);
+  EXPECT_EQ(node.numa_bytes, 16 * kGiB);
   EXPECT_EQ(node.memory_bytes, 16 * kGiB);
   EXPECT_EQ(node.object_store_bytes, 16 * kGiB / 10 * 3);
   EXPECT_EQ(node.gpus, 0);
@@ -49,6 +51,8 @@ TEST(Detect, SlurmStepInsideControlGroups) {
   NodeResources node = DetectNode(options);
   EXPECT_THAT(node.cpu_ids, ElementsAre(8, 9, 10, 11));
   EXPECT_THAT(node.numa_nodes, ElementsAre(1));
+  EXPECT_FALSE(node.all_numa_nodes);
+  EXPECT_EQ(node.numa_bytes, 8 * kGiB);
   EXPECT_EQ(node.memory_bytes, 2 * kGiB);  // Slurm's word is smaller than the control group's
   EXPECT_THAT(node.labels, Contains(Pair("ray-mpi/host", "n3")));
   EXPECT_THAT(node.labels, Contains(Pair("ray-mpi/partition", "gpu")));

@@ -20,6 +20,9 @@ class FakeRoot {
     Write("/sys/devices/system/node/online", "0-1\n");
     Write("/sys/devices/system/node/node0/cpulist", "0-7\n");
     Write("/sys/devices/system/node/node1/cpulist", "8-15\n");
+    Write("/sys/devices/system/node/node0/meminfo",
+          "Node 0 MemTotal:        8388608 kB\nNode 0 MemFree: 1 kB\n");
+    Write("/sys/devices/system/node/node1/meminfo", "Node 1 MemTotal:        8388608 kB\n");
   }
   ~FakeRoot() { std::filesystem::remove_all(path_); }
   FakeRoot(const FakeRoot&) = delete;
