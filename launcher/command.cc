@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "launcher/doctor.h"
+#include "launcher/drain.h"
 #include "launcher/help.h"
 #include "launcher/mpirun.h"
 #include "launcher/run.h"
@@ -59,6 +60,8 @@ int Main(int argc, char** argv, Keeper::RayletMain raylet) {
       return ListSpillFiles(options.arguments);
     case Mode::kStatus:
       return ShowStatus(options.arguments, environment);
+    case Mode::kDrain:
+      return DrainNode(options.arguments, environment);
     case Mode::kStop:
       return StopServing(environment);
     case Mode::kMpirun:

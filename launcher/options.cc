@@ -252,6 +252,11 @@ Status ParseOptions(const std::vector<std::string>& args, const Environment& env
     out->arguments.assign(words.program.begin() + 1, words.program.end());
     return Status::Ok();
   }
+  if (!words.module && !words.program.empty() && words.program[0] == "drain") {
+    out->mode = Mode::kDrain;
+    out->arguments.assign(words.program.begin() + 1, words.program.end());
+    return Status::Ok();
+  }
   if (!words.module && words.program == std::vector<std::string>{"stop"}) {
     out->mode = Mode::kStop;
     return Status::Ok();

@@ -22,6 +22,7 @@ enum class Mode {
   kDoctor,     // look at this machine and say what fits and what does not
   kSpillList,  // what is in files of spilled objects: `arguments`
   kStatus,     // how a run is: `arguments`
+  kDrain,      // empty a node of a run: `arguments`
   kStop,       // end the runtimes of this user on this node that serve
   kEmbedded,   // the parent process is the driver (a plain `python app.py`)
 };

@@ -54,6 +54,7 @@ std::vector<NodeView> NodesOf(const RunStatus& status) {
     const bool answered = said != status.details.end();
     nodes.push_back({&r, answered ? &said->second : nullptr,
                      !r.alive     ? "dead"
+                     : r.drained  ? "drained"
                      : r.draining ? "draining"
                      : answered   ? "alive"
                                   : "silent"});

@@ -70,7 +70,30 @@ void GlobalScheduler::OnReject(uint32_t node, const Demand& m) {
     f->at->demand.earmark_ms = 0;
   }
   File(f->of, true);
+  if (leaving_ != 0) GiveBackInfeasible();
   Schedule();
+}
+
+// What only nodes that leave could have run waits as if it had never been assigned: so its owner can still
+// take it back.
+void GlobalScheduler::GiveBackInfeasible() {
+  std::vector<Waiting> back;
+  for (const auto& [key, filed] : by_owner_) {
+    const Waiting& w = *filed.at;
+    if (w.rejected && w.demand.shape.group == 0 && !Feasible(w.demand.shape)) back.push_back(w);
+  }
+  for (Waiting& w : back) {
+    const Demand& d = w.demand;
+    Erase({d.owner, d.shape_key, true});
+    const auto ledger = ledgers_.find({d.owner, d.shape_key});
+    if (ledger == ledgers_.end() || ledger->second.epoch != d.epoch) continue;
+    w.rejected = false;
+    HandOff(w, 0 - d.count);
+    const auto known = by_owner_.find({d.owner, d.shape_key, false});
+    Filed* f = known != by_owner_.end() ? &known->second : Insert(w);
+    if (known != by_owner_.end()) SetCount(f, f->at->demand.count + d.count);
+    File(f->of, true);
+  }
 }
 
 void GlobalScheduler::OnOwnerGone(const Address& owner) {

@@ -50,9 +50,11 @@ void GlobalScheduler::DrainNode(uint32_t node) {
   if (it == nodes_.end() || it->second.leaving) return;
   index_.Remove(node);
   it->second.leaving = true;
+  ++leaving_;
   SetEarmarked(&it->second, false);
   it->second.available.clear();
   ++nodes_version_;
+  GiveBackInfeasible();
   OpenAll([](const Shape&) { return true; });
   Schedule();
 }
@@ -63,7 +65,7 @@ bool GlobalScheduler::Leaving(uint32_t node) const {
 }
 
 void GlobalScheduler::RemoveNode(uint32_t node) {
-  if (!Leaving(node)) index_.Remove(node);
+  Leaving(node) ? static_cast<void>(--leaving_) : index_.Remove(node);
   if (const auto it = nodes_.find(node); it != nodes_.end()) SetEarmarked(&it->second, false);
   nodes_.erase(node);
   ++nodes_version_;
@@ -103,7 +105,7 @@ void GlobalScheduler::OnReport(uint32_t node, const Amounts& available, const Am
   OpenAll([&](const Shape& shape) {
     if (shape.group != 0) return groups.contains(shape.group);
     const bool waits_for_other = shape.strategy == Strategy::kNodeAffinity && shape.affinity_node != node &&
-                                 nodes_.contains(shape.affinity_node);
+                                 nodes_.contains(shape.affinity_node) && !Leaving(shape.affinity_node);
     return !waits_for_other && ReportFits(n.available, shape.resources) && MatchesAny(n.labels, shape.labels);
   });
   Schedule();

@@ -155,6 +155,7 @@ class GlobalScheduler {
   void SetCount(Filed* f, uint64_t count);
   void Turn(Filed* f);
   void File(Class* c, bool open);
+  void GiveBackInfeasible();
   void OpenAll(const std::function<bool(const Shape&)>& which);
   void Prune();
   // ---- where it goes
@@ -194,6 +195,7 @@ class GlobalScheduler {
   std::set<std::string> warned_;
   uint32_t spread_cursor_ = 0;
   uint32_t drain_cursor_ = 0;
+  size_t leaving_ = 0;   // nodes that do
   size_t earmarks_ = 0;  // nodes that have one
   bool scheduling_ = false;
   // To be sent.

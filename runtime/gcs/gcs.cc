@@ -97,7 +97,10 @@ void Gcs::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {
       });
       break;
     case MsgType::kDrained:
-      Handle<Drained>(body, [&](const Drained& m) { OnDrained(from.node, m); });
+      Handle<Drained>(body, [&](const Drained& m) { OnDrained(from.node, m, now); });
+      break;
+    case MsgType::kDrainRequest:
+      Handle<DrainRequest>(body, [&](const DrainRequest& m) { OnDrainRequest(from, m); });
       break;
     case MsgType::kDemand:
       Handle<Demand>(body, [&](const Demand& m) { scheduler_.OnDemand(from.node, m); });
@@ -255,8 +258,8 @@ void Gcs::DeclareDead(uint32_t node, const std::string& reason, TimeNs now) {
   it->second.death_reason =
       "node " + std::to_string(node) + " (" + dead.hostname + (dead.ip.empty() ? "" : ", " + dead.ip) + ", " +
       (JoinedLater(dead) ? "joined later" : "rank " + std::to_string(dead.rank)) + ", raylet " +
-      std::to_string(dead.pid) + ") is dead" + host_->When() + ": " + WhyDead(node, reason);
-  it->second.draining = false;
+      std::to_string(dead.pid) + ") is dead" + host_->When() + ": " + drains_.WhyDead(node, reason);
+  it->second.draining = it->second.drained = false;
   last_heard_.erase(node);
   host_->OnNodeDead(node);
   for (const auto& [id, other] : nodes_) {
@@ -266,6 +269,7 @@ void Gcs::DeclareDead(uint32_t node, const std::string& reason, TimeNs now) {
   groups_.OnNodeDead(node, now);
   actor_names_.OnNodeDead(node);
   status_.OnNodeDead(node);
+  drains_.OnNodeDead(node, it->second.death_reason);
   std::vector<uint32_t> done;
   for (auto& [id, job] : jobs_) {
     if (job.waiting_for.erase(node) != 0 && job.waiting_for.empty()) done.push_back(id);
@@ -288,35 +292,43 @@ Status Gcs::Drain(const DrainNode& m) {
   if (it->second.draining) return Status::Ok();
   it->second.draining = true;
   it->second.available.clear();
-  drains_[m.node] = m.reason;
+  drains_.Start(it->second, m.reason);
   scheduler_.DrainNode(m.node);
   outbox_->Send(RayletOf(m.node), MsgType::kDrainNode, m);
   return Status::Ok();
 }
 
-// It goes now. Its death is declared when its connection closes, as any other's: what it said before counts.
-void Gcs::OnDrained(uint32_t node, const Drained& m) {
-  const auto it = nodes_.find(node);
-  if (it == nodes_.end() || !it->second.alive || !drained_.insert(node).second) return;
-  std::string text = "node " + std::to_string(node) + " on " + it->second.hostname + " was drained (" +
-                     drains_[node] + ") and leaves; " + std::to_string(m.moved) + " objects (" +
-                     std::to_string(m.moved_bytes) + " bytes) moved to other nodes";
-  if (m.killed != 0)
-    text += "; " + std::to_string(m.killed) + " processes still ran something when its time was over";
-  if (m.left != 0) {
-    text += "; " + std::to_string(m.left) + " objects (" + std::to_string(m.left_bytes) +
-            " bytes) stay behind, since no node has room: results of tasks are made again, what ray.put() "
-            "made is lost";
+// The first request of a command names the node, and starts; those that follow have its number, and wait.
+void Gcs::OnDrainRequest(const Address& from, const DrainRequest& m) {
+  uint32_t node = m.number;
+  Status s = Status::Ok();
+  if (node == 0) {
+    s = NodeDrains::Find(nodes_, options_.run_id, m.node, &node);
+    if (s.ok()) s = Drain({node, m.timeout_ns, m.by});
+  } else if (!drains_.Has(node)) {
+    s = Status::NotFound("node " + std::to_string(node) + " is not being drained");
   }
-  if (m.killed != 0 || m.left != 0) host_->Warn(text);
-  outbox_->Send(RayletOf(node), MsgType::kShutdown, rmpi::Shutdown{0, "drained"});
+  if (s.ok()) return drains_.OnRequest(from, m, node);
+  DrainReply refused;
+  refused.nonce = m.nonce;
+  refused.refused = s.message();
+  outbox_->Send(from, MsgType::kDrainReply, refused);
 }
 
-std::string Gcs::WhyDead(uint32_t node, const std::string& reason) const {
-  const auto it = drains_.find(node);
-  if (it == drains_.end()) return reason;
-  return drained_.contains(node) ? "it was drained (" + it->second + ") and has left"
-                                 : reason + ", while it was being drained (" + it->second + ")";
+// One that joined goes now. Its death is declared when its connection closes, as any other's: what it said
+// before counts. A rank of the launch stays, since MPI needs it.
+void Gcs::OnDrained(uint32_t node, const Drained& m, TimeNs now) {
+  const auto it = nodes_.find(node);
+  if (it == nodes_.end() || !it->second.alive || it->second.drained) return;
+  drains_.OnReport(node, m);
+  if (!m.over) return;
+  it->second.drained = true;
+  if (m.killed != 0 || m.left != 0) host_->Warn(drains_.Text(node));
+  if (JoinedLater(it->second)) {
+    outbox_->Send(RayletOf(node), MsgType::kShutdown, rmpi::Shutdown{0, "drained"});
+  } else {
+    groups_.OnNodeDrained(node, now);
+  }
 }
 
 void Gcs::SendNodes(const Address& to, uint64_t nonce) {
@@ -324,6 +336,7 @@ void Gcs::SendNodes(const Address& to, uint64_t nonce) {
   reply.nonce = nonce;
   for (const auto& [id, record] : nodes_) {
     reply.nodes.push_back(record);
+    if (record.drained) reply.nodes.back().total.clear();  // nobody can have any of it
     groups_.ShowOn(&reply.nodes.back());
   }
   outbox_->Send(to, MsgType::kNodesReply, reply);

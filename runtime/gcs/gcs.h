@@ -15,6 +15,7 @@
 #include "runtime/base/time.h"
 #include "runtime/gcs/actor_names.h"
 #include "runtime/gcs/kv_store.h"
+#include "runtime/gcs/node_drains.h"
 #include "runtime/gcs/placement_groups.h"
 #include "runtime/gcs/status_round.h"
 #include "sched/global_scheduler.h"
@@ -54,6 +55,7 @@ class Gcs : private sched::GlobalScheduler::Host {
         actor_names_(outbox),
         scheduler_(this),
         groups_(options.run_id, outbox, &scheduler_, [this](const std::string& text) { host_->Warn(text); }),
+        drains_(outbox),
         status_(outbox, [this](RunStatus* status) { FillStatus(status); }) {}
 
   // A raylet introduces itself. `from_rank` names it until it has a node id. Returns the id.
@@ -66,7 +68,8 @@ class Gcs : private sched::GlobalScheduler::Host {
     return std::min({deadline_, groups_.NextDeadline(), status_.NextDeadline(), next_look_});
   }
 
-  // That node is to leave in order: nothing is placed there any more, and its raylet ends what it has.
+  // Nothing is placed on that node any more, and its raylet ends and moves what it has. Then it leaves,
+  // unless it is a rank of the launch.
   Status Drain(const DrainNode& m);
   // The run is over: tells every raylet.
   void Shutdown(int status, const std::string& reason);
@@ -111,8 +114,8 @@ class Gcs : private sched::GlobalScheduler::Host {
   void EndJobsOf(const std::function<bool(const Address& driver)>& gone, TimeNs now);
   void OnJobEndAck(const Address& from, const JobMessage& m);
   void FinishJob(uint32_t job);
-  void OnDrained(uint32_t node, const Drained& m);
-  std::string WhyDead(uint32_t node, const std::string& reason) const;
+  void OnDrainRequest(const Address& from, const DrainRequest& m);
+  void OnDrained(uint32_t node, const Drained& m, TimeNs now);
   void AddLabels(NodeRecord* record) const;
   std::string NameOf(int rank) const;
   void FailBringUp();
@@ -129,11 +132,10 @@ class Gcs : private sched::GlobalScheduler::Host {
   ActorNames actor_names_;
   sched::GlobalScheduler scheduler_;
   PlacementGroups groups_;
+  NodeDrains drains_;
   StatusRound status_;
   std::map<uint32_t, NodeRecord> nodes_;
   std::map<uint32_t, TimeNs> last_heard_;
-  std::map<uint32_t, std::string> drains_;  // of nodes that leave, or have left: why
-  std::set<uint32_t> drained_;              // of these, those that have nothing left
   std::map<uint32_t, Job> jobs_;
   std::vector<std::pair<Address, uint64_t>> nodes_waiters_;  // asked before all were there
   uint32_t next_node_ = kHeadNode;

@@ -280,27 +280,43 @@ void PlacementGroups::OnNodeAdded(TimeNs now) {
   Try(now);
 }
 
+// Returns which of its bundles that node had.
+std::vector<uint32_t> PlacementGroups::LoseOn(Group* g, uint32_t node, TimeNs now) {
+  std::vector<uint32_t> lost;
+  for (uint32_t i = 0; i < g->record.bundles.size(); ++i) {
+    if (g->record.bundles[i].node != node) continue;
+    g->record.bundles[i].node = 0;
+    lost.push_back(i);
+  }
+  if (!lost.empty()) {
+    g->record.state = GroupState::kRescheduling;
+    g->infeasible = false;
+    g->since = now;
+    if (!g->reserving()) waiting_.insert(g->record.group);
+  }
+  return lost;
+}
+
 void PlacementGroups::OnNodeDead(uint32_t node, TimeNs now) {
   for (auto& [number, g] : groups_) {
-    bool lost = false;
-    for (GroupBundle& b : g.record.bundles) {
-      if (b.node != node) continue;
-      b.node = 0;
-      lost = true;
-    }
-    if (lost) {
-      g.record.state = GroupState::kRescheduling;
-      g.infeasible = false;
-      g.since = now;
-    }
+    LoseOn(&g, node, now);
     if (std::find(g.targets.begin(), g.targets.end(), node) != g.targets.end()) {
       std::replace(g.targets.begin(), g.targets.end(), node, 0U);
       GiveUp(&g, now);
       g.retry_at = now;
-    } else if (lost && !g.reserving()) {
-      waiting_.insert(number);
     }
     std::erase_if(g.waiters, [&](const Address& a) { return a.node == node; });
+  }
+  Try(now);
+}
+
+// What is asked of it now is refused.
+void PlacementGroups::OnNodeDrained(uint32_t node, TimeNs now) {
+  for (auto& [number, g] : groups_) {
+    const std::vector<uint32_t> lost = LoseOn(&g, node, now);
+    if (lost.empty()) continue;
+    outbox_->Send(RayletOf(node), MsgType::kGroupRelease, Release{number, lost});
+    scheduler_->SetGroup(number, g.record.bundles);
   }
   Try(now);
 }

@@ -39,6 +39,8 @@ class PlacementGroups {
   void OnNodeAdded(TimeNs now);
   void OnReport(TimeNs now);                   // the scheduler knows what it says
   void OnNodeDead(uint32_t node, TimeNs now);  // the scheduler knows
+  // It takes nothing any more, and has nothing left: its bundles are for other nodes.
+  void OnNodeDrained(uint32_t node, TimeNs now);
   void OnJobEnd(JobId job, TimeNs now);
   void OnEof(const Address& who);
   void OnTimer(TimeNs now);
@@ -79,6 +81,7 @@ class PlacementGroups {
   bool TryOne(Group* g, sched::GlobalScheduler::When when, TimeNs now);
   void ReserveOn(Group* g, const std::vector<uint32_t>& nodes, bool earmark, TimeNs now);
   void GiveUp(Group* g, TimeNs now);
+  std::vector<uint32_t> LoseOn(Group* g, uint32_t node, TimeNs now);
   void Created(Group* g, TimeNs now);
   void Tell(Group* g);
   std::vector<uint32_t> Missing(const Group& g) const;

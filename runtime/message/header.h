@@ -99,6 +99,14 @@ enum class MsgType : uint16_t {
   kDrainNode = 128,
   kDrained = 129,
   kPrimaryMoved = 130,
+  // the same from outside: a command, through a raylet <-> GCS
+  kDrainRequest = 131,
+  kDrainReply = 132,
+  // heartbeats through a tree: raylet -> GCS, GCS -> raylet
+  kHeartbeats = 133,
+  kReportTo = 134,
+  // many at once, at bring-up: GCS -> raylets
+  kNodesAdded = 135,
   // key/value and cluster state: anyone <-> GCS
   kKvRequest = 144,
   kKvReply = 145,

@@ -20,6 +20,7 @@ struct NodeRecord {
   int32_t pid = 0;
   bool alive = true;
   bool draining = false;  // nothing new starts there
+  bool drained = false;   // nothing is left there; a rank of the launch stays
   std::string hostname, ip, data_address, death_reason;
   std::vector<std::pair<std::string, int64_t>> total;
   std::vector<std::pair<std::string, int64_t>> available;
@@ -30,8 +31,8 @@ struct NodeRecord {
 
   template <class C>
   void Fields(C& c) {
-    c(node, rank, pid, alive, draining, hostname, ip, data_address, death_reason, total, available, labels,
-      spill_folders);
+    c(node, rank, pid, alive, draining, drained, hostname, ip, data_address, death_reason, total, available,
+      labels, spill_folders);
   }
 };
 
@@ -79,6 +80,27 @@ struct Heartbeat {  // raylet -> GCS, also the load report: only what changed si
   }
 };
 
+// An aggregating raylet -> GCS: its own, and those of the nodes that report to it, each merged since the last
+// such frame. Answered by one HeartbeatAck for all.
+struct Heartbeats {
+  Heartbeat own;
+  std::vector<std::pair<uint32_t, Heartbeat>> others;  // by node
+
+  template <class C>
+  void Fields(C& c) {
+    c(own, others);
+  }
+};
+
+struct ReportTo {     // GCS -> raylet: where its heartbeats go from now on
+  uint32_t node = 0;  // an aggregating one, or the head's
+
+  template <class C>
+  void Fields(C& c) {
+    c(node);
+  }
+};
+
 struct Demand {
   Address owner;
   uint32_t shape_key = 0;
@@ -122,17 +144,20 @@ struct DrainNode {  // a raylet that is asked to end -> GCS; GCS -> the raylet o
   }
 };
 
-struct Drained {        // raylet -> GCS: nothing of the run is here any more
-  uint32_t killed = 0;  // processes that still ran something when their time was over
-  uint32_t moved = 0;   // objects
+struct Drained {         // raylet -> GCS: how far a node that leaves has come
+  bool over = false;     // nothing of the run is here any more, but for what no node had room for
+  uint32_t workers = 0;  // processes that are still here
+  uint32_t killed = 0;   // of them, those that still ran something when their time was over
+  uint32_t moved = 0;    // objects
   uint64_t moved_bytes = 0;
-  uint32_t left = 0;  // for which no node had room
+  uint32_t left = 0;  // that have not moved
   uint64_t left_bytes = 0;
 
   template <class C>
   void Fields(C& c) {
-    c(killed, moved, moved_bytes, left, left_bytes);
+    c(over, workers, killed, moved, moved_bytes, left, left_bytes);
   }
+  bool operator==(const Drained&) const = default;
 };
 
 struct Shutdown {  // GCS -> raylets: the run is over

@@ -33,6 +33,7 @@ struct ClientHello {
 enum Question : uint32_t {
   kAsksNodes = 1,   // answered by a NodesReply's bytes
   kAsksStatus = 2,  // answered at length, by a RunStatus
+  kAsksDrain = 3,   // followed by a DrainRequest; answered at length, by a DrainReply
 };
 constexpr size_t kMaxHelloBytes = 64 << 10;
 

@@ -7,6 +7,7 @@ namespace rmpi {
 namespace {
 
 constexpr TimeNs kLook = 20 * kMillisecond;
+constexpr TimeNs kReportEvery = 200 * kMillisecond;
 constexpr TimeNs kEndPatience = 2 * kSecond;     // for processes that were killed
 constexpr TimeNs kMovePatience = 10 * kSecond;   // without any object that moved
 constexpr TimeNs kReplyPatience = 30 * kSecond;  // for one node that is to take one object
@@ -36,25 +37,30 @@ void NodeDrain::OnTimer(TimeNs now) {
   const bool moving = MoveObjects();
   if (phase_ == Phase::kWork) {
     const bool busy = host_->WorkLeft() || host_->EndIdleActors();
-    if (busy && clock_ < deadline_) return;
+    if (busy && clock_ < deadline_) return Report(false);
     report_.killed = host_->EndWorkers();
     phase_ = Phase::kEnd;
     deadline_ = clock_ + kEndPatience;
-  } else if (phase_ == Phase::kEnd && (!host_->WorkersLeft() || clock_ >= deadline_)) {
+  } else if (phase_ == Phase::kEnd && (host_->Workers() == 0 || clock_ >= deadline_)) {
     phase_ = Phase::kMove;  // what the last ones made comes with the next look
     progress_at_ = clock_;
   } else if (phase_ == Phase::kMove && (!moving || clock_ - progress_at_ > kMovePatience)) {
-    Finish();
+    phase_ = Phase::kOver;
+    next_look_ = kNever;
   }
+  Report(phase_ == Phase::kOver);
 }
 
-void NodeDrain::Finish() {
-  phase_ = Phase::kOver;
-  next_look_ = kNever;
-  for (const auto& [key, m] : moves_) {
-    ++report_.left;
-    report_.left_bytes += m.size;
-  }
+void NodeDrain::Report(bool over) {
+  if (!over && clock_ < reported_at_ + kReportEvery) return;
+  report_.over = over;
+  report_.workers = host_->Workers();
+  report_.left = static_cast<uint32_t>(moves_.size());
+  report_.left_bytes = 0;
+  for (const auto& [key, m] : moves_) report_.left_bytes += m.size;
+  if (report_ == reported_) return;
+  reported_at_ = clock_;
+  reported_ = report_;
   host_->SendDrained(report_);
 }
 
@@ -130,7 +136,7 @@ void NodeDrain::Ask(const ObjectAt& object, Move* m) {
 
 void NodeDrain::OnPullReply(const PullReply& reply, TimeNs now) {
   const auto it = moves_.find({reply.id, reply.attempt});
-  if (it == moves_.end() || it->second.stage != Stage::kAsked) return;
+  if (it == moves_.end() || it->second.stage != Stage::kAsked || phase_ == Phase::kOver) return;
   Move& m = it->second;
   const bool refused = reply.failed || reply.full;
   m.stage = refused ? Stage::kNew : Stage::kArrived;

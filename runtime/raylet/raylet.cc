@@ -90,7 +90,13 @@ int Raylet::Run() {
   loop_.Add(termination_eventfd, EPOLLIN, [this](uint32_t) {
     uint64_t n;
     [[maybe_unused]] const ssize_t r = read(termination_eventfd, &n, sizeof n);
-    Stop(128 + SIGTERM, "the raylet was asked to end");
+    // Slurm signals all processes of a step: a node that joined leaves in order when its keeper says so,
+    // which was asked, too, and whose end is heard without a signal.
+    if (joined_) {
+      termed_ = true;
+    } else {
+      Stop(128 + SIGTERM, "the raylet was asked to end");
+    }
   });
   rlimit files{};
   if (getrlimit(RLIMIT_NOFILE, &files) == 0) {

@@ -75,9 +75,10 @@ void Raylet::OnHello(int fd) {
   if (stopping_) return Refuse(fd, "the runtime is shutting down");
   if (hello.is_node != 0) return Invite(fd);
   if (hello.asks == kAsksNodes) return ShowNodes(fd);
-  if (hello.asks != 0) return PassQuestion(fd, static_cast<Question>(hello.asks));
+  const Bytes rest{datagram.data() + sizeof hello, static_cast<size_t>(n) - sizeof hello};
+  if (hello.asks != 0) return PassQuestion(fd, static_cast<Question>(hello.asks), rest);
   JobMessage start;
-  Reader reader({datagram.data() + sizeof hello, static_cast<size_t>(n) - sizeof hello});
+  Reader reader(rest);
   if (hello.is_driver != 0) reader(start);
   if (!reader.ok()) return Refuse(fd, "the driver's description of its job cannot be read");
   std::unique_ptr<Client> c = std::move(connecting_.at(fd));
@@ -228,7 +229,10 @@ void Raylet::FinishDeath(Client* c) {
   eof.wait_status = c->wait_status.value_or(0);
   eof.cause = CauseOf(*c);
   eof.out_of_memory = c->out_of_memory;
-  eof.drained = c->drained;
+  // With the signal that the node leaves for.
+  const bool along =
+      termed_ && c->wait_status && WIFSIGNALED(*c->wait_status) && WTERMSIG(*c->wait_status) == SIGTERM;
+  eof.drained = c->drained || along;
   for (const lane::Claim& claim : board_->ReadClaims(c->address.slot)) {
     eof.claimed.push_back({claim.task, claim.attempt, false, false});
   }

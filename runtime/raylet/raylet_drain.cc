@@ -37,7 +37,8 @@ void Raylet::Leave(const std::string& reason) {
 
 void Raylet::OnDrainNode(const DrainNode& m, TimeNs now) {
   if (drain_.active() || stopping_ || head_) return;
-  drain_reason_ = "node " + std::to_string(node_) + " leaves the run: it is drained (" + m.reason + ")";
+  drain_reason_ = "node " + std::to_string(node_) + (joined_ ? " leaves the run: it" : "") + " is drained (" +
+                  m.reason + ")";
   spdlog::info("{}", drain_reason_);
   scheduler_->Drain(now);
   drain_.Start(node_, m.timeout_ns, now);
@@ -49,8 +50,9 @@ void Raylet::EndDrained(Client* c) {
 }
 
 bool Raylet::WorkLeft() const {
+  const auto is_driver = [](const auto& c) { return c.second->is_driver; };
   return scheduler_->task_leases() != 0 ||
-         std::any_of(clients_.begin(), clients_.end(), [](const auto& c) { return c.second->is_driver; });
+         (joined_ && std::any_of(clients_.begin(), clients_.end(), is_driver));
 }
 
 // One that looks idle is stopped, and looked at again when it stands still: then nothing can start in
@@ -83,8 +85,9 @@ uint32_t Raylet::EndWorkers() {
   return busy;
 }
 
-bool Raylet::WorkersLeft() const {
-  return std::any_of(clients_.begin(), clients_.end(), [](const auto& c) { return !c.second->is_driver; });
+uint32_t Raylet::Workers() const {
+  return static_cast<uint32_t>(
+      std::count_if(clients_.begin(), clients_.end(), [](const auto& c) { return !c.second->is_driver; }));
 }
 
 std::vector<ObjectAt> Raylet::Primaries() const {

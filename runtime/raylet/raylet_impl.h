@@ -119,7 +119,7 @@ class Raylet : public sched::LocalScheduler::Host,
   void Relay(const MessageHeader& header, Bytes body);
 
   // ---- questions of people (raylet_status.cc)
-  void PassQuestion(int fd, Question question);
+  void PassQuestion(int fd, Question question, Bytes body);
   void AnswerQuestion(uint64_t question, Bytes answer);
   void SendNodeStatus(uint64_t nonce);
   StatsReply StoreFigures() const;
@@ -131,7 +131,7 @@ class Raylet : public sched::LocalScheduler::Host,
   bool WorkLeft() const override;
   bool EndIdleActors() override;
   uint32_t EndWorkers() override;
-  bool WorkersLeft() const override;
+  uint32_t Workers() const override;
   std::vector<ObjectAt> Primaries() const override;
   std::vector<uint32_t> OtherNodes() const override;
   void SendPull(uint32_t node, const Pull& m) override;
@@ -292,6 +292,7 @@ class Raylet : public sched::LocalScheduler::Host,
   NodeDrain drain_{this};
   std::string drain_reason_;
   TimeNs leave_by_ = kNever;  // asked to end: at the latest
+  bool termed_ = false;       // all processes of this node that joined were asked to end
   LogRelay logs_;
   FunctionCache functions_;
 

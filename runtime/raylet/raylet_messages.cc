@@ -343,6 +343,9 @@ void Raylet::OnClusterMessage(const MessageHeader& header, Bytes body) {
     case MsgType::kDrainNode:
       Handle<DrainNode>(body, [&](const DrainNode& m) { OnDrainNode(m, now); });
       break;
+    case MsgType::kDrainReply:  // about a node that somebody here has had drained
+      Handle<DrainReply>(body, [&](const DrainReply& m) { AnswerQuestion(m.nonce, body); });
+      break;
     case MsgType::kShutdown:
       Handle<Shutdown>(body, [&](const Shutdown& m) {
         // With the run's end nobody wants our files any more; with ours, others may.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Questions of people's commands (`ray-mpi status`), which come in on the session's socket and are passed on
-// to the head; and what this node has to say when the head asks.
+// Questions of people's commands (`ray-mpi status`, `ray-mpi drain`), which come in on the session's socket
+// and are passed on to the head; and what this node has to say when the head asks.
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -20,12 +20,22 @@ std::string TaskName(const SlotNotes& notes) { return {notes.name, strnlen(notes
 }  // namespace
 
 // Its socket stays among those that connect, and whoever asked is forgotten when it closes.
-void Raylet::PassQuestion(int fd, Question question) {
+void Raylet::PassQuestion(int fd, Question question, Bytes body) {
   if (node_ == 0) return Refuse(fd, "the runtime is coming up: its ranks have not all met yet");
-  if (question != kAsksStatus) return Refuse(fd, "this runtime does not know that question");
   const uint64_t nonce = next_nonce_++;
+  if (question == kAsksStatus) {
+    router_.Send(GcsAddress(), MsgType::kStats, Nonce{nonce});
+  } else if (question == kAsksDrain) {
+    DrainRequest m;
+    Reader reader(body);
+    reader(m);
+    if (!reader.Done()) return Refuse(fd, "what is to be drained cannot be read");
+    m.nonce = nonce;
+    router_.Send(GcsAddress(), MsgType::kDrainRequest, m);
+  } else {
+    return Refuse(fd, "this runtime does not know that question");
+  }
   connecting_.at(fd)->question = nonce;
-  router_.Send(GcsAddress(), MsgType::kStats, Nonce{nonce});
 }
 
 // In a file in memory: a datagram holds no answer about thousands of nodes, and nobody has to wait for one

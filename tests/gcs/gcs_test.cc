@@ -23,9 +23,9 @@ class GcsTest : public testing::Test, public Gcs::Host {
     options.host_features = {{"b", {"ib", "not a name", "avx512"}}};
     gcs_ = std::make_unique<Gcs>(options, &out_, this);
   }
-  uint32_t Join(const std::string& host) {
+  uint32_t Join(const std::string& host, bool later = false) {
     NodeRecord r;
-    r.rank = joined_;
+    r.rank = later ? -joined_ : joined_;
     r.hostname = host;
     r.labels = {{sched::kHostLabel, host}};
     r.total = {{"CPU", 20000}};
@@ -161,9 +161,9 @@ TEST_F(GcsTest, AllNodesAreAskedHowTheRunIsAndOneThatIsSilentIsNotWaitedFor) {
 }
 
 TEST_F(GcsTest, ADrainedNodeGetsNothingNewAndThenGoes) {
-  Start(2);
+  Start(1);
   Join("a");
-  Join("b");
+  Join("b", true);
   EXPECT_FALSE(gcs_->Drain({kHeadNode, kSecond, "a test"}).ok());
   EXPECT_FALSE(gcs_->Drain({7, kSecond, "a test"}).ok());
   ASSERT_TRUE(gcs_->Drain({2, kSecond, "a test"}).ok());
@@ -180,7 +180,12 @@ TEST_F(GcsTest, ADrainedNodeGetsNothingNewAndThenGoes) {
   Tell(RayletOf(1), MsgType::kDemand, d);
   out_.Last<Demand>(MsgType::kAssign, &to);
   EXPECT_EQ(to, RayletOf(1));
-  Tell(RayletOf(2), MsgType::kDrained, Drained{});
+  Drained said;
+  said.workers = 1;
+  Tell(RayletOf(2), MsgType::kDrained, said);
+  EXPECT_EQ(out_.Count(MsgType::kShutdown), 0U);
+  said.over = true;
+  Tell(RayletOf(2), MsgType::kDrained, said);
   EXPECT_EQ(out_.Last<rmpi::Shutdown>(MsgType::kShutdown, &to).status, 0);
   EXPECT_EQ(to, RayletOf(2));
   gcs_->OnRankClosed(1, now_);
@@ -195,6 +200,94 @@ TEST_F(GcsTest, ANodeThatDiesWhileItIsDrainedSaysSo) {
   EXPECT_TRUE(gcs_->nodes().at(2).draining);
   gcs_->OnRankClosed(1, now_);
   EXPECT_THAT(gcs_->nodes().at(2).death_reason, testing::HasSubstr("while it was being drained (a signal)"));
+}
+
+TEST_F(GcsTest, ADrainedRankOfTheLaunchStaysUntilTheRunEnds) {
+  Start(2);
+  Join("a");
+  Join("b");
+  ASSERT_TRUE(gcs_->Drain({2, kSecond, "a test"}).ok());
+  Drained over;
+  over.over = true;
+  Tell(RayletOf(2), MsgType::kDrained, over);
+  EXPECT_EQ(out_.Count(MsgType::kShutdown), 0U);
+  EXPECT_TRUE(gcs_->nodes().at(2).alive);
+  EXPECT_TRUE(gcs_->nodes().at(2).drained);
+  EXPECT_TRUE(gcs_->Drain({2, kSecond, "once more"}).ok());
+  EXPECT_EQ(out_.Count(MsgType::kDrainNode), 1U);
+  Tell(kDriver, MsgType::kNodesRequest, Nonce{3});
+  const NodesReply seen = out_.Last<NodesReply>(MsgType::kNodesReply);
+  EXPECT_TRUE(seen.nodes[1].alive);
+  EXPECT_TRUE(seen.nodes[1].total.empty()) << "nobody can have any of it";
+  gcs_->Shutdown(0, "test");
+  EXPECT_EQ(out_.Count(MsgType::kShutdown), 2U);
+  gcs_->OnRankClosed(1, now_);
+  EXPECT_THAT(gcs_->nodes().at(2).death_reason, testing::HasSubstr("it had been drained (a test)"));
+}
+
+TEST_F(GcsTest, WhoDrainsFromOutsideHearsHowFarItIs) {
+  Start(2);
+  Join("a");
+  Join("b");
+  DrainRequest ask;
+  ask.nonce = 1;
+  ask.node = "b";
+  ask.timeout_ns = 7;
+  ask.by = "a test";
+  Tell(RayletOf(1), MsgType::kDrainRequest, ask);
+  EXPECT_EQ(out_.Last<DrainNode>(MsgType::kDrainNode).timeout_ns, 7);
+  Address to;
+  DrainReply reply = out_.Last<DrainReply>(MsgType::kDrainReply, &to);
+  EXPECT_EQ(to, RayletOf(1));
+  EXPECT_EQ(reply.number, 2U);
+  EXPECT_TRUE(reply.stays);
+  ask.nonce = 2;
+  ask.number = 2;
+  ask.seen = reply.version;
+  Tell(RayletOf(1), MsgType::kDrainRequest, ask);
+  EXPECT_EQ(out_.Count(MsgType::kDrainReply), 1U) << "no news";
+  Drained said;
+  said.workers = 3;
+  for (int i = 0; i < 2; ++i) Tell(RayletOf(2), MsgType::kDrained, said);
+  EXPECT_EQ(out_.Count(MsgType::kDrainReply), 2U);
+  reply = out_.Last<DrainReply>(MsgType::kDrainReply);
+  EXPECT_EQ(reply.nonce, 2U);
+  EXPECT_EQ(reply.report.workers, 3U);
+  ask.nonce = 3;
+  ask.seen = reply.version;
+  Tell(RayletOf(1), MsgType::kDrainRequest, ask);
+  gcs_->OnRankClosed(1, now_);
+  reply = out_.Last<DrainReply>(MsgType::kDrainReply);
+  EXPECT_EQ(reply.nonce, 3U);
+  EXPECT_THAT(reply.death, testing::HasSubstr("while it was being drained"));
+}
+
+TEST_F(GcsTest, WhatCannotBeDrainedIsRefusedWithWhatThereIs) {
+  Start(3);
+  Join("a");
+  Join("b.cluster");
+  Join("c");
+  Join("c", true);
+  const auto refused = [&](const std::string& node) {
+    DrainRequest ask;
+    ask.node = node;
+    Tell(RayletOf(1), MsgType::kDrainRequest, ask);
+    return out_.Last<DrainReply>(MsgType::kDrainReply).refused;
+  };
+  EXPECT_THAT(refused("d"),
+              testing::AllOf(testing::HasSubstr("'d'"), testing::HasSubstr("rank 1 on b.cluster")));
+  EXPECT_THAT(refused(""), testing::HasSubstr("There are: "));
+  EXPECT_THAT(refused("c"), testing::HasSubstr("may be any of 2 nodes"));
+  EXPECT_THAT(refused("c"), testing::HasSubstr("joined later on c, id " + NodeHex(9, 4).substr(0, 12)));
+  EXPECT_THAT(refused("0"), testing::HasSubstr("head"));
+  EXPECT_THAT(refused("3"), testing::HasSubstr("no node"));
+  EXPECT_EQ(out_.Count(MsgType::kDrainNode), 0U);
+  EXPECT_EQ(refused(NodeHex(9, 4).substr(0, 12)), "");
+  EXPECT_EQ(refused("b"), "");
+  EXPECT_EQ(refused("2"), "");
+  EXPECT_EQ(out_.Count(MsgType::kDrainNode), 3U);
+  gcs_->DeclareDead(3, "test", now_);
+  EXPECT_THAT(refused("2"), testing::HasSubstr("no node"));
 }
 
 TEST_F(GcsTest, NodesAreNumberedAndIntroduced) {

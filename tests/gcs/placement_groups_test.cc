@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <set>
 
 #include "tests/gcs/recorder.h"
 
@@ -150,6 +151,24 @@ TEST_F(PlacementGroupsTest, LostBundlesAreReservedAnewAndTheOthersStay) {
   Answer(third, true);
   EXPECT_EQ(StateOf(g), GroupState::kCreated);
   EXPECT_EQ(out_.Count(MsgType::kGroupRelease), 0U);
+}
+
+TEST_F(PlacementGroupsTest, TheBundlesOfADrainedNodeMoveAndItIsToldSo) {
+  const uint32_t group = Create({Cpu(2), Cpu(2)}, GroupStrategy::kStrictSpread);
+  Answer(1, true);
+  Answer(2, true);
+  scheduler_.AddNode(3, Cpu(4));
+  groups_.OnNodeAdded(now_);
+  scheduler_.DrainNode(2);
+  groups_.OnNodeDrained(2, now_);
+  EXPECT_EQ(groups_.Find(group)->state, GroupState::kRescheduling);
+  EXPECT_EQ(out_.LastTo<Release>(RayletOf(2), MsgType::kGroupRelease).bundles.size(), 1U);
+  EXPECT_EQ(out_.All<Release>(MsgType::kGroupRelease).size(), 1U);
+  Answer(3, true);
+  EXPECT_EQ(groups_.Find(group)->state, GroupState::kCreated);
+  std::set<uint32_t> nodes;
+  for (const GroupBundle& b : groups_.Find(group)->bundles) nodes.insert(b.node);
+  EXPECT_EQ(nodes, (std::set<uint32_t>{1, 3}));
 }
 
 TEST_F(PlacementGroupsTest, WhatNoClusterHoldsIsReportedOnceAndBlocksNobody) {

@@ -22,11 +22,15 @@ class NodeDrainTest : public testing::Test, public NodeDrain::Host {
     ++ended_;
     return work_ ? 1 : 0;
   }
-  bool WorkersLeft() const override { return workers_; }
+  uint32_t Workers() const override { return workers_ ? 1 : 0; }
   std::vector<ObjectAt> Primaries() const override { return here_; }
   std::vector<uint32_t> OtherNodes() const override { return others_; }
   void SendPull(uint32_t node, const Pull& m) override { pulls_.emplace_back(node, m); }
-  void SendDrained(const Drained& m) override { drained_ = m; }
+  void SendDrained(const Drained& m) override {
+    said_ = m;
+    ++news_;
+    if (m.over) drained_ = m;
+  }
 
   void Run(TimeNs how_long) {
     for (const TimeNs end = now_ + how_long; now_ < end; now_ += 10 * kMillisecond) drain_.OnTimer(now_);
@@ -51,6 +55,8 @@ class NodeDrainTest : public testing::Test, public NodeDrain::Host {
   std::vector<uint32_t> others_ = {1, 2};
   std::deque<std::pair<uint32_t, Pull>> pulls_;
   std::optional<Drained> drained_;
+  Drained said_;
+  size_t news_ = 0;
   TimeNs now_ = kSecond;
   NodeDrain drain_{this};
 };
@@ -79,6 +85,25 @@ TEST_F(NodeDrainTest, WorkEndsBeforeActorsAndActorsBeforeTheRest) {
   workers_ = false;
   Run(kSecond);
   EXPECT_TRUE(drained_);
+}
+
+TEST_F(NodeDrainTest, ItSaysHowFarItIs) {
+  work_ = workers_ = true;
+  others_.clear();
+  drain_.Start(kNode, 10 * kSecond, now_);
+  Run(kSecond);
+  EXPECT_FALSE(said_.over);
+  EXPECT_EQ(said_.workers, 1U);
+  EXPECT_EQ(said_.left, 0U);
+  AddObject(1);
+  Run(kSecond);
+  EXPECT_EQ(said_.left, 1U);
+  EXPECT_EQ(said_.left_bytes, 100U);
+  EXPECT_EQ(news_, 2U) << "only what is new";
+  work_ = workers_ = false;
+  Run(15 * kSecond);
+  EXPECT_TRUE(said_.over);
+  EXPECT_EQ(said_.workers, 0U);
 }
 
 TEST_F(NodeDrainTest, AfterItsTimeWorkIsEnded) {

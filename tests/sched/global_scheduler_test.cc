@@ -69,6 +69,49 @@ TEST_F(GlobalSchedulerTest, ANewEpochIsCountedFromItsBeginning) {
   EXPECT_EQ(handed_.back().second.epoch, 1U);
 }
 
+TEST_F(GlobalSchedulerTest, WhatOnlyADrainedNodeCouldRunCanStillBeTakenBack) {
+  AddNodes(1, 4);
+  scheduler_.AddNode(next_node_++, {{"CPU", kResourceUnit}, {"lamp", kResourceUnit}});
+  Demand d = Wants(2);
+  d.shape.resources = {{"lamp", kResourceUnit}};
+  scheduler_.OnDemand(1, d);
+  ASSERT_EQ(AssignedTo(2), 1U);
+  Demand back = d;
+  back.count = 1;
+  scheduler_.OnReject(2, back);  // it had less room than it had said
+  scheduler_.DrainNode(2);
+  uint64_t handed = 0;
+  for (const auto& [to, m] : handed_) handed += m.count;
+  EXPECT_EQ(handed, 0U) << "what was handed off is its origin's again";
+  EXPECT_EQ(scheduler_.pending(), 1U);
+  EXPECT_EQ(warnings_.size(), 1U);
+  d.count = 0;
+  scheduler_.OnDemand(1, d);
+  EXPECT_EQ(scheduler_.pending(), 0U);
+  // And one that it refuses while it leaves.
+  scheduler_.AddNode(next_node_++, {{"lamp", kResourceUnit}});
+  d.epoch = 1;
+  d.count = 1;
+  scheduler_.OnDemand(1, d);
+  ASSERT_EQ(AssignedTo(3), 1U);
+  scheduler_.DrainNode(3);
+  back.epoch = 1;
+  scheduler_.OnReject(3, back);
+  scheduler_.AddNode(next_node_++, {{"lamp", kResourceUnit}});
+  EXPECT_EQ(AssignedTo(4), 1U);
+  EXPECT_EQ(scheduler_.pending(), 0U);
+}
+
+TEST_F(GlobalSchedulerTest, SoftAffinityToADrainedNodeWaitsForAnyOther) {
+  AddNodes(2, 1);
+  scheduler_.DrainNode(2);
+  scheduler_.OnReport(1, {{"CPU", 0}});
+  scheduler_.OnDemand(1, Wants(1, Strategy::kNodeAffinity, 2, true));
+  EXPECT_TRUE(assigns_.empty());
+  scheduler_.OnReport(1, {{"CPU", kResourceUnit}});
+  EXPECT_EQ(AssignedTo(1), 1U);
+}
+
 TEST_F(GlobalSchedulerTest, DefaultDemandGoesElsewhereToTheEmptiestNode) {
   AddNodes(3, 4);
   scheduler_.OnReport(2, {{"CPU", 1 * kResourceUnit}});

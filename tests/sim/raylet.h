@@ -49,6 +49,7 @@ class SimRaylet : public Outbox,
   DetachedActors& detached() { return *detached_; }  // on the head
   sched::LocalScheduler& scheduler() { return scheduler_; }
   NodeRecord Record() const;
+  void SetJoined() { joined_ = true; }  // later, or at least not with the launch
   void Meet(const SimRaylet& other) { scheduler_.AddOther(other.node_, other.scheduler_.total()); }
   void Arrive(const Packet& packet);
   // The socket of a client closed. Its EOF follows when its lanes are drained.
@@ -155,15 +156,16 @@ class SimRaylet : public Outbox,
   void Warn(const std::string&) override {}
   void OnBringUpFailed(const std::string& text) override { throw std::logic_error(text); }
   // ---- NodeDrain::Host
-  bool WorkLeft() const override { return scheduler_.task_leases() != 0 || HasDriver(); }
+  bool WorkLeft() const override { return scheduler_.task_leases() != 0 || (joined_ && HasDriver()); }
   bool EndIdleActors() override;
   uint32_t EndWorkers() override;
-  bool WorkersLeft() const override { return !clients_.empty() || starting_ != 0; }
+  uint32_t Workers() const override;
   std::vector<ObjectAt> Primaries() const override;
   std::vector<uint32_t> OtherNodes() const override;
   void SendPull(uint32_t node, const Pull& m) override { Send(RayletOf(node), MsgType::kPull, m); }
   void SendDrained(const Drained& m) override;
   bool HasDriver() const;
+  bool Spared(const Client& c) const;
   // ---- DetachedActors::Host
   std::optional<JobId> StartDetachedJob(JobId of) override { return gcs_->StartDetachedJob(of); }
   void EndDetachedJob(JobId job) override { gcs_->EndDetachedJob(job, world_->now()); }
@@ -193,6 +195,7 @@ class SimRaylet : public Outbox,
   Fence fence_;
   NodeDrain drain_{this};
   bool fenced_ = false;
+  bool joined_ = false;
   TimeNs timer_at_ = kNever;
   uint32_t starting_ = 0;
   bool turning_ = false;

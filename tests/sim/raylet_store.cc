@@ -275,11 +275,23 @@ bool SimRaylet::EndIdleActors() {
   return scheduler_.actor_leases() != 0;
 }
 
+// A program that came in through a rank of the launch goes on; a node that leaves takes it along.
+bool SimRaylet::Spared(const Client& c) const {
+  const SimProcess* p = world_->Any(c.address);
+  return !joined_ && p != nullptr && p->driver();
+}
+
+uint32_t SimRaylet::Workers() const {
+  const auto left =
+      std::count_if(clients_.begin(), clients_.end(), [&](const auto& c) { return !Spared(c.second); });
+  return static_cast<uint32_t>(left) + starting_;
+}
+
 uint32_t SimRaylet::EndWorkers() {
   uint32_t busy = 0;
   for (auto& [slot, c] : clients_) {
     const SimProcess* p = world_->Live(c.address);
-    if (p == nullptr) continue;
+    if (p == nullptr || Spared(c)) continue;
     busy += p->claims().empty() ? 0 : 1;
     EndDrained(&c);
   }
@@ -305,7 +317,7 @@ std::vector<uint32_t> SimRaylet::OtherNodes() const {
 }
 
 void SimRaylet::SendDrained(const Drained& m) {
-  if (m.left != 0 && !world_->features().node_kills)
+  if (m.over && m.left != 0 && !world_->features().node_kills)
     world_->Fail("node " + std::to_string(node_) + " leaves and " + std::to_string(m.left) +
                  " objects stay behind, though there is room:\n" + Describe());
   Send(GcsAddress(), MsgType::kDrained, m);

@@ -26,7 +26,7 @@ std::string Seconds(TimeNs t) {
 World::World(uint64_t seed, bool verbose, const Limits& limits)
     : seed_(seed), limits_(limits), verbose_(verbose), rng_(seed) {}
 World::World(uint32_t nodes, uint32_t many_actors) : World(1, false) {
-  features_.nodes = nodes;
+  features_.nodes = features_.of_launch = nodes;
   features_.cpus.assign(nodes, 2);
   features_.gpus.assign(nodes, 0);
   features_.many_actors = many_actors;
@@ -76,6 +76,7 @@ void World::ChooseFeatures() {
   f.gpus.resize(f.nodes);
   for (const auto& [name, on] : Switches(&f)) *on &= !limits_.without.contains(name);
   if (!f.actors) f.guests = 0;
+  f.of_launch = f.late_nodes ? (f.nodes + 1) / 2 : f.drains != 0 && seed_ % 2 == 0 ? 1 : f.nodes;
 }
 
 std::vector<std::pair<const char*, bool*>> Switches(Features* f) {
@@ -95,17 +96,20 @@ std::vector<std::pair<const char*, bool*>> Switches(Features* f) {
           {"shared-disk", &f->shared_disk}};
 }
 
-void World::StartRaylet(uint32_t node, uint32_t of_launch) {
+void World::StartRaylet(uint32_t node) {
   sched::Amounts total{{"CPU", features_.cpus[node - 1] * sched::kResourceUnit}};
   if (const uint32_t gpus = features_.gpus[node - 1]; gpus != 0)
     total.emplace_back("GPU", gpus * sched::kResourceUnit);
   if (node == features_.nodes) total.emplace_back("disk", sched::kResourceUnit);
-  raylets_[node] = std::make_unique<SimRaylet>(this, node, total, of_launch);
+  raylets_[node] = std::make_unique<SimRaylet>(this, node, total, features_.of_launch);
 }
 
-void World::Join(uint32_t node, uint32_t of_launch) {
+void World::Join(uint32_t node) {
   NodeRecord record = raylets_.at(node)->Record();
-  if (node > of_launch) record.rank = -record.rank;
+  if (node > features_.of_launch) {
+    record.rank = -record.rank;
+    raylets_.at(node)->SetJoined();
+  }
   raylets_.at(kHeadNode)->gcs()->OnJoin(record, now_);
   for (auto& [other, raylet] : raylets_) {
     if (other == node) continue;
@@ -115,15 +119,15 @@ void World::Join(uint32_t node, uint32_t of_launch) {
 }
 
 void World::Build() {
-  const uint32_t of_launch = features_.late_nodes ? (features_.nodes + 1) / 2 : features_.nodes;
-  for (uint32_t node = 1; node <= of_launch; ++node) StartRaylet(node, of_launch);
-  for (uint32_t node = 1; node <= of_launch; ++node) Join(node, of_launch);
+  const uint32_t of_launch = features_.of_launch;
+  for (uint32_t node = 1; node <= of_launch; ++node) StartRaylet(node);
+  for (uint32_t node = 1; node <= of_launch; ++node) Join(node);
   TimeNs at = 0;  // in their order: the head numbers them as they come
   for (uint32_t node = of_launch + 1; node <= features_.nodes; ++node) {
-    at += static_cast<TimeNs>(rng_.Below(1500)) * kMillisecond;
-    After(at, [this, node, of_launch] {
-      StartRaylet(node, of_launch);
-      Join(node, of_launch);
+    at += features_.late_nodes ? static_cast<TimeNs>(rng_.Below(1500)) * kMillisecond : 0;
+    After(at, [this, node] {
+      StartRaylet(node);
+      Join(node);
       raylets_.at(kHeadNode)->Poke();
     });
   }

@@ -41,7 +41,8 @@ struct Features {
   bool node_kills = false;     // or their links are cut
   bool job_suspends = false;
   bool late_nodes = false;  // half of them join while the program runs
-  uint32_t drains = 0;      // nodes that leave in order
+  uint32_t drains = 0;      // nodes that leave in order, or, being ranks of the launch, stay empty
+  uint32_t of_launch = 1;   // the others join later, or at the beginning
   uint32_t more_node_kills = 0;
   uint64_t stored = 30;        // percent of the results and items that go to the store
   uint64_t stream_steps = 20;  // percent of what programs do
@@ -179,8 +180,8 @@ class World {
   void ChooseFeatures();
   bool ReadableOnLeftDisk(const std::string& object) const;
   std::string WhyNotLegitimate(ErrorType type, const std::string& message, const TaskId& task) const;
-  void StartRaylet(uint32_t node, uint32_t of_launch);
-  void Join(uint32_t node, uint32_t of_launch);
+  void StartRaylet(uint32_t node);
+  void Join(uint32_t node);
   void Build();
   void StartJob(const Address& driver);
   void ScheduleGuests();
