@@ -105,8 +105,6 @@ enum class MsgType : uint16_t {
   // heartbeats through a tree: raylet -> GCS, GCS -> raylet
   kHeartbeats = 133,
   kReportTo = 134,
-  // many at once, at bring-up: GCS -> raylets
-  kNodesAdded = 135,
   // key/value and cluster state: anyone <-> GCS
   kKvRequest = 144,
   kKvReply = 145,
