@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kMark[] = "/run";
+constexpr char kMark[] = "/.run";
 constexpr char kLeft[] = "/spill-left";      // lines: a folder, then a mark that says that the run goes on
 constexpr char kOthers[] = "/spill-others";  // lines: a folder
 constexpr char kPrefix[] = "ray-mpi-spill";  // of all folders

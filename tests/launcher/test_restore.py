@@ -2,6 +2,7 @@
 """Objects that a dead node has spilled to a folder that all nodes see come back, also those that nothing can make again."""
 
 import os
+import subprocess
 
 import pytest
 from conftest import wait_until

@@ -91,7 +91,7 @@ TEST_F(RunFoldersTest, KeptFilesStayAndTheMarkGoes) {
   EndFolders(head_.path(), {ours_}, true);
   EXPECT_TRUE(fs::exists(theirs_ + "/1-1.h5"));
   EXPECT_TRUE(fs::exists(ours_ + "/1-1.h5"));
-  EXPECT_FALSE(fs::exists(ours_ + "/run"));
+  EXPECT_FALSE(fs::exists(ours_ + "/.run"));
 }
 
 TEST_F(RunFoldersTest, NothingIsRemovedThatIsNotARuns) {
