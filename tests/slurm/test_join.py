@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes of one Slurm job join the run of another; when that job is cancelled, their work is done anew."""
+"""Nodes of one Slurm job join the run of another; when that job is cancelled, they are drained."""
 
 import ast
 
@@ -19,6 +19,8 @@ PROGRAM = """
 
     @ray.remote
     def make(i):
+        with open("made", "a") as made:
+            print(i, file=made)
         return bytes([i]) * 1_000_000
 
     @ray.remote
@@ -32,7 +34,7 @@ PROGRAM = """
     ray.wait(only_there, num_returns=3, fetch_local=False)
     print([ray.get(look.options(scheduling_strategy=s).remote(made)) for s in there], flush=True)
     nodes(1)
-    print([a[0] for a in ray.get(only_there)], flush=True)  # made again
+    print([a[0] for a in ray.get(only_there)], flush=True)
     sys.exit(5)
 """
 
@@ -48,6 +50,8 @@ def test_nodes_of_another_job(lab, app):
     assert [values for values, _ in seen] == [[0, 1, 2]] * 3
     lab.run("scancel", "--name=joins").check_returncode()
     assert first.stdout.readline() == "[10, 11, 12]\n"
+    made = (lab.shared / "made").read_text().split()
+    assert sorted(map(int, made)) == [0, 1, 2, 10, 11, 12], "what was only there has moved, nothing was made again"
     _, text = first.communicate(timeout=30)
     assert first.returncode == 5, text
     second.communicate(timeout=60)
