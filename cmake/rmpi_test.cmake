@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # rmpi_test(name SOURCES a.cc.. LIBS lib.. [LABELS unit|sim|mpi|slurm..] [TIMEOUT s] [RANKS n] [NO_MAIN])
 # One GoogleTest executable and one ctest entry. RANKS n runs it as n ranks under mpirun; NO_MAIN when the
-# sources have a main() of their own. Labels default to "unit", the time limit to 60 s.
+# sources have a main() of their own. Labels default to "unit", the time limit to 60 s. The label threads is of what
+# the thread sanitizer has something to say about; the target threads_tests builds these alone.
 function(rmpi_test name)
   cmake_parse_arguments(ARG "NO_MAIN" "TIMEOUT;RANKS" "SOURCES;LIBS;LABELS" ${ARGN})
   if(ARG_UNPARSED_ARGUMENTS OR NOT ARG_SOURCES)
@@ -12,6 +13,9 @@ function(rmpi_test name)
   endif()
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 60)
+  endif()
+  if(RAY_MPI_SANITIZE)  # which makes the code several times slower
+    math(EXPR ARG_TIMEOUT "${ARG_TIMEOUT} * 6")
   endif()
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_LIBS} GTest::gmock Threads::Threads)
@@ -25,4 +29,7 @@ function(rmpi_test name)
     add_test(NAME ${name} COMMAND ${name})
   endif()
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+  if("threads" IN_LIST ARG_LABELS)
+    add_dependencies(threads_tests ${name})
+  endif()
 endfunction()
