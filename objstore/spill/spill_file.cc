@@ -14,6 +14,7 @@
 #include <cstring>
 
 #include "objstore/locator.h"
+#include "objstore/spill/checksum.h"
 
 namespace rmpi::objstore::spill {
 namespace {
@@ -103,8 +104,6 @@ Status ReadFully(int fd, std::byte* to, size_t size, uint64_t at, const std::str
 }
 
 }  // namespace
-
-uint64_t ChecksumOf(std::span<const std::byte> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
 
 Status SpillFile::Failed(const char* what, int error) const {
   const std::string text = std::string("cannot ") + what + " the spill file " + path_;
@@ -222,17 +221,16 @@ Status SpillFile::Read(uint64_t offset, uint64_t checksum, std::span<std::byte> 
   if (offset > header_.data_bytes || to.size() > header_.data_bytes - offset) {
     return Status::Corrupt("an object that lies outside of the spill file " + path_);
   }
-  XXH3_state_t state;
-  XXH3_64bits_reset(&state);
+  Checksum sum;
   for (size_t done = 0; done < to.size();) {
     const auto part = to.subspan(done, std::min(kReadBytes, to.size() - done));
     const Status s =
         ReadFully(fd_.get(), part.data(), part.size(), header_.data_offset + offset + done, path_);
     if (!s.ok()) return s;
-    XXH3_64bits_update(&state, part.data(), part.size());
+    sum.Add(part);
     done += part.size();
   }
-  if (XXH3_64bits_digest(&state) == checksum) return Status::Ok();
+  if (sum.Value() == checksum) return Status::Ok();
   return Status::Corrupt("the spill file " + path_ + " is damaged: " + std::to_string(to.size()) +
                          " bytes at " + std::to_string(header_.data_offset + offset) +
                          " are not those that were written there");

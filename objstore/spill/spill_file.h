@@ -81,6 +81,4 @@ class SpillFile {
   Header header_;
 };
 
-uint64_t ChecksumOf(std::span<const std::byte> bytes);
-
 }  // namespace rmpi::objstore::spill
