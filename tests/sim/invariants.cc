@@ -90,7 +90,9 @@ void World::OnError(const Address& reader, const ObjectId& id, uint8_t kind, Byt
   const auto about = by_hex_.find(context.substr(0, 2 * kTaskIdSize));
   const std::string wrong = WhyNotLegitimate(static_cast<ErrorType>(type), message,
                                              about == by_hex_.end() ? TaskId{} : about->second);
-  if (type >= static_cast<uint8_t>(ErrorType::kLostPut) && ReadableOnLeftDisk(context))
+  // What its owner has freed since then may still be there, and nobody looks.
+  const bool freed = message.find("was freed when no reference") != std::string::npos;
+  if (type >= static_cast<uint8_t>(ErrorType::kLostPut) && !freed && ReadableOnLeftDisk(context))
     Fail(ToString(reader) + " read that object " + context +
          " is lost, and a dead node has it on disk: " + message);
   if (wrong.empty()) return;
