@@ -37,6 +37,7 @@ constexpr Row kLaunch[] = {
      "how ranks talk once MPI has brought them up (default: mpi\nwith Open MPI 4, direct with any other)"},
     {"transfer", kValue, "auto|ucx|lane", "how large objects travel between hosts"},
     {"bringup-timeout", kValue, "S", "give up when the ranks have not met after S seconds (60)"},
+    {"heartbeat-tree", kValue, "N", "with more than N ranks, most report to the head through others (256)"},
     {"serve", kFlag, "",
      "stay up after the program, or without one, for others that join\nwith ray.init(\"auto\")"},
     {"join", kValue, "RUN",

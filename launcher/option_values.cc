@@ -249,6 +249,7 @@ Status ApplyValues(const po::variables_map& values, Options* out) {
   reader.Choice("transport", {"mpi", "direct"}, &out->transport);
   reader.Choice("transfer", {"auto", "ucx", "lane"}, &out->transfer);
   reader.Number("bringup-timeout", 1, 86400, &out->bringup_timeout_s);
+  reader.Number("heartbeat-tree", 1, 1000000, &out->heartbeat_tree);
   if (const std::string* text = reader.Text("python")) out->python = *text;
   reader.Number("control-fd", 0, 1 << 20, &out->control_fd);
   out->native_driver = reader.Flag("native-driver");

@@ -44,6 +44,7 @@ struct Options {
   std::string transport;  // mpi | direct; empty: what the launch needs
   std::string transfer;   // how objects travel between hosts; empty: the best there is
   double bringup_timeout_s = 60;
+  uint32_t heartbeat_tree = 256;  // ranks
   bool dedicated_head = false;
   bool serve = false;  // go on after the program, or without one
   std::string join;    // no run of its own: a node of that one (run directory, file of --listen, auto)

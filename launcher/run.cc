@@ -218,6 +218,7 @@ Status MakeConfig(const Options& options, const Paths& paths, const Environment&
   raylet.log_to_driver = options.log_to_driver;
   raylet.log_level = options.log_level;
   raylet.bringup_timeout_s = options.bringup_timeout_s;
+  raylet.heartbeat_tree = options.heartbeat_tree;
   raylet.max_workers = options.max_workers;
   std::vector<std::string> notices;
   if (Status s = PrepareLogDir(options, &raylet.log_dir, &notices); !s.ok()) return s;

@@ -38,6 +38,9 @@ class Bundles {
   void Use(const BundleKey& key) { ++bundles_.at(key).uses; }
   void Unuse(const BundleKey& key);
   void Changed(const BundleKey& key) { changed_.insert(key); }
+  void AllChanged() {
+    for (const auto& [key, b] : bundles_) changed_.insert(key);
+  }
   // Nothing is granted from it any more.
   void Release(const BundleKey& key);
   std::vector<BundleKey> Of(uint32_t group) const;

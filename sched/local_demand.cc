@@ -216,6 +216,11 @@ Amounts LocalScheduler::Promisable() const {
   return report;
 }
 
+void LocalScheduler::ReportAll() {
+  promised_ = true;
+  bundles_.AllChanged();
+}
+
 void LocalScheduler::TakeReport(Heartbeat* out) {
   promised_ = false;
   out->changed = true;

@@ -117,6 +117,7 @@ class LocalScheduler {
     return promised_ || bundles_.report_due() || kept_ != reported_kept_ || Promisable() != reported_;
   }
   void TakeReport(Heartbeat* out);
+  void ReportAll();  // the next one says all, since one before it may have been lost
   size_t worker_count() const { return workers_.size(); }
   size_t lease_count() const { return leases_.size(); }
   size_t demand_count() const { return demand_count_; }

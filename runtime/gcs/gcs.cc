@@ -53,6 +53,7 @@ uint32_t Gcs::OnJoin(const NodeRecord& in, TimeNs now) {
   for (const auto& [id, job] : jobs_) {
     if (!job.ending) outbox_->Send(RayletOf(record.node), MsgType::kJobStartReply, job.start);
   }
+  SendReportTo(tree_.OnJoin(record.node, record.rank));
   scheduler_.AddNode(record.node, record.total, record.labels);
   groups_.OnNodeAdded(now);
   if (!complete()) {
@@ -84,6 +85,9 @@ void Gcs::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {
   switch (static_cast<MsgType>(header.type)) {
     case MsgType::kHeartbeat:
       Handle<Heartbeat>(body, [&](const Heartbeat& m) { OnHeartbeat(from, m, now); });
+      break;
+    case MsgType::kHeartbeats:
+      Handle<Heartbeats>(body, [&](const Heartbeats& m) { OnHeartbeats(from, m, now); });
       break;
     case MsgType::kDrainNode:  // it was asked to end
       Handle<DrainNode>(body, [&](const DrainNode& m) {
@@ -168,16 +172,35 @@ void Gcs::OnMessage(const MessageHeader& header, Bytes body, TimeNs now) {
   if (next_look_ == kNever && scheduler_.pending() != 0) next_look_ = now + kLookPeriod;
 }
 
+// False: it is dead, and gets no answer.
+bool Gcs::Heard(uint32_t node, const Heartbeat& m, TimeNs now) {
+  const auto it = nodes_.find(node);
+  if (it == nodes_.end() || !it->second.alive) return false;
+  last_heard_[node] = now;
+  uint64_t& last = reported_[node];
+  if (!m.changed || m.sequence <= last) return true;
+  last = m.sequence;
+  if (!it->second.draining) it->second.available = sched::WithoutHints(m.available);
+  scheduler_.OnReport(node, m.available, m.kept, m.bundles, m.earmarked);
+  return true;
+}
+
 void Gcs::OnHeartbeat(const Address& from, const Heartbeat& m, TimeNs now) {
-  const auto it = nodes_.find(from.node);
-  if (it == nodes_.end() || !it->second.alive) return;
-  last_heard_[from.node] = now;
-  if (m.changed) {
-    if (!it->second.draining) it->second.available = sched::WithoutHints(m.available);
-    scheduler_.OnReport(from.node, m.available, m.kept, m.bundles, m.earmarked);
-    groups_.OnReport(now);
-  }
+  if (!Heard(from.node, m, now)) return;
+  if (m.changed) groups_.OnReport(now);
+  tree_.OnStraight(from.node, now);
   if (from.node != kHeadNode) outbox_->Send(from, MsgType::kHeartbeatAck, Nonce{m.sequence});
+}
+
+void Gcs::OnHeartbeats(const Address& from, const Heartbeats& m, TimeNs now) {
+  if (!Heard(from.node, m.own, now)) return;
+  for (const auto& [node, beat] : m.others) Heard(node, beat, now);
+  groups_.OnReport(now);
+  outbox_->Send(from, MsgType::kHeartbeatAck, Nonce{m.own.sequence});
+}
+
+void Gcs::SendReportTo(const HeartbeatTree::Changes& changes) {
+  for (const auto& [node, to] : changes) outbox_->Send(RayletOf(node), MsgType::kReportTo, ReportTo{to});
 }
 
 void Gcs::OnTimer(TimeNs now) {
@@ -197,6 +220,7 @@ void Gcs::OnTimer(TimeNs now) {
   last_timer_ = now;
   if (now >= bringup_at_) return FailBringUp();
   Arm(bringup_at_);
+  SendReportTo(tree_.OnTimer(now));
   std::vector<uint32_t> silent;
   for (const auto& [node, heard] : last_heard_) {
     if (node != kHeadNode && now - heard > options_.dead_after) silent.push_back(node);
@@ -261,10 +285,12 @@ void Gcs::DeclareDead(uint32_t node, const std::string& reason, TimeNs now) {
       std::to_string(dead.pid) + ") is dead" + host_->When() + ": " + drains_.WhyDead(node, reason);
   it->second.draining = it->second.drained = false;
   last_heard_.erase(node);
+  reported_.erase(node);
   host_->OnNodeDead(node);
   for (const auto& [id, other] : nodes_) {
     if (other.alive) outbox_->Send(RayletOf(id), MsgType::kNodeDead, Join{it->second});
   }
+  SendReportTo(tree_.OnDead(node));
   scheduler_.RemoveNode(node);
   groups_.OnNodeDead(node, now);
   actor_names_.OnNodeDead(node);

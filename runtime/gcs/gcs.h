@@ -14,6 +14,7 @@
 #include "runtime/base/status.h"
 #include "runtime/base/time.h"
 #include "runtime/gcs/actor_names.h"
+#include "runtime/gcs/heartbeat_tree.h"
 #include "runtime/gcs/kv_store.h"
 #include "runtime/gcs/node_drains.h"
 #include "runtime/gcs/placement_groups.h"
@@ -30,7 +31,8 @@ struct GcsOptions {
   uint32_t expected_nodes = 1;
   TimeNs dead_after = 4 * kSecond;        // silence of a node, counted only while we ran ourselves
   TimeNs bringup_timeout = 60 * kSecond;  // for all nodes to join, from the head's own joining on
-  std::vector<std::string> hosts;         // of each rank, as far as known
+  HeartbeatTreeOptions heartbeats;
+  std::vector<std::string> hosts;  // of each rank, as far as known
   // Slurm's, by the node's label ray-mpi/host. Each becomes a label, slurm.feature/NAME=true.
   std::map<std::string, std::vector<std::string>> host_features;
 };
@@ -56,6 +58,7 @@ class Gcs : private sched::GlobalScheduler::Host {
         scheduler_(this),
         groups_(options.run_id, outbox, &scheduler_, [this](const std::string& text) { host_->Warn(text); }),
         drains_(outbox),
+        tree_(options.heartbeats, options.expected_nodes),
         status_(outbox, [this](RunStatus* status) { FillStatus(status); }) {}
 
   // A raylet introduces itself. `from_rank` names it until it has a node id. Returns the id.
@@ -108,6 +111,9 @@ class Gcs : private sched::GlobalScheduler::Host {
   void Warn(const std::string& text) override { host_->Warn(text); }
 
   void OnHeartbeat(const Address& from, const Heartbeat& m, TimeNs now);
+  void OnHeartbeats(const Address& from, const Heartbeats& m, TimeNs now);
+  bool Heard(uint32_t node, const Heartbeat& m, TimeNs now);
+  void SendReportTo(const HeartbeatTree::Changes& changes);
   JobId OnJobStart(JobMessage m);
   void OnJobEnd(const JobMessage& m, TimeNs now);
   // Ends the jobs whose driver is gone, by its own word or not.
@@ -133,9 +139,11 @@ class Gcs : private sched::GlobalScheduler::Host {
   sched::GlobalScheduler scheduler_;
   PlacementGroups groups_;
   NodeDrains drains_;
+  HeartbeatTree tree_;
   StatusRound status_;
   std::map<uint32_t, NodeRecord> nodes_;
   std::map<uint32_t, TimeNs> last_heard_;
+  std::map<uint32_t, uint64_t> reported_;  // the sequence of the last report: another way may be slower
   std::map<uint32_t, Job> jobs_;
   std::vector<std::pair<Address, uint64_t>> nodes_waiters_;  // asked before all were there
   uint32_t next_node_ = kHeadNode;

@@ -156,6 +156,7 @@ void Raylet::MakeScheduler() {
   options.max_workers =
       config_.max_workers != 0 ? config_.max_workers : static_cast<uint32_t>(board_->slots() - 8);
   scheduler_ = std::make_unique<sched::LocalScheduler>(options, this);
+  heartbeats_ = std::make_unique<HeartbeatLink>(scheduler_.get(), &router_, &fence_);
 }
 
 Status Raylet::StartTransport() {
@@ -316,6 +317,7 @@ Status Raylet::BringUp() {
     options.host_features = config_.host_features;
     options.bringup_timeout = static_cast<TimeNs>(config_.bringup_timeout_s * 1e9);
     options.expected_nodes = static_cast<uint32_t>(launch_size_);
+    options.heartbeats.above = config_.heartbeat_tree;
     router_.SetUnreachable([this](const MessageHeader& header) {
       if (header.src == DetachedOwner()) Unreachable(header);  // the GCS is told of every death anyway
     });
@@ -350,8 +352,9 @@ void Raylet::BecomeNode(uint32_t node, uint64_t run_id, const sched::Labels& lab
   pulls_ = std::make_unique<PullManager>(node, store_.get(), &router_, this);
   if (!joined_ || !one_host_) StartPrefault();
   kernel_kills_ = ReadOomKills("");
-  next_heartbeat_ = MonotonicNow();
-  fence_.Start(next_heartbeat_);
+  const TimeNs now = MonotonicNow();
+  fence_.Start(now);
+  heartbeats_->Start(head_, now);
   loop_.Add(config_.listen_fd, EPOLLIN, [this](uint32_t) { OnConnect(); });
   Tell(KeeperMessage::kReady, 0, 0, NodeHex(run_id, node));
   if (config_.zygote_fd >= 0 && config_.prestart_python) {

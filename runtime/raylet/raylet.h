@@ -55,6 +55,7 @@ struct RayletConfig {
   bool log_to_driver = true;
   int log_level = 2;  // spdlog's numbers
   double bringup_timeout_s = 60;
+  uint32_t heartbeat_tree = 256;  // with more ranks, most heartbeats go through others
 };
 
 // Runs until the run is over. Returns the process's exit status.

@@ -25,6 +25,7 @@
 #include "runtime/raylet/fence.h"
 #include "runtime/raylet/function_cache.h"
 #include "runtime/raylet/handshake.h"
+#include "runtime/raylet/heartbeat_link.h"
 #include "runtime/raylet/keeper_link.h"
 #include "runtime/raylet/log_relay.h"
 #include "runtime/raylet/memory_monitor.h"
@@ -145,7 +146,6 @@ class Raylet : public sched::LocalScheduler::Host,
   void Turn();
   TimeNs NextDeadline() const;
   void OnTimers(TimeNs now);
-  void SendHeartbeat(TimeNs now);
   void OnKeeper();
   void Stop(int status, const std::string& reason);
   bool StopDone(TimeNs now);
@@ -319,9 +319,8 @@ class Raylet : public sched::LocalScheduler::Host,
   std::unordered_map<uint32_t, NodeRecord> nodes_;
   std::deque<std::pair<Address, std::string>> causes_;  // of the latest deaths here
   std::unordered_set<Address> gone_owners_;             // never used again: 12 bytes per process that ended
-  uint64_t heartbeat_sequence_ = 0;
-  TimeNs next_heartbeat_ = kNever;
   Fence fence_;
+  std::unique_ptr<HeartbeatLink> heartbeats_;
   MemoryMonitor memory_{""};
   uint64_t kernel_kills_ = 0;  // by its OOM killer in our control groups, those before our start included
   TimeNs next_reclaim_ = 0;

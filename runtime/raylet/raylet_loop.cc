@@ -11,7 +11,6 @@
 namespace rmpi {
 namespace {
 
-constexpr TimeNs kReportSpacing = 5 * kMillisecond;
 constexpr TimeNs kStopPatience = 800 * kMillisecond;
 constexpr size_t kLaneBatch = 256;
 constexpr TimeNs kSpin = 20 * kMicrosecond;
@@ -69,7 +68,8 @@ void Raylet::Turn() {
 }
 
 TimeNs Raylet::NextDeadline() const {
-  TimeNs d = std::min({next_heartbeat_, stop_deadline_, listen_again_, scheduler_->NextDeadline()});
+  TimeNs d =
+      std::min({heartbeats_->NextDeadline(), stop_deadline_, listen_again_, scheduler_->NextDeadline()});
   if (gcs_) d = std::min({d, gcs_->NextDeadline(), detached_->NextDeadline()});
   if (!clients_.empty()) d = std::min(d, memory_.NextDeadline());
   if (pulls_) d = std::min(d, pulls_->NextDeadline());
@@ -107,7 +107,7 @@ void Raylet::OnTimers(TimeNs now) {
   logs_.Resume();
   if (!spawns_.empty()) ExpireSpawns(now);
   if (!ending_jobs_.empty()) CheckEndingJobs(now);
-  SendHeartbeat(now);
+  heartbeats_->OnTimer(now);
   if (!head_ && !stopping_ && fence_.Expired(now)) {
     Fatal("node " + std::to_string(node_) + " (" + config_.hostname + ", " + Origin() +
               ") has not heard from the head for 2 s: it stops its work, since the head will start it "
@@ -129,26 +129,6 @@ void Raylet::OnClosedPeers() {
     }
     if (gcs_) gcs_->OnRankClosed(peer, MonotonicNow());
   }
-}
-
-void Raylet::SendHeartbeat(TimeNs now) {
-  const bool changed = scheduler_->ReportDue();
-  if (head_) {  // no frame needed to tell oneself
-    if (!changed) {
-      next_heartbeat_ = kNever;
-      return;
-    }
-  } else if (now < next_heartbeat_) {
-    if (changed) next_heartbeat_ = std::min(next_heartbeat_, now + kReportSpacing);
-    return;
-  }
-  Heartbeat m;
-  m.sequence = ++heartbeat_sequence_;
-  if (!head_) fence_.OnHeartbeatSent(m.sequence, now);
-  m.changed = changed;
-  if (changed) scheduler_->TakeReport(&m);
-  next_heartbeat_ = head_ ? kNever : now + kHeartbeatPeriod;
-  router_.Send(GcsAddress(), MsgType::kHeartbeat, m);
 }
 
 // ---- the keeper and the end -------------------------------------------------------------------------------

@@ -301,7 +301,13 @@ void Raylet::OnClusterMessage(const MessageHeader& header, Bytes body) {
       });
       break;
     case MsgType::kHeartbeatAck:
-      Handle<Nonce>(body, [&](const Nonce& m) { fence_.OnHeartbeatAck(m.nonce); });
+      Handle<Nonce>(body, [&](const Nonce& m) { heartbeats_->OnAck(m.nonce); });
+      break;
+    case MsgType::kHeartbeat:  // of a node that reports through us
+      Handle<Heartbeat>(body, [&](const Heartbeat& m) { heartbeats_->OnHeartbeat(header.src.node, m, now); });
+      break;
+    case MsgType::kReportTo:
+      Handle<ReportTo>(body, [&](const ReportTo& m) { heartbeats_->OnReportTo(m.node, now); });
       break;
     case MsgType::kNodeAdded:
       Handle<Join>(body, [&](const Join& m) { OnNodeJoined(m.record); });
@@ -316,6 +322,7 @@ void Raylet::OnClusterMessage(const MessageHeader& header, Bytes body) {
         for (const Address& w : workers) Kill(w, "its owner's node died");
         pulls_->OnNodeDead(m.record.node, now);
         drain_.OnNodeDead(m.record.node, now);
+        heartbeats_->OnNodeDead(m.record.node, now);
         store_->NodeGone(m.record.node);
         spiller_->manager().NodeGone(m.record.node);
         Broadcast(MsgType::kNodeDead, body);

@@ -20,6 +20,7 @@ class GcsTest : public testing::Test, public Gcs::Host {
     options.run_id = 9;
     options.expected_nodes = expected;
     options.hosts = {"a", "b", "c"};
+    options.heartbeats = tree_;
     options.host_features = {{"b", {"ib", "not a name", "avx512"}}};
     gcs_ = std::make_unique<Gcs>(options, &out_, this);
   }
@@ -69,6 +70,7 @@ class GcsTest : public testing::Test, public Gcs::Host {
   std::string failed_;
   std::vector<uint32_t> dead_;
   std::vector<uint32_t> beating_;
+  HeartbeatTreeOptions tree_;
 };
 
 TEST_F(GcsTest, RanksThatDoNotJoinAreNamed) {
@@ -346,6 +348,43 @@ TEST_F(GcsTest, ASilentNodeIsDeclaredDeadOnce) {
   Tell(RayletOf(2), MsgType::kHeartbeat, Heartbeat{});
   Pass(5 * kSecond);
   EXPECT_EQ(dead_.size(), 1U);
+}
+
+TEST_F(GcsTest, NodesAreHeardThroughAnother) {
+  tree_ = {2, 3};
+  Start(4);
+  for (const char* host : {"a", "b", "c", "d"}) Join(host);
+  EXPECT_EQ(out_.Count(MsgType::kReportTo), 2U);
+  Address to;
+  EXPECT_EQ(out_.Last<ReportTo>(MsgType::kReportTo, &to).node, 2U);
+  EXPECT_EQ(to, RayletOf(4));
+  Heartbeats frame;
+  frame.own.sequence = 9;
+  frame.others = {{3, {}}, {4, {}}};
+  frame.others[0].second.sequence = 5;
+  frame.others[0].second.changed = true;
+  frame.others[0].second.available = {{"CPU", 10000}};
+  Tell(RayletOf(2), MsgType::kHeartbeats, frame);
+  EXPECT_EQ(out_.Last<Nonce>(MsgType::kHeartbeatAck, &to).nonce, 9U);
+  EXPECT_EQ(to, RayletOf(2));
+  EXPECT_EQ(sched::AmountOf(gcs_->nodes().at(3).available, "CPU"), 10000);
+  frame.others[0].second.sequence = 4;  // has taken the longer way
+  frame.others[0].second.available = {{"CPU", 0}};
+  for (int i = 0; i < 10; ++i) {
+    Tell(RayletOf(2), MsgType::kHeartbeats, frame);
+    Pass(kSecond);
+  }
+  EXPECT_EQ(sched::AmountOf(gcs_->nodes().at(3).available, "CPU"), 10000);
+  EXPECT_TRUE(dead_.empty());
+  gcs_->OnRankClosed(1, now_);
+  EXPECT_EQ(out_.Count(MsgType::kReportTo), 4U);
+  EXPECT_EQ(out_.Last<ReportTo>(MsgType::kReportTo, &to).node, 3U);
+  EXPECT_EQ(to, RayletOf(4));
+  const size_t answers = out_.Count(MsgType::kHeartbeatAck);
+  Tell(RayletOf(2), MsgType::kHeartbeats, frame);
+  EXPECT_EQ(out_.Count(MsgType::kHeartbeatAck), answers) << "nor those whom it names";
+  Pass(5 * kSecond);
+  EXPECT_EQ(dead_, (std::vector<uint32_t>{2, 3, 4}));
 }
 
 TEST_F(GcsTest, ASuspensionIsNobodysSilence) {

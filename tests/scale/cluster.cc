@@ -27,6 +27,7 @@ Cluster::Cluster(const Size& size, const Costs& costs, uint32_t owners) : size_(
   GcsOptions options;
   options.run_id = 1;
   options.expected_nodes = size.nodes;
+  if (size.flat) options.heartbeats.above = size.nodes;
   gcs_ = std::make_unique<Gcs>(options, this, this);
   alive_.assign(size.nodes, true);
   for (uint32_t id = 1; id <= size.nodes; ++id) nodes_.push_back(std::make_unique<Node>(this, id));
@@ -147,7 +148,8 @@ void Cluster::Deliver(const Message& m) {
 // ---- the head ---------------------------------------------------------------------------------------------
 
 void Cluster::ToHead(const Message& m) {
-  ++(m.header.type == static_cast<uint16_t>(MsgType::kHeartbeat) ? head_.heartbeats : head_.in);
+  const auto type = static_cast<MsgType>(m.header.type);
+  ++(type == MsgType::kHeartbeat || type == MsgType::kHeartbeats ? head_.heartbeats : head_.in);
   const TimeNs begin = CpuNow();
   gcs_->OnMessage(m.header, m.body.bytes(), now_);
   head_.cpu += CpuNow() - begin;
@@ -163,8 +165,8 @@ void Cluster::HeadTimer() {
 
 void Cluster::Post(const Address& to, MsgType type, Bytes body) {
   switch (type) {
-    case MsgType::kHeartbeatAck:  // for the raylet's loop
-      return;
+    case MsgType::kHeartbeatAck:
+      return Send(GcsAddress(), to, type, body);
     case MsgType::kJoined:  // bring-up is not what is measured here
     case MsgType::kNodeAdded:
     case MsgType::kJobStartReply:

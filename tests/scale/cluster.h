@@ -36,6 +36,7 @@ struct Size {
   uint32_t nodes = 1000;
   uint32_t cpus = 128;  // of each
   uint32_t gpus = 0;    // of every fourth one
+  bool flat = false;    // all nodes report to the head
 
   uint32_t GpusOf(uint32_t node) const { return node % 4 == 0 ? gpus : 0; }
 };
@@ -43,9 +44,9 @@ struct Size {
 // Of the head's GCS.
 struct HeadLoad {
   uint64_t in = 0, out = 0;  // messages; heartbeats and their answers are apart
-  uint64_t heartbeats = 0;
-  uint64_t assigned = 0;  // leases and bundles that it placed
-  TimeNs cpu = 0;         // real time in Gcs, all messages included
+  uint64_t heartbeats = 0;   // frames
+  uint64_t assigned = 0;     // leases and bundles that it placed
+  TimeNs cpu = 0;            // real time in Gcs, all messages included
 };
 
 class Cluster : public Outbox, public Gcs::Host {

@@ -54,6 +54,7 @@ int Run(int argc, char** argv) {
       "deaths", po::value(&deaths)->default_value(100), "nodes that die in the last scenario")(
       "span", po::value(&span)->default_value(600),
       "seconds of all CPUs that the mixed workload takes at least")(
+      "flat", po::bool_switch(&size.flat), "all nodes report to the head, none through another")(
       "seed", po::value(&seed)->default_value(1), "of the mixed workload")("only", po::value(&only),
                                                                            "scenarios whose name begins so");
   po::variables_map given;
@@ -78,6 +79,7 @@ int Run(int argc, char** argv) {
     Print(o);
     head_bytes = o.head_bytes;
   };
+  if (wanted("idle")) show(Idle(size, 5 * kSecond));
   for (uint32_t owners : {1U, 100U, 1000U}) {
     if (wanted("burst")) show(Burst(size, owners, tasks, 10 * kMillisecond));
   }

@@ -4,14 +4,11 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include "runtime/raylet/fence.h"
 #include "tests/scale/owner.h"
 #include "tests/scale/workload.h"
 
 namespace rmpi::scale {
 namespace {
-
-constexpr TimeNs kReportSpacing = 5 * kMillisecond;
 
 template <class M>
 M Decode(Bytes body) {
@@ -40,8 +37,9 @@ Node::Node(Cluster* cluster, uint32_t id)
   const uint32_t other = id == 1 ? 2 : 1;
   if (cluster->size().nodes > 1) scheduler_.AddOther(other, OptionsOf(other, cluster->size()).total);
   // Not all at once.
-  next_heartbeat_ = cluster->now() + id % 500 * kMillisecond;
-  timer_at_ = next_heartbeat_;
+  timer_at_ = cluster->now() + id % 500 * kMillisecond;
+  fence_.Start(timer_at_);
+  heartbeats_.Start(id == kHeadNode, timer_at_);
   cluster->At(timer_at_, Cluster::Timer::kNode, id);
 }
 
@@ -90,7 +88,17 @@ void Node::OnMessage(const MessageHeader& header, Bytes body) {
       if (!scheduler_.OnRelease(Decode<Release>(body), now).empty())
         throw std::logic_error("a group is removed only when nothing runs in it any more");
       break;
+    case MsgType::kHeartbeat:
+      heartbeats_.OnHeartbeat(header.src.node, Decode<Heartbeat>(body), now);
+      break;
+    case MsgType::kHeartbeatAck:
+      heartbeats_.OnAck(Decode<Nonce>(body).nonce);
+      break;
+    case MsgType::kReportTo:
+      heartbeats_.OnReportTo(Decode<ReportTo>(body).node, now);
+      break;
     case MsgType::kNodeDead: {
+      heartbeats_.OnNodeDead(Decode<Join>(body).record.node, now);
       std::vector<Address> ended;
       scheduler_.OnOwnerNodeGone(Decode<Join>(body).record.node, &ended, now);
       for (uint32_t i = 0; i < cluster_->owner_count(); ++i) {
@@ -115,17 +123,9 @@ void Node::OnTimer() {
 // Says what changed to the head, as runtime/raylet does.
 void Node::Settle() {
   const TimeNs now = cluster_->now();
-  if (now < next_heartbeat_) {
-    if (scheduler_.ReportDue()) next_heartbeat_ = std::min(next_heartbeat_, now + kReportSpacing);
-  } else {
-    Heartbeat m;
-    m.sequence = ++heartbeat_;
-    m.changed = scheduler_.ReportDue();
-    if (m.changed) scheduler_.TakeReport(&m);
-    next_heartbeat_ = now + kHeartbeatPeriod;
-    Send(RayletOf(id_), GcsAddress(), MsgType::kHeartbeat, m);
-  }
-  const TimeNs next = std::min(scheduler_.NextDeadline(), next_heartbeat_);
+  fence_.OnTurn(now);
+  heartbeats_.OnTimer(now);
+  const TimeNs next = std::min(scheduler_.NextDeadline(), heartbeats_.NextDeadline());
   if (timer_at_ > now && timer_at_ <= next) return;
   timer_at_ = std::max(next, now + 1);
   cluster_->At(timer_at_, Cluster::Timer::kNode, id_);

@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "runtime/raylet/heartbeat_link.h"
 #include "sched/local_scheduler.h"
 #include "tests/scale/cluster.h"
 
@@ -38,6 +39,16 @@ class Node : public sched::LocalScheduler::Host {
   const sched::LocalScheduler& scheduler() const { return scheduler_; }
 
  private:
+  class Mail : public Outbox {
+   public:
+    explicit Mail(Node* node) : node_(node) {}
+    void Post(const Address& to, MsgType type, Bytes body) override {
+      node_->cluster_->Send(RayletOf(node_->id_), to, type, body);
+    }
+
+   private:
+    Node* node_;
+  };
   struct Worker {
     Address self;
     bool running = false;
@@ -80,10 +91,11 @@ class Node : public sched::LocalScheduler::Host {
   JobId job_;
   Writer writer_;
   TimeNs zygote_until_ = 0;
-  TimeNs next_heartbeat_ = 0;
   TimeNs timer_at_ = kNever;
-  uint64_t heartbeat_ = 0;
   uint64_t grants_ = 0;
+  Mail mail_{this};
+  Fence fence_;
+  HeartbeatLink heartbeats_{&scheduler_, &mail_, &fence_};
 };
 
 }  // namespace rmpi::scale

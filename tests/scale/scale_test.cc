@@ -23,6 +23,15 @@ TEST(Scale, AHalfBusyStreamSeldomNeedsTheHead) {
   EXPECT_LT(o.head_messages_per_task(), 0.05);
 }
 
+// 1,000 nodes say twice a second that they live.
+TEST(Scale, TheHeadHearsOfIdleNodesThroughAFew) {
+  const Outcome flat = Idle({1000, 128, 0, true}, 2 * kSecond);
+  EXPECT_NEAR(flat.heartbeats_per_s(), 2000, 100);
+  const Outcome tree = Idle(kThousand, 2 * kSecond);
+  EXPECT_LT(tree.heartbeats_per_s(), 250);
+  EXPECT_GT(tree.heartbeats_per_s(), 60);
+}
+
 TEST(Scale, AllCpusAreBusySoon) {
   const Outcome o = RampUp(kThousand, 1);
   EXPECT_TRUE(o.finished);

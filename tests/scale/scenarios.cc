@@ -42,7 +42,7 @@ class Watch {
     o.finished = finished;
     o.tasks = tasks;
     o.started = cluster_->started() - started_;
-    o.to_last_start = cluster_->last_start() - begin_;
+    o.to_last_start = o.started == 0 ? 0 : cluster_->last_start() - begin_;
     o.makespan = cluster_->now() - begin_;
     const std::vector<TimeNs> latencies = cluster_->TakeLatencies();
     if (!latencies.empty()) {
@@ -69,6 +69,14 @@ std::string From(const std::string& what, uint32_t owners) {
 }
 
 }  // namespace
+
+Outcome Idle(const Size& size, TimeNs span) {
+  Cluster cluster(size, Costs{}, 1);
+  cluster.RunFor(2 * kSecond);  // all have said what they have
+  const Watch watch(&cluster);
+  cluster.RunFor(span);
+  return watch.Stop("idle", 0, true);
+}
 
 Outcome Burst(const Size& size, uint32_t owners, uint64_t tasks, TimeNs run) {
   Cluster cluster(size, Costs{}, owners);

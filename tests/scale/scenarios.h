@@ -25,7 +25,7 @@ struct Outcome {
   uint64_t events = 0;
 
   double head_messages_per_task() const {
-    return static_cast<double>(head.in + head.out) / static_cast<double>(tasks);
+    return tasks == 0 ? 0 : static_cast<double>(head.in + head.out) / static_cast<double>(tasks);
   }
   double heartbeats_per_s() const {
     return makespan == 0 ? 0 : static_cast<double>(head.heartbeats) * 1e9 / static_cast<double>(makespan);
@@ -48,6 +48,8 @@ Outcome Actors(const Size& size, uint32_t owners, uint64_t actors);
 // Placement groups of so many bundles of so many CPUs, all asked for at once by one owner. Latencies: until
 // it hears that one is there.
 Outcome Groups(const Size& size, uint64_t groups, GroupStrategy strategy, uint32_t bundles, int64_t cpus);
+// Nothing to do for `span`: what the head hears all the same.
+Outcome Idle(const Size& size, TimeNs span);
 // A burst of tasks of a second each, in which so many nodes die.
 Outcome Deaths(const Size& size, uint32_t owners, uint32_t deaths);
 

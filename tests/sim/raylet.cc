@@ -8,8 +8,6 @@
 namespace rmpi::sim {
 namespace {
 
-constexpr TimeNs kReportSpacing = 5 * kMillisecond;
-
 template <class M, class F>
 void Handle(World* world, Bytes body, F&& fn) {
   M m;
@@ -40,6 +38,7 @@ SimRaylet::SimRaylet(World* world, uint32_t node, sched::Amounts total, uint32_t
     GcsOptions options;
     options.run_id = kSimRun;
     options.expected_nodes = expected_nodes;
+    if (world->features().heartbeat_tree) options.heartbeats = {2, 3};
     gcs_ = std::make_unique<Gcs>(options, &head_outbox_, this);
     detached_ = std::make_unique<DetachedActors>(&detached_outbox_, &gcs_->actor_names(), this);
   }
@@ -47,6 +46,7 @@ SimRaylet::SimRaylet(World* world, uint32_t node, sched::Amounts total, uint32_t
   sched::SetLabel(&labels_, sched::kNodeIdLabel, NodeHex(kSimRun, node));
   scheduler_.SetNode(node, labels_);
   fence_.Start(world_->now());
+  heartbeats_.Start(node == kHeadNode, world_->now());
   world_->After(0, [world, node] {
     if (SimRaylet* r = world->RayletAt(node)) r->Turn();
   });
@@ -181,7 +181,14 @@ void SimRaylet::OnMessage(const MessageHeader& header, Bytes body) {
       });
       break;
     case MsgType::kHeartbeatAck:
-      Handle<Nonce>(world_, body, [&](const Nonce& m) { fence_.OnHeartbeatAck(m.nonce); });
+      Handle<Nonce>(world_, body, [&](const Nonce& m) { heartbeats_.OnAck(m.nonce); });
+      break;
+    case MsgType::kHeartbeat:
+      Handle<Heartbeat>(world_, body,
+                        [&](const Heartbeat& m) { heartbeats_.OnHeartbeat(from.node, m, now); });
+      break;
+    case MsgType::kReportTo:
+      Handle<ReportTo>(world_, body, [&](const ReportTo& m) { heartbeats_.OnReportTo(m.node, now); });
       break;
     case MsgType::kJoined:
       Handle<Joined>(world_, body, [&](const Joined& m) {
@@ -270,7 +277,8 @@ std::optional<Blob> SimRaylet::ReadStored(const ObjectId& id, uint32_t attempt) 
 
 void SimRaylet::OnNodeDeath(const NodeRecord& record, Bytes body) {
   drain_.OnNodeDead(record.node, world_->now());
-  if (!world_->features().node_kills && !world_->Left(record.node))
+  heartbeats_.OnNodeDead(record.node, world_->now());
+  if (!world_->Hurt(record.node) && !world_->Left(record.node))
     world_->Fail("node " + std::to_string(record.node) +
                  " is declared dead though nobody touched it (C3): " + record.death_reason);
   gone_nodes_.insert(record.node);
@@ -307,14 +315,14 @@ void SimRaylet::Turn() {
   drain_.OnTimer(now);
   if (gcs_) gcs_->OnTimer(now);
   if (detached_) detached_->OnTimer(now);
-  Heartbeat();
+  heartbeats_.OnTimer(now);
   if (!gcs_ && !fenced_ && fence_.Expired(now)) {
     fenced_ = true;
     world_->FenceNode(node_);
   }
   turning_ = false;
   if (!local_.empty()) return Turn();
-  TimeNs next = std::min({scheduler_.NextDeadline(), next_heartbeat_, drain_.NextDeadline()});
+  TimeNs next = std::min({scheduler_.NextDeadline(), heartbeats_.NextDeadline(), drain_.NextDeadline()});
   next = std::min(next, gcs_      ? std::min(gcs_->NextDeadline(), detached_->NextDeadline())
                         : fenced_ ? kNever
                                   : fence_.Deadline());
@@ -331,25 +339,6 @@ void SimRaylet::Turn() {
     if (world->now() >= r->timer_at_) r->timer_at_ = kNever;
     r->Turn();
   });
-}
-
-void SimRaylet::Heartbeat() {
-  const TimeNs now = world_->now();
-  const bool changed = scheduler_.ReportDue();
-  if (gcs_) {
-    next_heartbeat_ = kNever;
-    if (!changed) return;
-  } else if (now < next_heartbeat_) {
-    if (changed) next_heartbeat_ = std::min(next_heartbeat_, now + kReportSpacing);
-    return;
-  }
-  rmpi::Heartbeat m;
-  m.sequence = ++heartbeat_;
-  if (!gcs_) fence_.OnHeartbeatSent(m.sequence, now);
-  m.changed = changed;
-  if (changed) scheduler_.TakeReport(&m);
-  if (!gcs_) next_heartbeat_ = now + kHeartbeatPeriod;
-  Send(GcsAddress(), MsgType::kHeartbeat, m);
 }
 
 // ---- clients ----------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@
 #include "runtime/gcs/detached_actors.h"
 #include "runtime/gcs/gcs.h"
 #include "runtime/raylet/fence.h"
+#include "runtime/raylet/heartbeat_link.h"
 #include "runtime/raylet/node_drain.h"
 #include "sched/local_scheduler.h"
 #include "tests/sim/world.h"
@@ -121,7 +122,6 @@ class SimRaylet : public Outbox,
   void OnJobEnd(const JobMessage& m);
   void Broadcast(MsgType type, Bytes body);
   void Turn();  // the end of every event
-  void Heartbeat();
   void NoteMet(uint16_t slot, uint32_t node);
   void FinishDeaths();
   void FinishDeath(const Address& who);
@@ -190,9 +190,8 @@ class SimRaylet : public Outbox,
   std::unordered_set<Address> gone_owners_;
   uint64_t next_offset_ = 1;
   uint64_t next_request_ = 1;
-  uint64_t heartbeat_ = 0;
-  TimeNs next_heartbeat_ = 0;
   Fence fence_;
+  HeartbeatLink heartbeats_{&scheduler_, this, &fence_};
   NodeDrain drain_{this};
   bool fenced_ = false;
   bool joined_ = false;

@@ -76,6 +76,7 @@ void World::ChooseFeatures() {
   f.gpus.resize(f.nodes);
   for (const auto& [name, on] : Switches(&f)) *on &= !limits_.without.contains(name);
   if (!f.actors) f.guests = 0;
+  f.heartbeat_tree = f.nodes > 2 && seed_ % 3 != 1;
   f.of_launch = f.late_nodes ? (f.nodes + 1) / 2 : f.drains != 0 && seed_ % 2 == 0 ? 1 : f.nodes;
 }
 
@@ -202,7 +203,8 @@ TimeNs World::Delay(const Address& from, const Address& to) {
   if (features_.latency == 0 || rng_.Percent(90)) return micro;
   if (features_.latency == 1 || rng_.Percent(95)) return static_cast<TimeNs>(rng_.Below(5)) * kMillisecond;
   const bool link = from.node != to.node && !features_.node_kills;
-  return static_cast<TimeNs>(rng_.Below(link ? 600 : 3000)) * kMillisecond;
+  // Through another node there are twice as many links.
+  return static_cast<TimeNs>(rng_.Below(!link ? 3000 : features_.heartbeat_tree ? 300 : 600)) * kMillisecond;
 }
 
 TimeNs World::CutUntil(const Address& from, const Address& to) const {
@@ -315,6 +317,7 @@ const Blob* World::OnLeftDisk(uint32_t node, const Version& version) const {
 }
 
 void World::FenceNode(uint32_t node) {
+  if (!Hurt(node)) Fail("node " + std::to_string(node) + " ends its work though nobody touched it (C3)");
   After(kMillisecond, [this, node] {
     if (RayletAt(node) != nullptr) KillNode(node);
   });
@@ -349,6 +352,7 @@ void World::ScheduleTrouble() {
     After(static_cast<TimeNs>(rng_.Below(2000)) * kMillisecond, [this] {
       const auto node = static_cast<uint32_t>(2 + rng_.Below(features_.nodes - 1));
       if (finishing_ || RayletAt(node) == nullptr) return;
+      hurt_.insert(node);
       if (rng_.Percent(50)) return KillNode(node);
       // What lives on there goes on until it fences itself, or is connected again.
       ++deaths_;

@@ -40,9 +40,10 @@ struct Features {
   bool kills = false;          // of workers
   bool node_kills = false;     // or their links are cut
   bool job_suspends = false;
-  bool late_nodes = false;  // half of them join while the program runs
-  uint32_t drains = 0;      // nodes that leave in order, or, being ranks of the launch, stay empty
-  uint32_t of_launch = 1;   // the others join later, or at the beginning
+  bool late_nodes = false;      // half of them join while the program runs
+  uint32_t drains = 0;          // nodes that leave in order, or, being ranks of the launch, stay empty
+  bool heartbeat_tree = false;  // node 2 passes on what the others say
+  uint32_t of_launch = 1;       // the others join later, or at the beginning
   uint32_t more_node_kills = 0;
   uint64_t stored = 30;        // percent of the results and items that go to the store
   uint64_t stream_steps = 20;  // percent of what programs do
@@ -110,6 +111,10 @@ class World {
   void FenceNode(uint32_t node);  // it ends its own work, soon
   void LeaveNode(uint32_t node);  // it has nothing left, and goes
   bool Left(uint32_t node) const { return left_.contains(node); }
+  // It, or a link of it, has been hurt: it may be silent. (Very late messages look like that, too.)
+  bool Hurt(uint32_t node) const {
+    return features_.node_kills && (features_.latency == 2 || hurt_.contains(node));
+  }
   void ForEachProcess(const std::function<void(SimProcess*)>& fn);
 
   // ---- what the invariants need to know
@@ -220,6 +225,7 @@ class World {
   std::unordered_map<std::string, TaskId> by_hex_;
   std::unordered_set<TaskId> cancelled_;
   std::map<uint32_t, TimeNs> cut_;  // nodes whose links carry nothing until then
+  std::set<uint32_t> hurt_;         // those that were killed or cut off
   std::set<uint32_t> left_;         // nodes that have been drained
   uint64_t deaths_ = 0;
   uint64_t groups_removed_ = 0;
