@@ -56,6 +56,11 @@ def _provenance(line, head):
     return "; ".join([*others, f"rows of {command} on {date}"])
 
 
+def section(text, name):
+    """The lines of the section of that name; none if there is none."""
+    return _sections(text).get(name, [])
+
+
 def replace_section(text, section):
     """The report with these lines, the first of which is a heading, in the place of the section of that name."""
     sections = _sections(text)
