@@ -31,8 +31,9 @@ uint32_t GlobalScheduler::Hidden(uint32_t origin, const Shape& shape, bool rejec
 
 void GlobalScheduler::OnDemand(uint32_t origin, const Demand& m) {
   Ledger& ledger = ledgers_[{m.owner, m.shape_key}];
-  if (ledger.epoch != m.epoch) ledger = {m.epoch, 0};
-  const uint64_t left = m.count - std::min(m.count, ledger.handed);
+  if (ledger.epoch != m.epoch) ledger = {m.epoch, 0, 0};
+  ledger.wanted = m.count;
+  const uint64_t left = ledger.left();
   const OwnerKey key{m.owner, m.shape_key, false};
   if (left == 0) return Erase(key);
   const auto known = by_owner_.find(key);
@@ -89,9 +90,11 @@ void GlobalScheduler::GiveBackInfeasible() {
     if (ledger == ledgers_.end() || ledger->second.epoch != d.epoch) continue;
     w.rejected = false;
     HandOff(w, 0 - d.count);
+    const uint64_t left = ledger->second.left();  // the owner may want less by now
+    if (left == 0) continue;
     const auto known = by_owner_.find({d.owner, d.shape_key, false});
     Filed* f = known != by_owner_.end() ? &known->second : Insert(w);
-    if (known != by_owner_.end()) SetCount(f, f->at->demand.count + d.count);
+    SetCount(f, left);
     File(f->of, true);
   }
 }

@@ -146,6 +146,9 @@ class GlobalScheduler {
   struct Ledger {
     uint32_t epoch = 0;
     uint64_t handed = 0;
+    uint64_t wanted = 0;  // as its origin said last
+
+    uint64_t left() const { return wanted - std::min(wanted, handed); }
   };
 
   // ---- who waits (global_demand.cc)

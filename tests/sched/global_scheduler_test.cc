@@ -102,6 +102,21 @@ TEST_F(GlobalSchedulerTest, WhatOnlyADrainedNodeCouldRunCanStillBeTakenBack) {
   EXPECT_EQ(scheduler_.pending(), 0U);
 }
 
+TEST_F(GlobalSchedulerTest, WhatADrainedNodeRefusesIsNotWantedAgain) {
+  AddNodes(1, 4);
+  scheduler_.AddNode(next_node_++, {{"CPU", kResourceUnit}, {"lamp", kResourceUnit}});
+  Demand d = Wants(1);
+  d.shape.resources = {{"lamp", kResourceUnit}};
+  scheduler_.OnDemand(1, d);
+  ASSERT_EQ(AssignedTo(2), 1U);
+  const Demand back = d;
+  d.count = 0;  // its owner has taken it back meanwhile
+  scheduler_.OnDemand(1, d);
+  scheduler_.DrainNode(2);
+  scheduler_.OnReject(2, back);
+  EXPECT_EQ(scheduler_.pending(), 0U);
+}
+
 TEST_F(GlobalSchedulerTest, SoftAffinityToADrainedNodeWaitsForAnyOther) {
   AddNodes(2, 1);
   scheduler_.DrainNode(2);
