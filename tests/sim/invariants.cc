@@ -147,7 +147,11 @@ std::string World::WhyNotLegitimate(ErrorType type, const std::string& message, 
     case ErrorType::kLostNoRetries:
       return unless(facts.max_retries == 0, "though its task had retries");
     case ErrorType::kLostRetriesSpent:
-      return unless(facts.max_retries != 0 && spent, "though its task had retries left");
+      // A dead node's files are looked through for each object by itself. So a run for the first that is not
+      // there may have failed, by an argument and before it was pushed, when the loss of the next is found
+      // out.
+      return unless(facts.max_retries != 0 && (spent || features_.shared_disk),
+                    "though its task had retries left");
     case ErrorType::kLostLineageEvicted:
       return unless(features_.lineage_cap != 0, "though its lineage was small");
     case ErrorType::kLostCancelled:
