@@ -19,7 +19,7 @@ namespace {
 namespace po = boost::program_options;
 
 constexpr int kUsageStatus = 2;
-constexpr char kUsage[] = "ray-mpi drain NODE [--run DIR] [--timeout S]";
+constexpr char kUsage[] = "ray-mpi drain NODE [--session DIR] [--timeout S]";
 constexpr double kLongestTimeoutS = 1e6;
 // Beyond the time that its work gets: without any news the head is too busy, or gone.
 constexpr TimeNs kPatience = 60 * kSecond;
@@ -31,8 +31,9 @@ struct Wanted {
 
 Status Parse(const std::vector<std::string>& words, Wanted* wanted) {
   po::options_description known;
-  known.add_options()("node", po::value<std::string>())("run", po::value<std::string>()->default_value(""))(
-      "timeout", po::value<double>()->default_value(10));
+  known.add_options()("node", po::value<std::string>())(
+      "session", po::value<std::string>()->default_value(""))("timeout",
+                                                              po::value<double>()->default_value(10));
   po::positional_options_description place;
   place.add("node", 1);
   po::variables_map values;
@@ -51,7 +52,7 @@ Status Parse(const std::vector<std::string>& words, Wanted* wanted) {
   wanted->request.node = values["node"].as<std::string>();
   wanted->request.timeout_ns = static_cast<TimeNs>(timeout_s * kSecond);
   wanted->request.by = "by `ray-mpi drain` on " + HostName();
-  wanted->run = values["run"].as<std::string>();
+  wanted->run = values["session"].as<std::string>();
   return Status::Ok();
 }
 

@@ -144,7 +144,7 @@ Usage:
   ray-mpi --join RUN [options]                one more node for a run that is up; SIGTERM ends it
   ray-mpi stop                                end your runtimes on this node that serve
   ray-mpi status [-v] [--json]                how a run of yours on this node is: nodes, processes, what waits
-  ray-mpi drain NODE [--run DIR] [--timeout S]
+  ray-mpi drain NODE [--session DIR] [--timeout S]
                                               empty a node of a run (by rank, host name or beginning of its id)
   ray-mpi spill ls FILE ..                    list the objects in spill files
   ray-mpi doctor                              check this machine, and print the srun line that fits it

@@ -128,11 +128,13 @@ void SpillIo::ListLeft(uint32_t node, const std::vector<std::string>& folders) {
     Listing found{node, {}};
     for (const std::string& folder : folders) {
       std::error_code error;
-      for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-        if (entry.path().extension() != ".h5") continue;
+      // Not a range: going on may fail, too, where the file system is a network's.
+      for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end;
+           entry.increment(error)) {
+        if (entry->path().extension() != ".h5") continue;
         std::unique_ptr<SpillFile> file;
         Index index;
-        if (!SpillFile::Open(entry.path(), &file).ok() || file->header().node != node ||
+        if (!SpillFile::Open(entry->path(), &file).ok() || file->header().node != node ||
             file->header().run != options_.run || !file->ReadIndex(&index).ok())
           continue;
         found.files.push_back({std::move(file), std::move(index.objects)});

@@ -315,11 +315,13 @@ Status Gcs::Drain(const DrainNode& m) {
   if (m.node == kHeadNode)
     return Status::Invalid(
         "the head's node cannot leave: the run would end with it (`ray-mpi stop` ends it)");
-  if (it->second.draining) return Status::Ok();
-  it->second.draining = true;
-  it->second.available.clear();
-  drains_.Start(it->second, m.reason);
-  scheduler_.DrainNode(m.node);
+  if (it->second.drained) return Status::Ok();
+  if (!it->second.draining) {
+    it->second.draining = true;
+    it->second.available.clear();
+    drains_.Start(it->second, m.reason);
+    scheduler_.DrainNode(m.node);
+  }
   outbox_->Send(RayletOf(m.node), MsgType::kDrainNode, m);
   return Status::Ok();
 }

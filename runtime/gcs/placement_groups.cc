@@ -264,6 +264,11 @@ void PlacementGroups::Created(Group* g, TimeNs now) {
   if (g->earmark) earmarking_ = 0;
   g->targets.clear();
   g->backoff = 0;
+  if (!Missing(*g).empty()) {  // lost while others were being reserved
+    scheduler_->SetGroup(g->record.group, g->record.bundles);
+    waiting_.insert(g->record.group);
+    return TrySoon(now);
+  }
   g->record.state = GroupState::kCreated;
   g->record.latency_ns = now - g->since;
   scheduler_->SetGroup(g->record.group, g->record.bundles);
@@ -310,13 +315,18 @@ void PlacementGroups::OnNodeDead(uint32_t node, TimeNs now) {
   Try(now);
 }
 
-// What is asked of it now is refused.
+// What is asked of it now is refused; what it has taken already, for a group that waits for others, is no
+// use.
 void PlacementGroups::OnNodeDrained(uint32_t node, TimeNs now) {
   for (auto& [number, g] : groups_) {
     const std::vector<uint32_t> lost = LoseOn(&g, node, now);
-    if (lost.empty()) continue;
-    outbox_->Send(RayletOf(node), MsgType::kGroupRelease, Release{number, lost});
-    scheduler_->SetGroup(number, g.record.bundles);
+    if (!lost.empty()) {
+      outbox_->Send(RayletOf(node), MsgType::kGroupRelease, Release{number, lost});
+      scheduler_->SetGroup(number, g.record.bundles);
+    }
+    if (std::find(g.targets.begin(), g.targets.end(), node) == g.targets.end()) continue;
+    GiveUp(&g, now);
+    g.retry_at = now;
   }
   Try(now);
 }

@@ -85,16 +85,20 @@ uint64_t NumaBytes(const std::string& folder) {
 
 void DetectNumaNodes(const DetectOptions& options, NodeResources* node) {
   const std::string folder = options.root + "/sys/devices/system/node/";
+  size_t all = 0;
   for (int id : ParseCpuList(ReadSmallFile(folder + "online").value_or(""))) {
     const CpuList cpus =
         ParseCpuList(ReadSmallFile(folder + "node" + std::to_string(id) + "/cpulist").value_or(""));
-    if (Intersect(cpus, node->cpu_ids).empty()) {
-      node->all_numa_nodes = false;
-      continue;
-    }
+    if (cpus.empty()) continue;  // memory without cores
+    ++all;
+    if (Intersect(cpus, node->cpu_ids).empty()) continue;
     node->numa_nodes.push_back(id);
     node->numa_bytes += NumaBytes(folder + "node" + std::to_string(id));
   }
+  node->all_numa_nodes = node->numa_nodes.size() == all;
+  if (all == 0) return;
+  const size_t sharing = (static_cast<size_t>(options.local_size) * node->numa_nodes.size() + all - 1) / all;
+  node->numa_bytes /= std::max<size_t>(1, sharing);
 }
 
 void DetectMemory(const DetectOptions& options, const JobEnvironment& job, const CgroupLimits& limits,

@@ -33,7 +33,7 @@ struct NodeResources {
   double cpus = 1;                  // logical CPUs that may be kept busy; at most cpu_ids.size()
   std::vector<int> cpu_ids;         // where to run
   std::vector<int> numa_nodes;      // that these CPUs belong to
-  uint64_t numa_bytes = 0;          // of memory in these
+  uint64_t numa_bytes = 0;          // of memory in these, for each of the ranks that share them
   bool all_numa_nodes = true;       // the machine has no others
   uint64_t memory_bytes = 0;        // this rank's share of all memory, the object store included
   uint64_t object_store_bytes = 0;  // default size: 30 % of that, within what can be had safely

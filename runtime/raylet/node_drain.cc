@@ -22,7 +22,10 @@ constexpr TimeNs kPause = 50 * kMillisecond;
 }  // namespace
 
 void NodeDrain::Start(uint32_t node, TimeNs timeout, TimeNs now) {
-  if (active()) return;
+  if (active()) {  // asked again: it may have to be sooner
+    if (phase_ == Phase::kWork) deadline_ = std::min(deadline_, clock_ + timeout);
+    return;
+  }
   phase_ = Phase::kWork;
   node_ = node;
   deadline_ = timeout;

@@ -26,11 +26,13 @@ namespace rmpi {
 namespace {
 
 int termination_eventfd = -1;
+pid_t keeper_pid = 0;
+constexpr uint64_t kFromKeeper = uint64_t{1} << 32;  // in the eventfd's sum: more than signals of others
 
-// PR_SET_PDEATHSIG of the keeper's end, or a signal that somebody sent to us alone.
-void OnTerminate(int) {
-  const uint64_t one = 1;
-  [[maybe_unused]] const ssize_t n = write(termination_eventfd, &one, sizeof one);
+// The keeper's word, PR_SET_PDEATHSIG of its end, or a signal that somebody sent to us alone, or to all.
+void OnTerminate(int, siginfo_t* info, void*) {
+  const uint64_t by = info->si_pid == keeper_pid ? kFromKeeper : 1;
+  [[maybe_unused]] const ssize_t n = write(termination_eventfd, &by, sizeof by);
 }
 
 sched::Amounts FixedPoint(const std::vector<std::pair<std::string, double>>& in) {
@@ -83,16 +85,18 @@ void Raylet::Fatal(const std::string& text, int status) {
 
 int Raylet::Run() {
   termination_eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  keeper_pid = getppid();
   struct sigaction action {};
-  action.sa_handler = OnTerminate;
+  action.sa_sigaction = OnTerminate;
+  action.sa_flags = SA_SIGINFO;
   sigaction(SIGTERM, &action, nullptr);
   for (const int ignored : {SIGINT, SIGUSR1, SIGUSR2, SIGPIPE}) signal(ignored, SIG_IGN);
   loop_.Add(termination_eventfd, EPOLLIN, [this](uint32_t) {
-    uint64_t n;
-    [[maybe_unused]] const ssize_t r = read(termination_eventfd, &n, sizeof n);
-    // Slurm signals all processes of a step: a node that joined leaves in order when its keeper says so,
-    // which was asked, too, and whose end is heard without a signal.
-    if (joined_) {
+    uint64_t by = 0;
+    [[maybe_unused]] const ssize_t r = read(termination_eventfd, &by, sizeof by);
+    // Slurm signals all processes of a step: a node that joined leaves in order, with a message of its
+    // keeper, which was asked, too. What the keeper signals is the end.
+    if (joined_ && by < kFromKeeper) {
       termed_ = true;
     } else {
       Stop(128 + SIGTERM, "the raylet was asked to end");

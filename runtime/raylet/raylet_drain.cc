@@ -36,7 +36,8 @@ void Raylet::Leave(const std::string& reason) {
 }
 
 void Raylet::OnDrainNode(const DrainNode& m, TimeNs now) {
-  if (drain_.active() || stopping_ || head_) return;
+  if (stopping_ || head_) return;
+  if (drain_.active()) return drain_.Start(node_, m.timeout_ns, now);
   drain_reason_ = "node " + std::to_string(node_) + (joined_ ? " leaves the run: it" : "") + " is drained (" +
                   m.reason + ")";
   spdlog::info("{}", drain_reason_);

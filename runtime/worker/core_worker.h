@@ -384,6 +384,8 @@ class CoreWorker {
   // Blocks until there is a task, of that group. kUnavailable: the runtime is gone or this worker was told to
   // go: leave. kInterrupted: a signal.
   Status NextTask(ExecTask* out, uint32_t group = kAnyGroup);
+  // The same without waiting; kTimeout: there is none, or it cannot begin yet.
+  Status TryNextTask(ExecTask* out);
   // Whether NextTask has one already.
   bool HasTask(uint32_t group) const;
   // For an event loop of the main thread, which waits for other things, too: until there is a task, a Ring(),

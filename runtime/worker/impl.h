@@ -96,6 +96,7 @@ struct CoreWorker::Impl : public Outbox, public core::Core::Host {
   bool InTask() const { return mode_ == Mode::kWorker && OnMainThread() && Current() != nullptr; }
   core::Task* NewTask(TaskKind kind, const PreparedTemplate& t, Blob bytes, const TaskArgs& args);
   void WakeForNext();
+  Status NextTask(ExecTask* out, uint32_t group, bool wait);
   bool Leaving();
   void TakeReturns(core::Task* task, std::vector<Ref>* returns);
   void Started(TimeNs now);

@@ -247,8 +247,12 @@ void CoreWorker::Ring() {
 
 void CoreWorker::LeaveTask() { t_item = nullptr; }
 
-Status CoreWorker::NextTask(ExecTask* out, uint32_t group) {
-  Impl& impl = *impl_;
+Status CoreWorker::NextTask(ExecTask* out, uint32_t group) { return impl_->NextTask(out, group, true); }
+
+Status CoreWorker::TryNextTask(ExecTask* out) { return impl_->NextTask(out, kAnyGroup, false); }
+
+Status CoreWorker::Impl::NextTask(ExecTask* out, uint32_t group, bool wait) {
+  Impl& impl = *this;
   t_item = nullptr;
   std::unique_lock<std::mutex> lock(impl.mutex_);
   if (!impl.has_main_thread_) {
@@ -259,6 +263,7 @@ Status CoreWorker::NextTask(ExecTask* out, uint32_t group) {
   core::ExecItem* item = nullptr;
   while (item == nullptr) {
     if (!executor.has_ready(group)) {
+      if (!wait) return Status::Timeout("there is no task");
       t_finished = 0;
       Status s =
           impl.WaitUntil(lock, kNever, false, [&] { return executor.has_ready(group) || impl.Leaving(); });
@@ -268,6 +273,7 @@ Status CoreWorker::NextTask(ExecTask* out, uint32_t group) {
     const TimeNs finished = std::exchange(t_finished, 0);
     item = executor.Take(finished == 0 ? MonotonicNow() : finished, group);
     if (item == nullptr && executor.has_ready(group)) {  // 256 results are stuck on their way out
+      if (!wait) return Status::Timeout("no task can begin");
       Status s = impl.WaitUntil(lock, MonotonicNow() + kMillisecond, false, [] { return false; });
       if (s.code() == StatusCode::kUnavailable) return s;
     }

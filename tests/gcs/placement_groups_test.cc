@@ -171,6 +171,40 @@ TEST_F(PlacementGroupsTest, TheBundlesOfADrainedNodeMoveAndItIsToldSo) {
   EXPECT_EQ(nodes, (std::set<uint32_t>{1, 3}));
 }
 
+TEST_F(PlacementGroupsTest, WhatADrainedNodeHasTakenForAGroupThatWaitsIsGivenUp) {
+  const uint32_t group = Create({Cpu(2), Cpu(2)}, GroupStrategy::kStrictSpread);
+  Answer(2, true);  // node 1 has not answered yet
+  scheduler_.AddNode(3, Cpu(4));
+  scheduler_.DrainNode(2);
+  groups_.OnNodeDrained(2, now_);
+  EXPECT_EQ(out_.LastTo<Release>(RayletOf(2), MsgType::kGroupRelease).bundles.size(), 1U);
+  Answer(1, true);
+  Answer(3, true);
+  EXPECT_EQ(groups_.Find(group)->state, GroupState::kCreated);
+  for (const GroupBundle& b : groups_.Find(group)->bundles) EXPECT_NE(b.node, 2U);
+}
+
+TEST_F(PlacementGroupsTest, WhatIsLostWhileAnotherBundleIsReservedIsPlacedNext) {
+  scheduler_.AddNode(3, Cpu(4));
+  const uint32_t group = Create({Cpu(2), Cpu(2)}, GroupStrategy::kStrictSpread);
+  std::vector<uint32_t> asked;
+  for (const auto& [to, m] : out_.All<Reserve>(MsgType::kGroupReserve)) asked.push_back(to.node);
+  ASSERT_EQ(asked.size(), 2U);
+  for (const uint32_t node : asked) Answer(node, true);
+  scheduler_.RemoveNode(asked[0]);
+  groups_.OnNodeDead(asked[0], now_);  // the third node is asked
+  const uint32_t third = 6 - asked[0] - asked[1];
+  scheduler_.AddNode(4, Cpu(4));
+  scheduler_.RemoveNode(asked[1]);
+  groups_.OnNodeDead(asked[1], now_);
+  Answer(third, true);
+  EXPECT_EQ(groups_.Find(group)->state, GroupState::kRescheduling);
+  Later(kSecond);
+  Answer(4, true);
+  EXPECT_EQ(groups_.Find(group)->state, GroupState::kCreated);
+  for (const GroupBundle& b : groups_.Find(group)->bundles) EXPECT_TRUE(b.node == third || b.node == 4);
+}
+
 TEST_F(PlacementGroupsTest, WhatNoClusterHoldsIsReportedOnceAndBlocksNobody) {
   Create({Cpu(100)}, GroupStrategy::kPack);
   for (int i = 0; i < 5; ++i) {

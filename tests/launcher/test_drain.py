@@ -157,7 +157,7 @@ print(*ray.get(use.remote(kept)), flush=True)
         RUN=str(rank1),
     )
     assert len(guest.stdout.readline()) > 40
-    done = ray_mpi("drain", "1", "--timeout", "30", "--run", str(rank1))
+    done = ray_mpi("drain", "1", "--timeout", "30", "--session", str(rank1))
     assert done.returncode == 0, done
     out, _ = guest.communicate("\n", timeout=LIMIT_S)
     assert (out, guest.returncode) == ("3.0 True\n", 0)
@@ -191,7 +191,7 @@ print(ray.get(task) == alive(1)[0]["NodeID"], flush=True)
     )
     node_id = driver.stdout.readline().strip()
     run = session_of(ray_mpi, joined=True)
-    done = ray_mpi("drain", node_id[:10], "--timeout", "0.5", "--run", str(run))
+    done = ray_mpi("drain", node_id[:10], "--timeout", "0.5", "--session", str(run))
     assert done.returncode == 0, done
     assert "joined later" in done.stdout and "is drained and leaves" in done.stdout, done.stdout
     assert "1 process was ended in the middle of something" in done.stdout
@@ -233,7 +233,7 @@ def test_mistakes_are_named(ray_mpi):
         (["1", "--timeout", "soon"], 2, "--timeout"),
         (["1", "--fast"], 2, "--fast"),
         (["1"], 1, "no run of yours is up"),
-        (["1", "--run", "/nowhere"], 1, "no ray-mpi runtime at /nowhere"),
+        (["1", "--session", "/nowhere"], 1, "no ray-mpi runtime at /nowhere"),
     ]:
         done = ray_mpi("drain", *words)
         assert done.returncode == status and text in done.stderr, (words, done)

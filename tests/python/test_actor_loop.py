@@ -11,7 +11,7 @@ import time
 
 import pytest
 import ray
-from support import PATIENCE_S, get
+from support import PATIENCE_S, eventually, get
 
 pytestmark = pytest.mark.usefixtures("ray_2cpu")
 
@@ -75,6 +75,16 @@ class Loop:
         loop.remove_signal_handler(signal.SIGUSR1)
         return True
 
+    async def signals_to_itself(self, count):
+        """Each comes while the loop is busy, and is handled when it waits."""
+        loop = asyncio.get_running_loop()
+        for _ in range(count):
+            told = asyncio.Event()
+            loop.add_signal_handler(signal.SIGUSR2, told.set)
+            os.kill(os.getpid(), signal.SIGUSR2)
+            await asyncio.wait_for(told.wait(), 10)
+        return count
+
     async def spin_until_raised(self):
         while not self.flag:
             await asyncio.sleep(0)
@@ -124,6 +134,35 @@ def test_programs_threads_and_signals():
     program = actor.run_program.remote(sys.executable, "-c", "print('out'); raise SystemExit(3)")
     assert get([actor.in_threads.remote(4), actor.by_signal.remote()]) == [True, True]
     assert get(program) == ("out\n", 3)
+
+
+def test_no_signal_is_lost_between_two_waits():
+    assert get(Loop.remote().signals_to_itself.remote(20)) == 20
+
+
+def test_the_last_word_of_an_actor_may_wait_for_its_loop(tmp_path):
+    @ray.remote
+    class Saver:
+        def __init__(self, path):
+            self.path, self.loop = path, asyncio.get_running_loop()
+
+        async def save(self):
+            await asyncio.sleep(0.01)
+            value = await later.remote(0.01, "saved")
+            with open(self.path, "w") as file:
+                file.write(value)
+
+        async def ready(self):
+            return True
+
+        def __ray_shutdown__(self):
+            asyncio.run_coroutine_threadsafe(self.save(), self.loop).result(20)
+
+    path = tmp_path / "state"
+    actor = Saver.remote(str(path))
+    get(actor.ready.remote())
+    del actor
+    assert eventually(lambda: path.exists() and path.read_text() == "saved")
 
 
 def test_a_loop_that_never_rests_takes_calls():

@@ -61,6 +61,18 @@ class NodeDrainTest : public testing::Test, public NodeDrain::Host {
   NodeDrain drain_{this};
 };
 
+TEST_F(NodeDrainTest, WhoIsInAHurryShortensItAndNobodyMakesItLonger) {
+  work_ = true;
+  drain_.Start(kNode, 3600 * kSecond, now_);
+  Run(kSecond);
+  drain_.Start(kNode, kSecond, now_);
+  drain_.Start(kNode, 3600 * kSecond, now_);
+  Run(500 * kMillisecond);
+  EXPECT_EQ(ended_, 0);
+  Run(kSecond);
+  EXPECT_EQ(ended_, 1);
+}
+
 TEST_F(NodeDrainTest, AnEmptyNodeGoesAtOnce) {
   drain_.Start(kNode, 10 * kSecond, now_);
   Run(200 * kMillisecond);

@@ -35,6 +35,10 @@ class CallLoops:
         """Main thread, a single loop: until the actor's end."""
         self._loops[0].run(serve)
 
+    def say_goodbye(self, goodbye):
+        """Main thread, after the last call: goodbye(), with the loops running, since it may wait for them."""
+        self._loops[0].say_goodbye(goodbye)
+
     def start(self, group, function, args, kwargs, call, task_id, streams):
         """Begin function(*args, **kwargs); `call` is what _core.finish_call wants. `streams`: it gives a generator,
         whose items are sent one by one. The main thread."""
@@ -121,6 +125,9 @@ class _MainLoop(_CallLoop):
     def run(self, serve):
         _run(lambda: self._loop.run(serve))
 
+    def say_goodbye(self, goodbye):
+        self._loop.run_until_complete(self._loop.run_in_executor(None, goodbye))
+
     def start(self, *call):
         if self._loop.is_running():  # and waits in its selector, which calls us
             self._begin(*call)
@@ -138,6 +145,9 @@ class _ThreadLoop(_CallLoop):
     def _run(self):
         asyncio.set_event_loop(self._loop)
         _run(self._loop.run_forever)
+
+    def say_goodbye(self, goodbye):
+        goodbye()
 
     def start(self, *call):
         self._arrived.append(call)

@@ -13,6 +13,7 @@ import threading
 from ray_mpi import _core
 
 _OVER, _INTERRUPTED = 0, 2  # what serve() returns; 1: neither
+_LOOK_S = 0.01  # after the last call, at refs that became ready
 _TURNS = 8  # of a loop that has something to do, between two looks at the lane: calls begin in batches
 
 
@@ -29,12 +30,20 @@ class LaneLoop(asyncio.SelectorEventLoop):
         while not self._selector.over:
             self.run_forever()
 
+    def add_signal_handler(self, sig, callback, *args):
+        """As any loop's."""
+        super().add_signal_handler(sig, callback, *args)
+        self._selector.signals = True
+
     def when_rung(self, callback):
         """callback() each time that the loop has waited: it looks whether it was rung for."""
         self._selector.callbacks.append(callback)
 
     def _write_to_self(self):  # how asyncio wakes a loop from another thread
-        _core.ring()
+        if self._selector.over:
+            super()._write_to_self()
+        else:
+            _core.ring()
 
 
 class _LaneSelector(selectors.DefaultSelector):
@@ -42,16 +51,19 @@ class _LaneSelector(selectors.DefaultSelector):
         super().__init__()
         self.serve = None
         self.callbacks = []
-        self.over = False
+        self.over = False  # the worker takes no more calls; what still runs here waits as in any loop
+        self.signals = False  # a handler was set: a signal writes to the loop's own descriptor
         self._bell = None
         self._turns = 0
 
     def select(self, timeout=None):
+        if self.over:
+            return self._select_after_all(timeout)
         if timeout == 0 and self._turns < _TURNS:
             self._turns += 1
             return ()
         self._turns = 0
-        watched = len(self.get_map()) > 1  # the first is the loop's own, for signals
+        watched = self.signals or len(self.get_map()) > 1  # the first is the loop's own, for signals
         if watched:
             if self._bell is None:
                 self._bell = _Bell(self.fileno())
@@ -63,6 +75,11 @@ class _LaneSelector(selectors.DefaultSelector):
             self.over = True
             asyncio.get_running_loop().stop()
         return super().select(0) if watched or served == _INTERRUPTED else ()
+
+    def _select_after_all(self, timeout):
+        for callback in self.callbacks:
+            callback()
+        return super().select(_LOOK_S if timeout is None else min(timeout, _LOOK_S))
 
 
 class _Bell:

@@ -4,6 +4,7 @@ the extension."""
 
 import atexit
 import contextlib
+import functools
 import io
 import json
 import os
@@ -42,8 +43,12 @@ def _shut_down_actor():
     goodbye = getattr(type(global_worker.actor), "__ray_shutdown__", None)
     if goodbye is None:
         return
+    goodbye = functools.partial(goodbye, global_worker.actor)
     try:
-        goodbye(global_worker.actor)
+        if global_worker.call_loops is not None:
+            global_worker.call_loops.say_goodbye(goodbye)
+        else:
+            goodbye()
     except Exception as error:  # noqa: BLE001  (user code, and nobody waits for it)
         sys.stderr.write(f"__ray_shutdown__ of the actor failed: {traceback_text(error, error.__traceback__)}")
 

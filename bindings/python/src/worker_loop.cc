@@ -125,7 +125,8 @@ WorkerLoop::Served WorkerLoop::Serve(double timeout_s) {
   if (!status.ok()) return Served::kOver;
   for (int n = 0; n < kCallsAtOnce && core_->HasTask(kAnyGroup); ++n) {
     ExecTask task;
-    if (!core_->NextTask(&task).ok()) return Served::kOver;
+    // Not waiting: the GIL is held, and other calls go on meanwhile.
+    if (!core_->TryNextTask(&task).ok()) break;
     Execute(task);
   }
   return Served::kOk;
