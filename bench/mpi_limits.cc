@@ -55,7 +55,8 @@ int main(int argc, char** argv) {
     if (round != 0) samples += (samples.empty() ? "" : ", ") + std::to_string(seconds);
   }
   if (rank == 0)
-    std::printf("{\"row\": \"%s\", \"bytes\": %d, \"samples\": [%s]}\n", what.c_str(), bytes, samples.c_str());
+    std::printf("{\"row\": \"%s\", \"bytes\": %d, \"samples\": [%s]}\n", what.c_str(), bytes,
+                samples.c_str());
   MPI_Finalize();
   return 0;
 }
