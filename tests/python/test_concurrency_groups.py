@@ -2,12 +2,13 @@
 """Concurrency groups: methods of an actor that run apart from its others, so many at once."""
 
 import asyncio
+import os
 import threading
 import time
 
 import pytest
 import ray
-from support import get
+from support import eventually, get
 
 pytestmark = pytest.mark.usefixtures("ray_2cpu")
 
@@ -49,6 +50,9 @@ class Threaded:
 
     def report(self):
         return self.most, self.seen
+
+    def pid(self):
+        return os.getpid()
 
 
 @ray.remote(concurrency_groups={"io": 2, "slow": 1})
@@ -154,10 +158,11 @@ def test_groups_of_a_handle_elsewhere():
 
 def test_a_restart_keeps_the_groups():
     actor = Threaded.options(max_restarts=1, max_task_retries=1).remote()
-    get(actor.read.remote())
+    before = get(actor.pid.remote())
     calls = [actor.io.remote(i) for i in range(4)]
     time.sleep(0.2)
     ray.kill(actor, no_restart=False)
+    assert eventually(lambda: get(actor.pid.remote()) != before)
     get(actor.open.remote("io"))
     get(calls)
     assert get(actor.report.remote())[0]["io"] <= 2

@@ -82,8 +82,8 @@ class Encoder {
   }
   /// The data of a buffer that is made where it will lie: `write(context, dest)` does it, if it comes to
   /// that.
-  void PutLater(size_t size, void (*write)(void* context, void* dest), void* context) {
-    pieces_.push_back({nullptr, size, write, context});
+  void PutLater(size_t size, void (*make)(void* context, void* dest), void* context) {
+    pieces_.push_back({nullptr, size, make, context});
     head_ends_.push_back(head_size_);
     data_size_ += size;
   }
