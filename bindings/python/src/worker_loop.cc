@@ -3,8 +3,10 @@
 
 #include <unistd.h>
 
+#include <chrono>
 #include <deque>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include "bindings/python/src/foreign.h"
@@ -46,6 +48,7 @@ struct ActorMode {
 
 bool g_in_task = false;  // main thread only: user code of a task is running
 constexpr size_t kKeepGilBelow = 64 * 1024;
+constexpr std::chrono::milliseconds kNap{1};
 constexpr int kCallsAtOnce = 64;                                 // begun before the event loop has a turn
 constexpr char kCancelled[] = "ray::RayTaskCancelledException";  // make_error's word for it
 
@@ -126,7 +129,11 @@ WorkerLoop::Served WorkerLoop::Serve(double timeout_s) {
   for (int n = 0; n < kCallsAtOnce && core_->HasTask(kAnyGroup); ++n) {
     ExecTask task;
     // Not waiting: the GIL is held, and other calls go on meanwhile.
-    if (!core_->TryNextTask(&task).ok()) break;
+    if (!core_->TryNextTask(&task).ok()) {
+      GilRelease release;
+      if (core_->HasTask(kAnyGroup)) std::this_thread::sleep_for(kNap);  // results are stuck on their way out
+      break;
+    }
     Execute(task);
   }
   return Served::kOk;
