@@ -9,6 +9,7 @@
 
 #include "sched/global_scheduler.h"
 #include "sched/local_scheduler.h"
+#include "tests/sched/idle_host.h"
 
 namespace rmpi::sched {
 namespace {
@@ -17,18 +18,9 @@ constexpr uint8_t kPython = 1;
 const JobId kJob{1};
 
 // Keeps the last grant and drops all else.
-class Granted : public LocalScheduler::Host {
+class Granted : public IdleHost {
  public:
   void SendGrant(const Address&, const Grant& grant) override { lease = grant.lease; }
-  void AssignDevices(const Address&, uint64_t, const Devices&) override {}
-  void AssignCpus(const Address&, uint64_t, const CpuSet&) override {}
-  void SendReclaim(const Address&, const Reclaim&) override {}
-  void SendReserved(const Reserved&) override {}
-  void SendDemand(const Demand&) override {}
-  void SendReject(const Demand&) override {}
-  void StartWorker(JobId, uint8_t) override {}
-  void SendUnschedulable(const Address&, const Unschedulable&) override {}
-  void StopWorker(const Address&) override {}
 
   uint64_t lease = 0;
 };

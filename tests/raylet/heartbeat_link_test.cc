@@ -4,23 +4,10 @@
 #include <gtest/gtest.h>
 
 #include "tests/gcs/recorder.h"
+#include "tests/sched/idle_host.h"
 
 namespace rmpi {
 namespace {
-
-class NoHost : public sched::LocalScheduler::Host {
- public:
-  void SendGrant(const Address&, const Grant&) override {}
-  void AssignDevices(const Address&, uint64_t, const sched::Devices&) override {}
-  void AssignCpus(const Address&, uint64_t, const sched::CpuSet&) override {}
-  void SendReclaim(const Address&, const Reclaim&) override {}
-  void SendReserved(const Reserved&) override {}
-  void SendDemand(const Demand&) override {}
-  void SendReject(const Demand&) override {}
-  void StartWorker(JobId, uint8_t) override {}
-  void SendUnschedulable(const Address&, const Unschedulable&) override {}
-  void StopWorker(const Address&) override {}
-};
 
 sched::LocalOptions Options() {
   sched::LocalOptions options;
@@ -49,7 +36,7 @@ class HeartbeatLinkTest : public testing::Test {
     return m;
   }
 
-  NoHost host_;
+  sched::IdleHost host_;
   Recorder out_;
   Fence fence_;
   TimeNs now_ = kSecond;

@@ -14,6 +14,15 @@ class GlobalSchedulerTest : public testing::Test, public GlobalScheduler::Host {
     for (int i = 0; i < n; ++i) scheduler_.AddNode(next_node_++, {{"CPU", cpus * kResourceUnit}});
   }
   // In all, since the beginning.
+  // Asked for by node 1: what only node 2 has, which has one.
+  Demand LampsOnNode2(uint32_t count) {
+    AddNodes(1, 4);
+    scheduler_.AddNode(next_node_++, {{"CPU", kResourceUnit}, {"lamp", kResourceUnit}});
+    Demand d = Wants(count);
+    d.shape.resources = {{"lamp", kResourceUnit}};
+    scheduler_.OnDemand(1, d);
+    return d;
+  }
   Demand Wants(uint32_t count, Strategy strategy = Strategy::kDefault, uint32_t node = 0, bool soft = false) {
     Demand d;
     d.owner = kOwner;
@@ -70,11 +79,7 @@ TEST_F(GlobalSchedulerTest, ANewEpochIsCountedFromItsBeginning) {
 }
 
 TEST_F(GlobalSchedulerTest, WhatOnlyADrainedNodeCouldRunCanStillBeTakenBack) {
-  AddNodes(1, 4);
-  scheduler_.AddNode(next_node_++, {{"CPU", kResourceUnit}, {"lamp", kResourceUnit}});
-  Demand d = Wants(2);
-  d.shape.resources = {{"lamp", kResourceUnit}};
-  scheduler_.OnDemand(1, d);
+  Demand d = LampsOnNode2(2);
   ASSERT_EQ(AssignedTo(2), 1U);
   Demand back = d;
   back.count = 1;
@@ -103,11 +108,7 @@ TEST_F(GlobalSchedulerTest, WhatOnlyADrainedNodeCouldRunCanStillBeTakenBack) {
 }
 
 TEST_F(GlobalSchedulerTest, WhatADrainedNodeRefusesIsNotWantedAgain) {
-  AddNodes(1, 4);
-  scheduler_.AddNode(next_node_++, {{"CPU", kResourceUnit}, {"lamp", kResourceUnit}});
-  Demand d = Wants(1);
-  d.shape.resources = {{"lamp", kResourceUnit}};
-  scheduler_.OnDemand(1, d);
+  Demand d = LampsOnNode2(1);
   ASSERT_EQ(AssignedTo(2), 1U);
   const Demand back = d;
   d.count = 0;  // its owner has taken it back meanwhile

@@ -6,20 +6,13 @@
 #include <map>
 #include <vector>
 
+#include "tests/objstore/store_fixture.h"
 #include "tests/spill/temporary_folder.h"
 
 namespace rmpi::objstore::spill {
 namespace {
 
 constexpr uint64_t kSize = 100;
-
-ObjectId MakeId(uint64_t n) {
-  ObjectId id;
-  id.task.job.value = 1;
-  id.task.owner = {7, 3, 0, 1};
-  id.task.sequence = TaskId::Sequence(TaskKind::kPut, n);
-  return id;
-}
 
 class LeftFilesTest : public testing::Test, public LeftFiles::Host {
  protected:

@@ -17,6 +17,7 @@
 #include <random>
 
 #include "objstore/locator.h"
+#include "tests/objstore/store_fixture.h"
 #include "tests/spill/temporary_folder.h"
 
 namespace rmpi::objstore::spill {
@@ -32,14 +33,6 @@ std::vector<std::byte> Pattern(uint64_t n, size_t size) {
     std::memcpy(bytes.data() + i, &word, std::min<size_t>(8, size - i));
   }
   return bytes;
-}
-
-ObjectId MakeId(uint64_t n) {
-  ObjectId id;
-  id.task.job.value = 1;
-  id.task.owner = {7, 3, 0, 1};
-  id.task.sequence = TaskId::Sequence(TaskKind::kPut, n);
-  return id;
 }
 
 class SpillFileTest : public testing::Test {
